@@ -1,0 +1,63 @@
+"""The `sparcode-es` command: a lazy group, so that `query` never pays for `train`'s imports."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from sparcode_es import __version__
+from sparcode_es.errors import SparcodeError
+
+COMMANDS = {
+    "demo": "the main job on MovieLens-100K, from the log to recommendations",
+    "data": "fetch, import and describe interaction data",
+    "train": "train a model on a data folder",
+    "postings": "score every (code, item) pair and write the postings artifact",
+    "index": "put postings into Elasticsearch as a new generation and swap to it",
+    "query": "recommend for a user or for a history",
+    "verify": "prove that an engine's answers are the model's",
+    "evaluate": "measure quality through an engine",
+    "node": "start and stop a throw-away local Elasticsearch",
+    "completion": "print the shell's completion script",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports `sparcode_es_cli.<command>` when the command is asked for. Each module holds a `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"sparcode_es_cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sparcode-es")
+def cli() -> None:
+    """Recommendation retrieval on Elasticsearch with learned sparse codes.
+
+    \b
+    sparcode-es demo
+    sparcode-es index --checkpoint model.pt
+    sparcode-es query --user 123
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; every expected error becomes one sentence on stderr and its own exit code."""
+    try:
+        cli.main(args=argv, prog_name="sparcode-es", standalone_mode=True)
+    except SparcodeError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

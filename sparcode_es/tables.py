@@ -1,0 +1,104 @@
+"""A memory-mapped table of strings: number → string without reading the rest, string → number by binary search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sparcode_es.errors import DataError
+
+
+class StringTable:
+    """`n` strings in three arrays: UTF-8 bytes end to end, where each begins, and the rows in byte order.
+
+    Opening maps files; a look-up touches O(log n) of them. On disk: `NAME.bytes.npy` (uint8), `NAME.offsets.npy`
+    (uint64, [n + 1]) and, for tables that are searched, `NAME.order.npy` (uint32, [n]).
+    """
+
+    def __init__(self, blob: np.ndarray, offsets: np.ndarray, order: np.ndarray | None = None) -> None:
+        self._blob, self._offsets, self._order = blob, offsets, order
+
+    @classmethod
+    def build(cls, strings: Iterable[str], searchable: bool = True) -> StringTable:
+        """Make a table in memory. Raises `DataError` for a repeated string in a searchable table."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
+        offsets = np.zeros(len(encoded) + 1, dtype=np.uint64)
+        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        blob = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        if not searchable:
+            return cls(blob, offsets)
+        order = np.array(sorted(range(len(encoded)), key=encoded.__getitem__), dtype=np.uint32)
+        for before, after in zip(order[:-1], order[1:], strict=True):
+            if encoded[before] == encoded[after]:
+                raise DataError(f"the identifier {encoded[after].decode('utf-8', 'replace')!r} occurs twice")
+        return cls(blob, offsets, order)
+
+    @staticmethod
+    def file_names(name: str, searchable: bool = True) -> list[str]:
+        """The names of the files that `save` writes."""
+        parts = ["bytes", "offsets", "order"] if searchable else ["bytes", "offsets"]
+        return [f"{name}.{part}.npy" for part in parts]
+
+    def save(self, folder: Path, name: str) -> list[str]:
+        """Write the table's files into `folder` and return their names."""
+        arrays = [self._blob, self._offsets] + ([] if self._order is None else [self._order])
+        names = self.file_names(name, searchable=self._order is not None)
+        for file_name, array in zip(names, arrays, strict=True):
+            np.save(folder / file_name, array)
+        return names
+
+    @classmethod
+    def open(cls, folder: Path, name: str, searchable: bool = True) -> StringTable:
+        """Map a saved table. Raises `DataError` when its files are missing or do not fit together."""
+        try:
+            arrays = [
+                np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in cls.file_names(name, searchable)
+            ]
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read the table {name} in {folder}: {error}") from error
+        blob, offsets = arrays[0], arrays[1]
+        if len(offsets) == 0 or int(offsets[-1]) != len(blob):
+            raise DataError(f"the table {name} in {folder} is damaged: its offsets do not end where its text does")
+        if searchable and len(arrays[2]) != len(offsets) - 1:
+            raise DataError(f"the table {name} in {folder} is damaged: its order has another length than the table")
+        return cls(*arrays)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def _encoded(self, row: int) -> bytes:
+        return self._blob[int(self._offsets[row]) : int(self._offsets[row + 1])].tobytes()
+
+    def __getitem__(self, row: int) -> str:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self._encoded(row).decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+    def find(self, text: str) -> int | None:
+        """The row of `text`, or None. O(log n) string comparisons."""
+        if self._order is None:
+            raise TypeError("this table was not built to be searched")
+        wanted = text.encode("utf-8", "surrogatepass")
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self._encoded(int(self._order[middle])) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(self):
+            row = int(self._order[low])
+            if self._encoded(row) == wanted:
+                return row
+        return None
+
+    def order(self) -> np.ndarray:
+        """The rows in byte order of their strings, uint32 [n]."""
+        if self._order is None:
+            raise TypeError("this table was not built to be searched")
+        return self._order
