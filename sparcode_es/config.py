@@ -1,0 +1,354 @@
+"""Configuration: frozen dataclasses, checked when they are made, read from TOML and written back to it.
+
+`Config` is the whole of a training; its tables are the fields below. A key that does not exist is refused with the
+nearest one that does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import tomli_w
+
+from sparcode_es.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """User → K_u tokens (Eq. 4-6), and item → K_c tokens."""
+
+    kind: Literal["self_attention", "gru", "dnn"] = "self_attention"
+    """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec) or an MLP over the mean of the history."""
+    max_length: int = 50
+    """How many of a user's latest events are read."""
+    dim: int = 64
+    """D, the size of item embeddings and tokens."""
+    layers: int = 2
+    """Blocks of self-attention, layers of the GRU."""
+    attention_heads: int = 2
+    hidden: tuple[int, ...] = (256, 256)
+    """Hidden units of the DNN tokenizer."""
+    dropout: float = 0.2
+    tokens: int = 1
+    """K_u, tokens a user."""
+    token_heads: Literal["linear", "senet"] = "linear"
+    """How K_u tokens come out of one state: a linear layer each, or squeeze-and-excitation gates (SENet)."""
+    item_tokens: int = 1
+    """K_c, tokens an item, a linear layer each."""
+    use_features: bool = True
+    """Whether the user and item features of the data folder's schema are read."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.tokens <= 10, f"tokenizer.tokens (K_u) must lie in 1…10, not {self.tokens}")
+        _require(1 <= self.item_tokens <= 10, f"tokenizer.item_tokens (K_c) must lie in 1…10, not {self.item_tokens}")
+        _require(self.dim >= 2 and self.max_length >= 1, "tokenizer.dim must be at least 2 and max_length at least 1")
+        _require(0 <= self.dropout < 1, f"tokenizer.dropout must lie in [0, 1), not {self.dropout}")
+        _require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
+        _require(
+            self.kind != "self_attention" or self.dim % self.attention_heads == 0,
+            f"tokenizer.dim ({self.dim}) must be a multiple of attention_heads ({self.attention_heads})",
+        )
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Token → codes (Eq. 7-8), and how the codebooks learn (Eq. 13 and the EMA update of §3.2.4)."""
+
+    codebooks: int = 1
+    """M."""
+    codes: int = 1024
+    """N, entries a codebook."""
+    shared: bool = True
+    """One set of codebooks for all heads, or one per head."""
+    assignment: Literal["nearest", "pursuit"] = "pursuit"
+    """`nearest`: one code a token, boost 1 (Eq. 7). `pursuit`: several codes a token with non-negative boosts, found by
+    orthogonal matching pursuit, so that the boosted sum of code vectors is near the token (M = 1 only)."""
+    codes_per_token: int = 8
+    """How many codes `pursuit` gives a token at most."""
+    decay: float = 0.99
+    """γ of the EMA update."""
+    gradient: Literal["straight_through", "soft", "commitment"] = "soft"
+    """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13."""
+    commitment: float = 0.25
+    """λ of Eq. 14, relative: the commitment term is scaled to this share of the match loss."""
+    revive_below: float = 0.01
+    """A code whose EMA count falls below this share of the mean count is set on a token of the batch."""
+    min_perplexity: float = 0.1
+    """Training fails when perplexity / N falls below this share after the first epoch with codes; 0 switches it off."""
+    kmeans_iterations: int = 25
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.codebooks <= 4, f"quantizer.codebooks (M) must lie in 1…4, not {self.codebooks}")
+        _require(2 <= self.codes <= 65_536, f"quantizer.codes (N) must lie in 2…65536, not {self.codes}")
+        _require(0 < self.decay < 1, f"quantizer.decay must lie in (0, 1), not {self.decay}")
+        _require(0 <= self.min_perplexity < 1, "quantizer.min_perplexity must lie in [0, 1)")
+        _require(1 <= self.codes_per_token <= 64, "quantizer.codes_per_token must lie in 1…64")
+        if self.assignment == "pursuit":
+            _require(self.codebooks == 1, "quantizer.assignment 'pursuit' needs codebooks = 1; use 'nearest' for M ≥ 2")
+            _require(
+                self.gradient != "straight_through",
+                "quantizer.assignment 'pursuit' passes its gradient through the boosts: gradient must be 'soft' or 'commitment'",
+            )
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """(code, item) → S (Eq. 9 and Table 3)."""
+
+    kind: Literal["dot", "maxsim", "crossnet", "dnn", "inner_pdnn"] = "inner_pdnn"
+    hidden: tuple[int, ...] = (32,)
+    """Hidden units of `dnn` and `inner_pdnn`."""
+    cross_layers: int = 3
+    residual: bool = True
+    """Add the scaled dot product of code and first item token to S, so that an MLP only learns what it lacks."""
+    untied_items: bool = True
+    """The scorer has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""
+    free_codes: bool = True
+    """The scorer's code vectors may move away from the codebook's: sg[C_k] + Δ_k, Δ learned."""
+    initial_sparsity: float = 0.5
+    """b of Eq. 10 begins where this share of the (code, item) scores is cut to 0."""
+    memory: bool = True
+    """Add the lift of (code, item) among the training pairs to S; its weight is chosen on validation. M = 1 only."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.initial_sparsity < 1, "scorer.initial_sparsity must lie in [0, 1)")
+        _require(self.cross_layers >= 1, "scorer.cross_layers must be at least 1")
+        _require(all(h > 0 for h in self.hidden), "scorer.hidden must be positive numbers")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Sampled softmax (Eq. 12)."""
+
+    negatives: Literal["uniform", "in_batch", "mixed"] = "mixed"
+    """Uniform samples shared by the batch; the batch's other positives, with logQ correction; or both."""
+    num_negatives: int = 1024
+    """Uniform samples a batch."""
+    temperature: float = 0.07
+    """Where the scale of the towers' dot product begins: 1 / temperature; it is learned from there."""
+
+    def __post_init__(self) -> None:
+        _require(self.num_negatives >= 1, "loss.num_negatives must be at least 1")
+        _require(self.temperature > 0, "loss.temperature must be positive")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of training: the towers alone, then the codes and the scorer."""
+
+    epochs: int = 100
+    """At most this many; 0 leaves the stage out."""
+    patience: int = 5
+    """Stop after this many evaluations without a better validation metric."""
+    evaluate_every: int = 1
+    """Epochs between evaluations."""
+    batch_size: int = 256
+    """Sequences (or windows of a long one) a step."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    embedding_l2: float = 1e-6
+    """L2 factor on the embedding table."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
+        )
+        _require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop."""
+
+    tower: StageConfig = field(default_factory=StageConfig)
+    """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
+    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=20, patience=3, learning_rate=1e-3))
+    """Stage 2: codebooks (k-means start), scorer and bias."""
+    freeze_tokenizer: bool = True
+    """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
+    metric: str = "ndcg@50"
+    """The validation metric that chooses the best epoch (all items ranked)."""
+    validation_users: int = 10_000
+    """At most this many validation users are ranked an epoch, drawn once with the seed."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = False
+    """bfloat16 autocast (CUDA only)."""
+    compile: bool = False
+    """torch.compile the tokenizer."""
+
+    def __post_init__(self) -> None:
+        name, _, k = self.metric.partition("@")
+        _require(
+            name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
+            f"training.metric must be recall@k, ndcg@k or precision@k with k of 5, 10, 20, 50, not {self.metric!r}",
+        )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a training is told."""
+
+    model: Literal["sparcode", "two_tower", "popularity"] = "sparcode"
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    scorer: ScorerConfig = field(default_factory=ScorerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            not (self.scorer.memory and self.quantizer.codebooks > 1),
+            "scorer.memory needs quantizer.codebooks = 1; set scorer.memory = false for M ≥ 2",
+        )
+
+
+@dataclass(frozen=True)
+class PostingsConfig:
+    """What of the (code, item) scores is kept (Eq. 15, §4.4)."""
+
+    bias: float | None = None
+    """b̃ of Eq. 15; None is the model's own b."""
+    sparsity: float | None = None
+    """Find b̃ so that this share of all pairs is cut; excludes `bias`."""
+    max_postings_per_code: int | None = None
+    max_codes_per_item: int | None = None
+    min_codes_per_item: int = 0
+    """A floor: a cut never takes an item's best n positive codes."""
+    observed_codes_only: bool | None = None
+    """Leave out codes that no user has; None means: when M ≥ 2."""
+    block_codes: int = 64
+    block_items: int = 65_536
+
+    def __post_init__(self) -> None:
+        _require(self.bias is None or self.sparsity is None, "give bias or sparsity, not both")
+        _require(self.sparsity is None or 0 <= self.sparsity < 1, "sparsity must lie in [0, 1)")
+        for name in ("max_postings_per_code", "max_codes_per_item"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name} must be at least 1")
+        _require(self.min_codes_per_item >= 0, "min_codes_per_item must not be negative")
+        _require(self.block_codes >= 1 and self.block_items >= 1, "block sizes must be at least 1")
+
+
+T = TypeVar("T")
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Make the dataclass `cls` from nested tables. Raises `ConfigError` for unknown keys and wrong types."""
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {}
+    for key, value in values.items():
+        path = f"{where}{key}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {where}{near[0]}?" if near else f"known keys: {', '.join(known)}"
+            raise ConfigError(f"unknown configuration key {path}; {hint}")
+        arguments[key] = _convert(hints[key], value, path)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """`value` as the annotated type, or `ConfigError`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _convert(next(a for a in args if a is not type(None)), value, path)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} must be a table, not {value!r}")
+        return from_mapping(hint, value, f"{path}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{path} must be one of {', '.join(map(str, args))}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{path} must be a list, not {value!r}")
+        return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, hint):
+        raise ConfigError(f"{path} must be {hint.__name__}, not {value!r}")
+    return value
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Nested plain tables of a config, without its None values (TOML has none)."""
+    result: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            result[f.name] = to_mapping(value)
+        elif value is not None:
+            result[f.name] = list(value) if isinstance(value, tuple) else value
+    return result
+
+
+def to_toml(config: Any) -> str:
+    """The config as TOML text; `from_mapping(cls, parse_toml(text))` gives it back."""
+    return tomli_w.dumps(to_mapping(config))
+
+
+def parse_toml(text: str, where: str = "the configuration") -> dict[str, Any]:
+    """TOML text as nested tables. Raises `ConfigError` with the line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from error
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the package."""
+    folder = resources.files("sparcode_es.presets")
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_config(
+    path: Path | None = None, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Preset, then file, then overrides (`{"training.seed": 3}`), each over the one before."""
+    values: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in preset_names():
+            raise ConfigError(f"unknown preset {preset!r}; there are: {', '.join(preset_names())}")
+        text = resources.files("sparcode_es.presets").joinpath(f"{preset}.toml").read_text(encoding="utf-8")
+        _merge(values, parse_toml(text, f"preset {preset}"))
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+        _merge(values, parse_toml(text, str(path)))
+    for key, value in (overrides or {}).items():
+        nested: Any = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        _merge(values, nested)
+    return from_mapping(Config, values)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
