@@ -1,0 +1,79 @@
+"""Histories → tokens → codes, outside training: in batches, sorted by length, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparcode_es.models.sparcode import SparCode
+
+
+class TokenModel(Protocol):
+    """A model with a tokenizer: SparCode or its two-tower twin."""
+
+    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """See `Tokenizer.forward`."""
+        ...
+
+
+def histories_of(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, max_length: int) -> tuple[Tensor, Tensor]:
+    """The latest `max_length` events of some sequences: histories int64 [B, L] and the flat position of each one's last."""
+    ends = offsets[1:][rows].astype(np.int64)
+    begins = np.maximum(offsets[:-1][rows].astype(np.int64), ends - max_length)
+    lengths = ends - begins
+    index = begins[:, None] + np.arange(lengths.max())
+    histories = items[np.minimum(index, ends[:, None] - 1)].astype(np.int64)
+    positions = np.arange(len(rows)) * histories.shape[1] + lengths - 1
+    return torch.from_numpy(histories), torch.from_numpy(positions)
+
+
+@torch.inference_mode()
+def encode_tokens(
+    model: TokenModel, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None, batch_size: int = 1024
+) -> Tensor:
+    """Tokens of the latest events of n histories in CSR form, none of them empty, [n, K, D] on the CPU.
+
+    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
+    """
+    assert isinstance(model, nn.Module)
+    device = next(model.parameters()).device
+    config = model.tokenizer.config  # type: ignore[union-attr]
+    n = len(offsets) - 1
+    rows = np.full(n, -1, dtype=np.int64) if users is None else users.astype(np.int64)
+    tokens = torch.empty(n, config.tokens, config.dim)  # type: ignore[arg-type]
+    was_training = model.training
+    model.eval()
+    for part in _by_length(offsets, batch_size):
+        histories, positions = histories_of(offsets, items, part, config.max_length)  # type: ignore[arg-type]
+        got = model.tokens(histories.to(device), positions.to(device), torch.from_numpy(rows[part]).to(device))
+        tokens[torch.from_numpy(part)] = got.float().cpu()
+    model.train(was_training)
+    return tokens
+
+
+def _by_length(offsets: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    order = np.argsort(np.diff(offsets.astype(np.int64)), kind="stable")
+    return (order[i : i + batch_size] for i in range(0, len(order), batch_size))
+
+
+@torch.inference_mode()
+def assign_codes(model: SparCode, tokens: Tensor, block: int = 8192) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [n, K, D] → codes uint32 [n, K·R, 1 + M] (head set, sub-codes) and boosts float32 [n, K·R]."""
+    device = model.bias_parameter.device
+    _n, K, _ = tokens.shape
+    codes, boosts = [], []
+    for part in tokens.split(block):
+        assignment = model.quantizer.assign(part.to(device))
+        model.quantizer.observe(assignment)
+        R, M = assignment.codes.shape[2:]
+        head = torch.zeros(K, dtype=torch.int64) if model.shared_heads else torch.arange(K)
+        head = head.to(device).view(1, K, 1, 1).expand(len(part), K, R, 1)
+        codes.append(torch.cat([head, assignment.codes], dim=-1).reshape(len(part), K * R, 1 + M).cpu())
+        boosts.append(assignment.boosts.reshape(len(part), K * R).cpu())
+    if not codes:
+        return np.zeros((0, K, 1 + model.config.quantizer.codebooks), np.uint32), np.zeros((0, K), np.float32)
+    return torch.cat(codes).numpy().astype(np.uint32), torch.cat(boosts).numpy().astype(np.float32)

@@ -1,0 +1,189 @@
+"""SparCode: user → tokens → codes; (code, item) → sparse score; user → Σ of their codes' scores (Eq. 3-11).
+
+B histories, P positions, K = K_u tokens, R codes a token, Q code vectors, n items, D.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparcode_es.config import Config
+from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.memory import Memory
+from sparcode_es.models.quantizer import Assignment, Quantizer
+from sparcode_es.models.scorers import make_scorer
+from sparcode_es.models.tokenizers import ItemTokens, Tokenizer
+
+
+class SparCode(nn.Module):
+    """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.build`): `all_codes`, `score_codes`."""
+
+    def __init__(
+        self,
+        config: Config,
+        num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[FeatureSpec] = (),
+        user_features: Sequence[FeatureSpec] = (),
+    ) -> None:
+        super().__init__()
+        self.config, self.num_items, self.num_users = config, num_items, num_users
+        tokenizer, quantizer, scorer = config.tokenizer, config.quantizer, config.scorer
+        self.tokenizer = Tokenizer(tokenizer, num_items, num_users, item_features, user_features)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
+        self.scorer_items = nn.Embedding(num_items, tokenizer.dim) if scorer.untied_items else None
+        self.item_tokens = ItemTokens(tokenizer.dim, tokenizer.item_tokens)
+        self.scorer = make_scorer(scorer, tokenizer.dim, tokenizer.item_tokens)
+        codes = torch.zeros_like(self.quantizer.codebooks)
+        self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None
+        self.bias_parameter = nn.Parameter(torch.zeros(()))
+        self.memory = Memory(self.quantizer.sets * quantizer.codes, num_items) if scorer.memory else None
+
+    # -- the user's side ------------------------------------------------------------------------------------------
+
+    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """Eq. 6. See `Tokenizer.forward`; unit tokens [P, K, D]."""
+        tokens: Tensor = self.tokenizer(histories, positions, users)
+        return tokens
+
+    def code_vectors(self, tokens: Tensor, assignment: Assignment) -> Tensor:
+        """What the scorer reads of each code, T̃ (+ Δ), [P, K, R, D]."""
+        vectors = self.quantizer.quantised(tokens, assignment)
+        if self.code_offsets is not None:
+            vectors = vectors + self._offsets(assignment.codes)
+        return vectors
+
+    def _offsets(self, codes: Tensor) -> Tensor:
+        """Δ of codes int64 [P, K, R, M] → [P, K, R, D]."""
+        assert self.code_offsets is not None
+        P, K, R, M = codes.shape
+        head = torch.zeros(K, dtype=torch.int64) if self.quantizer.sets == 1 else torch.arange(K)
+        index = (head.to(codes.device).view(1, K, 1, 1), torch.arange(M, device=codes.device), codes)
+        return self.code_offsets[index].reshape(P, K, R, -1)
+
+    # -- the item's side ------------------------------------------------------------------------------------------
+
+    def untie_items(self) -> None:
+        """Begin the scorer's own item vectors as the tokenizer's."""
+        if self.scorer_items is not None:
+            with torch.no_grad():
+                self.scorer_items.weight.copy_(self.tokenizer.item_embedding.weight)
+
+    def items(self, items: Tensor) -> Tensor:
+        """Item tokens T^c of item numbers int64 [n], [n, K_c, D]."""
+        embedded = self.tokenizer.items(items)
+        if self.scorer_items is not None:
+            embedded = embedded - self.tokenizer.item_embedding(items) + self.scorer_items(items)
+        tokens: Tensor = self.item_tokens(embedded)
+        return tokens
+
+    # -- scores ---------------------------------------------------------------------------------------------------
+
+    def pair_scores(self, vectors: Tensor, item_tokens: Tensor) -> Tensor:
+        """S of Eq. 9, without memory: [Q, D], [n, K_c, D] → [Q, n]."""
+        scores: Tensor = self.scorer(vectors, item_tokens)
+        if self.config.scorer.kind in ("dot", "maxsim"):
+            return scores * self.log_scale.exp()
+        if self.config.scorer.residual:
+            scores = scores + self.log_scale.exp() * (vectors @ item_tokens[:, 0].T)
+        return scores
+
+    def candidate_scores(self, tokens: Tensor, assignment: Assignment, items: Tensor) -> Tensor:
+        """ŷ of Eq. 10 and 11 for the same items for everybody. tokens [P, K, D], items int64 [n] → [P, n].
+
+        Where a code's vector carries no gradient to the token, each distinct code is scored once and shared.
+        """
+        P, K, R, _M = assignment.codes.shape
+        item_tokens = self.items(items)
+        if self._shares_codes():
+            rows = self._flat_rows(assignment.codes)
+            distinct, inverse = torch.unique(rows, return_inverse=True)
+            vectors = self.row_vectors(distinct)
+            sparse = F.relu(self.pair_scores(vectors, item_tokens) + self.bias_parameter)  # Eq. 10
+            weights = torch.zeros(P, len(distinct), device=items.device)
+            weights = weights.scatter_add(1, inverse.view(P, K * R), assignment.boosts.reshape(P, K * R))
+            return weights @ sparse  # Eq. 11
+        vectors = self.code_vectors(tokens, assignment).reshape(P * K * R, -1)
+        sparse = F.relu(self.pair_scores(vectors, item_tokens) + self.bias_parameter).view(P, K * R, -1)
+        return torch.einsum("pk,pkn->pn", assignment.boosts.reshape(P, K * R), sparse)
+
+    def _shares_codes(self) -> bool:
+        quantizer = self.config.quantizer
+        return quantizer.codebooks == 1 and (quantizer.assignment == "pursuit" or quantizer.gradient == "commitment")
+
+    def _flat_rows(self, codes: Tensor) -> Tensor:
+        """Codes of M = 1, int64 [P, K, R, 1] → rows of the (head set, code) table, [P, K, R]."""
+        if self.quantizer.sets == 1:
+            return codes[..., 0]
+        head = torch.arange(codes.shape[1], device=codes.device).view(1, -1, 1)
+        return codes[..., 0] + head * self.config.quantizer.codes
+
+    def row_vectors(self, rows: Tensor) -> Tensor:
+        """Code vectors of M = 1 table rows, [Q, D]."""
+        vectors = self.quantizer.codebooks.flatten(0, 2)[rows]
+        return vectors if self.code_offsets is None else vectors + self.code_offsets.flatten(0, 2)[rows]
+
+    # -- the CodeScorer protocol ----------------------------------------------------------------------------------
+
+    @property
+    def bias(self) -> float:
+        """b of Eq. 10."""
+        return float(self.bias_parameter.detach())
+
+    @property
+    def shared_heads(self) -> bool:
+        """Whether all heads share their codebooks (terms `12_201`) or not (`h3_12_201`)."""
+        return self.quantizer.sets == 1
+
+    @property
+    def num_possible_codes(self) -> int:
+        """N^M, times the heads that have codebooks of their own."""
+        return self.quantizer.sets * int(self.config.quantizer.codes**self.config.quantizer.codebooks)
+
+    def all_codes(self) -> np.ndarray:
+        """Every possible code, uint32 [C, 1 + M]: head, then M sub-codes. Only to be called where C is small."""
+        N, M = self.config.quantizer.codes, self.config.quantizer.codebooks
+        index = np.arange(self.num_possible_codes, dtype=np.int64)
+        columns = [index // N**M] + [(index // N ** (M - 1 - m)) % N for m in range(M)]
+        return np.stack(columns, axis=1).astype(np.uint32)
+
+    @torch.inference_mode()
+    def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
+        """S of Eq. 9 with memory, before bias and ReLU: codes uint32 [C, 1 + M] → float32 [C, len(items)]."""
+        device = self.bias_parameter.device
+        start, stop, _ = items.indices(self.num_items)
+        item_tokens = self.items(torch.arange(start, stop, device=device))
+        scores = self.pair_scores(self.vectors_of(codes), item_tokens).float().cpu()
+        if self.memory is not None and float(self.memory.weight) != 0:
+            rows = codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
+            scores = scores + float(self.memory.weight) * self.memory(rows, start, stop)
+        return scores.numpy()
+
+    def vectors_of(self, codes: np.ndarray) -> Tensor:
+        """Code vectors of codes uint32 [C, 1 + M], [C, D] (Eq. 8)."""
+        table = self.quantizer.codebooks if self.code_offsets is None else self.quantizer.codebooks + self.code_offsets
+        index = torch.from_numpy(codes.astype(np.int64)).to(table.device)
+        books = torch.arange(index.shape[1] - 1, device=table.device)
+        return table[index[:, :1], books, index[:, 1:]].flatten(1)
+
+    @property
+    def codebook_hash(self) -> str:
+        """Changes when any code would mean something else: SHA-256 over the codebooks, as 16 hexadecimal digits."""
+        return hashlib.sha256(self.quantizer.codebooks.cpu().numpy().tobytes()).hexdigest()[:16]
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over all weights and buffers, as 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]

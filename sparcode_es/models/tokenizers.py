@@ -1,0 +1,196 @@
+"""Tokenizers: a history of items → K_u tokens (Eq. 4-6), and items → K_c tokens.
+
+B is a batch of histories, L their padded length, P the positions asked for, D the embedding size. Histories are padded on
+the right; every encoder is causal, so that the state at position t has read items 0…t and nothing after it, and one pass
+over a history trains on each of its positions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparcode_es.config import TokenizerConfig
+from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+
+
+def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with GELU and dropout between them; `sizes` from input to output."""
+    layers: list[nn.Module] = []
+    for i, (before, after) in enumerate(itertools.pairwise(sizes)):
+        layers.append(nn.Linear(before, after))
+        if i < len(sizes) - 2:
+            layers += [nn.GELU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers)
+
+
+class Block(nn.Module):
+    """One pre-norm Transformer block with causal attention (Vaswani et al. 2017; SASRec's order of layers)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query_key_value, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.mlp = mlp([dim, 4 * dim, dim], dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, L, D] → [B, L, D]."""
+        B, L, D = x.shape
+        q, k, v = self.query_key_value(self.norm_attention(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)
+        attended = F.scaled_dot_product_attention(
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=True,
+        )
+        x = x + F.dropout(self.output(attended.transpose(1, 2).reshape(B, L, D)), self.dropout, self.training)
+        return x + F.dropout(self.mlp(self.norm_mlp(x)), self.dropout, self.training)
+
+
+class SelfAttentionEncoder(nn.Module):
+    """Causal self-attention over the history (SASRec, Kang and McAuley 2018)."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.positions = nn.Embedding(config.max_length, config.dim)
+        nn.init.normal_(self.positions.weight, std=0.02)
+        self.blocks = nn.ModuleList(
+            Block(config.dim, config.attention_heads, config.dropout) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: item embeddings [B, L, D] → states [B, L, D]."""
+        x = self.dropout(x + self.positions.weight[: x.shape[1]])
+        for block in self.blocks:
+            x = block(x)
+        states: Tensor = self.norm(x)
+        return states
+
+
+class GRUEncoder(nn.Module):
+    """GRU over the history (GRU4Rec, Hidasi et al. 2016)."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        dropout = config.dropout if config.layers > 1 else 0.0
+        self.gru = nn.GRU(config.dim, config.dim, config.layers, batch_first=True, dropout=dropout)
+        self.dropout, self.norm = nn.Dropout(config.dropout), nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: item embeddings [B, L, D] → states [B, L, D]."""
+        states: Tensor = self.norm(self.gru(self.dropout(x))[0])
+        return states
+
+
+class DNNEncoder(nn.Module):
+    """An MLP over the mean of the history so far and its latest item (DSSM, YoutubeDNN)."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.mlp = mlp([2 * config.dim, *config.hidden, config.dim], config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: item embeddings [B, L, D] → states [B, L, D]."""
+        x = self.dropout(x)
+        length = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype).unsqueeze(-1)
+        states: Tensor = self.mlp(torch.cat([x.cumsum(1) / length, x], dim=-1))
+        return states
+
+
+class LinearHeads(nn.Module):
+    """K_u linear layers on one state."""
+
+    def __init__(self, dim: int, tokens: int) -> None:
+        super().__init__()
+        self.tokens, self.linear = tokens, nn.Linear(dim, tokens * dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """states: [P, D] → [P, K_u, D]."""
+        heads: Tensor = self.linear(states)
+        return heads.view(*states.shape[:-1], self.tokens, -1)
+
+
+class SENetHeads(nn.Module):
+    """K_u squeeze-and-excitation gates on one state (Hu et al. 2018), each followed by a shared linear layer."""
+
+    def __init__(self, dim: int, tokens: int, reduction: int = 4) -> None:
+        super().__init__()
+        self.tokens = tokens
+        squeezed = max(1, dim // reduction)
+        self.gates = nn.Sequential(nn.Linear(dim, squeezed), nn.ReLU(), nn.Linear(squeezed, tokens * dim), nn.Sigmoid())
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """states: [P, D] → [P, K_u, D]."""
+        gates = self.gates(states).view(*states.shape[:-1], self.tokens, -1)
+        heads: Tensor = self.linear(states.unsqueeze(-2) * gates)
+        return heads
+
+
+ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DNNEncoder}
+HEADS = {"linear": LinearHeads, "senet": SENetHeads}
+
+
+class Tokenizer(nn.Module):
+    """User → tokens of length 1: item embeddings (and features) → causal encoder → K_u heads (Eq. 6).
+
+    The item embedding here is the input side; the towers' dot product uses it as the output side too.
+    """
+
+    def __init__(
+        self,
+        config: TokenizerConfig,
+        num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[FeatureSpec] = (),
+        user_features: Sequence[FeatureSpec] = (),
+    ) -> None:
+        super().__init__()
+        self.config, self.num_items = config, num_items
+        self.item_embedding = nn.Embedding(num_items, config.dim)
+        nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
+        self.item_features = FeatureEncoder(item_features, num_items, config.dim)
+        self.user_features = FeatureEncoder(user_features, num_users, config.dim)
+        self.encoder = ENCODERS[config.kind](config)
+        self.heads = HEADS[config.token_heads](config.dim, config.tokens)
+
+    def items(self, items: Tensor) -> Tensor:
+        """items: int64 [...] → their embeddings with features, [..., D] (Eq. 5, summed)."""
+        embedded: Tensor = self.item_embedding(items)
+        return embedded + self.item_features(items) if self.item_features.specs else embedded
+
+    def forward(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """histories: int64 [B, L] (padded on the right with any item), positions: flat indices into B·L, int64 [P],
+        users: rows of the user features or -1, int64 [B] → unit tokens [P, K_u, D]."""
+        B, L = histories.shape
+        states = self.encoder(self.items(histories))  # [B, L, D]
+        if self.user_features.specs:
+            states = states + self.user_features(users).unsqueeze(1)
+        return F.normalize(self.heads(states.reshape(B * L, -1)[positions]), dim=-1)
+
+
+class ItemTokens(nn.Module):
+    """Items → K_c tokens by K_c linear layers, each begun at the identity (§3.2.1, §4.1.3)."""
+
+    def __init__(self, dim: int, tokens: int) -> None:
+        super().__init__()
+        self.tokens, self.dim = tokens, dim
+        self.linear = nn.Linear(dim, tokens * dim)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(dim).repeat(tokens, 1))
+            self.linear.weight[dim:] += 0.02 * torch.randn(dim * (tokens - 1), dim)
+            self.linear.bias.zero_()
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """embedded: [n, D] → [n, K_c, D]."""
+        tokens: Tensor = self.linear(embedded)
+        return tokens.view(-1, self.tokens, self.dim)

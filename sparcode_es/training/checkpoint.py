@@ -1,0 +1,112 @@
+"""Checkpoints: state dicts, the configuration and the item ids as JSON and tensors; nothing that runs when it is read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparcode_es.baselines.two_tower import TwoTower
+from sparcode_es.config import Config, from_mapping, to_mapping
+from sparcode_es.errors import CheckpointError, ConfigError
+from sparcode_es.files import atomic_write
+from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.tables import StringTable
+
+FORMAT = "sparcode-es checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what it was trained on."""
+
+    model: SparCode | TwoTower
+    item_ids: StringTable
+    data: str
+    """The data folder's path when it was trained."""
+    report: dict[str, Any]
+    """Epochs, seconds, validation metrics."""
+
+
+def save_checkpoint(
+    path: Path, model: SparCode | TwoTower, item_ids: StringTable, data: str, report: dict[str, Any]
+) -> None:
+    """Write a model so that `load_checkpoint` needs nothing else. Atomic; raises `StorageError`."""
+    header = {
+        "config": to_mapping(model.config),
+        "num_items": model.num_items,
+        "num_users": model.num_users,
+        "item_features": [spec.__dict__ for spec in model.tokenizer.item_features.specs],
+        "user_features": [spec.__dict__ for spec in model.tokenizer.user_features.specs],
+        "data": data,
+        "report": report,
+    }
+    ids = "\n".join(json.dumps(text) for text in item_ids).encode()
+    save_tensors(
+        path,
+        {
+            "format": FORMAT,
+            "header": json.dumps(header),
+            "item_ids": torch.from_numpy(np.frombuffer(ids, dtype=np.uint8).copy()),
+            "model": {name: value.detach().cpu() for name, value in model.state_dict().items()},
+        },
+    )
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """`torch.save` through a temporary file, so that a kill leaves the old file or the new one."""
+    with atomic_write(path) as file:
+        torch.save(content, file)
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """`torch.load(weights_only=True)` on the CPU. Raises `CheckpointError` for anything that is not such a file."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; `sparcode-es train` writes one")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint (truncated, or not written by sparcode-es); train it again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT})")
+    return content
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint whole: model in evaluation mode on the CPU, item ids, report. Raises `CheckpointError`."""
+    content = load_tensors(path)
+    try:
+        header = json.loads(content["header"])
+        config = from_mapping(Config, header["config"])
+        make = TwoTower if config.model == "two_tower" else SparCode
+        specs = {side: [FeatureSpec(**spec) for spec in header[f"{side}_features"]] for side in ("item", "user")}
+        model = make(config, header["num_items"], header["num_users"], specs["item"], specs["user"])
+        model.load_state_dict(content["model"])
+        lines = bytes(content["item_ids"].numpy()).decode().splitlines()
+        item_ids = StringTable.build(json.loads(line) for line in lines)
+        data, report = str(header["data"]), dict(header["report"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
+    if len(item_ids) != model.num_items:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {len(item_ids)} item ids for {model.num_items} items")
+    model.eval()
+    return Checkpoint(model, item_ids, data, report)
+
+
+def load_checkpoint(path: Path) -> SparCode:
+    """The SparCode model of a checkpoint. Raises `CheckpointError` also for a model that has no codes."""
+    model = read_checkpoint(path).model
+    if not isinstance(model, SparCode):
+        raise CheckpointError(
+            f"{path} holds a two-tower model, which has no codes; give the checkpoint of a SparCode model"
+        )
+    return model

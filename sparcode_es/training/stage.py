@@ -1,0 +1,157 @@
+"""One stage of training: epochs, validation, the best weights kept, and a state on disk from which a killed run goes on.
+
+Every epoch begins by seeding torch and numpy from (seed, stage, epoch), and its order of data from the same. The state
+after an epoch is therefore the whole state: a run resumed from it ends with the weights of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparcode_es.config import StageConfig
+from sparcode_es.errors import CheckpointError, TrainingError
+from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
+
+STAGES = ("tower", "codes")
+
+
+class Log:
+    """The training's log: one JSON object a line, appended and flushed."""
+
+    def __init__(self, path: Path, echo: Callable[[str], None]) -> None:
+        self.path, self.echo = path, echo
+
+    def write(self, **record: Any) -> None:
+        """Append one record and show it as one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self.echo("  ".join(f"{key} {_short(value)}" for key, value in record.items()))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@dataclass
+class StageState:
+    """Where a stage stands."""
+
+    epoch: int = 0
+    best_metric: float = -math.inf
+    best_epoch: int = 0
+    without_gain: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What differs between stages.
+
+    run_epoch(generator) yields the losses of its steps; validate() gives the metrics of which `metric` chooses; after_epoch()
+    gives what else is logged, and may raise `TrainingError`.
+    """
+
+    name: str
+    config: StageConfig
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    steps: int
+    run_epoch: Callable[[np.random.Generator], Iterator[float]]
+    validate: Callable[[], dict[str, float]]
+    metric: str
+    after_epoch: Callable[[], dict[str, float]] = dict
+
+
+def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
+    """Seed torch for an epoch, and give the generator of its data order."""
+    words = np.random.SeedSequence([seed, STAGES.index(stage), epoch]).generate_state(2)
+    torch.manual_seed(int(words[0]))
+    return np.random.default_rng(int(words[1]))
+
+
+def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:
+    """Train until the validation metric has not risen for `patience` evaluations; leaves the best weights in the model."""
+    state = _resume(stage, state_path)
+    if state.epoch:
+        log.write(stage=stage.name, resumed_after_epoch=state.epoch)
+    while not state.finished and state.epoch < stage.config.epochs:
+        began = time.perf_counter()
+        state.epoch += 1
+        generator = seed_epoch(seed, stage.name, state.epoch)
+        stage.model.train()
+        losses = list(progress(stage.run_epoch(generator), stage.steps, f"{stage.name} epoch {state.epoch}"))
+        loss = float(np.mean(losses)) if losses else 0.0
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {state.epoch} of stage {stage.name}; lower the learning rate or check the features"
+            )
+        record: dict[str, Any] = {"stage": stage.name, "epoch": state.epoch, "loss": loss, **stage.after_epoch()}
+        if state.epoch % stage.config.evaluate_every == 0 or state.epoch == stage.config.epochs:
+            stage.model.eval()
+            record |= stage.validate()
+            _judge(stage, state, record[stage.metric])
+        state.seconds += time.perf_counter() - began
+        log.write(**record, seconds=round(time.perf_counter() - began, 2))
+        _save(stage, state, state_path)
+    if state.best_weights:
+        stage.model.load_state_dict(state.best_weights)
+    stage.model.eval()
+    return state
+
+
+Progress = Callable[[Iterator[float], int, str], Iterator[float]]
+"""Wraps an iterator of `total` steps with a progress bar of this title."""
+
+
+def _judge(stage: Stage, state: StageState, metric: float) -> None:
+    if metric > state.best_metric:
+        state.best_metric, state.best_epoch, state.without_gain = metric, state.epoch, 0
+        state.best_weights = copy.deepcopy(stage.model.state_dict())
+    else:
+        state.without_gain += 1
+        state.finished = state.without_gain >= stage.config.patience
+
+
+def _save(stage: Stage, state: StageState, path: Path) -> None:
+    numbers = {key: value for key, value in vars(state).items() if key != "best_weights"}
+    save_tensors(
+        path,
+        {
+            "format": FORMAT,
+            "stage": stage.name,
+            "state": json.dumps(numbers),
+            "model": stage.model.state_dict(),
+            "optimizer": stage.optimizer.state_dict(),
+            "best_weights": state.best_weights,
+        },
+    )
+
+
+def _resume(stage: Stage, path: Path) -> StageState:
+    """The saved state of this stage, put into the model and the optimizer; a fresh one when there is none."""
+    if not path.exists():
+        return StageState()
+    content = load_tensors(path)
+    if content["stage"] != stage.name:
+        return StageState()
+    try:
+        stage.model.load_state_dict(content["model"])
+        stage.optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} belongs to another configuration; remove it or train into another folder"
+        ) from error
+    return StageState(**json.loads(content["state"]), best_weights=content["best_weights"])

@@ -1,0 +1,66 @@
+"""Scores of every item for the cases of a split, for validation and for the baselines' rows in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from sparcode_es.baselines.two_tower import TwoTower
+from sparcode_es.data.dataset import Cases
+from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.sparcode import SparCode
+
+ScoreFunction = Callable[[np.ndarray], np.ndarray]
+"""Case rows [B] → scores of all items, float32 [B, I]."""
+
+BLOCK = 32_768
+
+
+def tower_scores(model: TwoTower, cases: Cases) -> ScoreFunction:
+    """The two-tower's scores (Eq. 1) of the cases' histories."""
+    users = encode_tokens(model, cases.history_offsets, cases.history_items, cases.users).mean(1)
+    with torch.inference_mode():
+        device = model.log_scale.device
+        parts = torch.arange(model.num_items, device=device).split(BLOCK)
+        items = torch.cat([model.tokenizer.items(part).cpu() for part in parts])
+        items = items * float(model.log_scale.exp())
+    return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()
+
+
+class CodeTable:
+    """Unrounded S of the codes that some cases have, for all items, and the cases' boosts on them."""
+
+    def __init__(self, model: SparCode, cases: Cases) -> None:
+        tokens = encode_tokens(model, cases.history_offsets, cases.history_items, cases.users)
+        codes, self.boosts = assign_codes(model, tokens)
+        flat, inverse = np.unique(codes.reshape(-1, codes.shape[-1]), axis=0, return_inverse=True)
+        self.codes, self.rows = flat, inverse.reshape(codes.shape[:2])
+        self.bias = model.bias
+        self.scores = np.concatenate(
+            [
+                model.score_codes(flat, slice(i, min(i + BLOCK, model.num_items)))
+                for i in range(0, model.num_items, BLOCK)
+            ],
+            axis=1,
+        )
+
+    def score_function(self, extra: np.ndarray | None = None, bias: float | None = None) -> ScoreFunction:
+        """Σ boost · ReLU(S + b) (Eq. 10 and 11) as a function of case rows; `extra` is added to S."""
+        sparse = self.scores + (self.bias if bias is None else bias)
+        if extra is not None:
+            sparse += extra
+        np.maximum(sparse, 0, out=sparse)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            weights = np.zeros((len(rows), len(sparse)), dtype=np.float32)
+            np.add.at(weights, (np.arange(len(rows))[:, None], self.rows[rows]), self.boosts[rows])
+            return weights @ sparse
+
+        return score
+
+
+def code_scores(model: SparCode, cases: Cases) -> ScoreFunction:
+    """SparCode's own scores, unrounded, of the cases' histories."""
+    return CodeTable(model, cases).score_function()
