@@ -1,0 +1,90 @@
+"""`sparcode-es train`: train a model on a data folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcode_es.config import load_config, preset_names, to_toml
+from sparcode_es.errors import ConfigError
+
+MODELS = ("sparcode", "two_tower")
+
+
+@click.command(
+    epilog="\b\nExample:\n  sparcode-es train --data data/ml-100k --out runs/ml-100k --preset ml-100k --set training.seed=1"
+)
+@click.option("--data", "data_path", type=click.Path(path_type=Path), help="The data folder (see `sparcode-es data`).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder for checkpoints and log; a killed run goes on there."
+)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file, over the preset.")
+@click.option("--preset", type=click.Choice(preset_names()), help="A configuration that ships with the package.")
+@click.option("--model", type=click.Choice(MODELS), help="What to train; over preset and file.")
+@click.option("--seed", type=int, help="Short for --set training.seed=N.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key, as in TOML; may be repeated.")
+@click.option(
+    "--tower", type=click.Path(path_type=Path), help="A two_tower.pt to begin from instead of training a tower."
+)
+@click.option("--print-config", is_flag=True, help="Print the whole configuration as TOML and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    data_path: Path | None,
+    out: Path | None,
+    config_path: Path | None,
+    preset: str | None,
+    model: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    tower: Path | None,
+    print_config: bool,
+    as_json: bool,
+) -> None:
+    """Train SparCode, or its two-tower twin, on a data folder.
+
+    Writes model.pt, two_tower.pt (the twin, from the same data and loop), config.toml and log.jsonl into --out.
+    """
+    overrides = dict(parse_setting(text) for text in settings)
+    if model is not None:
+        overrides["model"] = model
+    if seed is not None:
+        overrides["training.seed"] = seed
+    config = load_config(config_path, preset, overrides)
+    if print_config:
+        click.echo(to_toml(config), nl=False)
+        return
+    if data_path is None or out is None:
+        raise click.UsageError("give --data and --out")
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.data.dataset import Dataset
+
+    from sparcode_es.training.loop import train
+
+    result = train(config, Dataset.open(data_path), out, tower=tower, echo=lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps({"checkpoint": str(result.model_path), **result.report}))
+    else:
+        click.echo(f"checkpoint  {result.model_path}")
+        for key, value in result.report.items():
+            click.echo(f"{key}  {value:.4f}" if isinstance(value, float) else f"{key}  {value}")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`training.seed=3` → ("training.seed", 3). The value is read as TOML, else as a plain string."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set takes KEY=VALUE, not {text!r}")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
