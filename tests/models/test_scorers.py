@@ -77,8 +77,8 @@ def test_a_block_is_its_pairs(pairs: tuple[torch.Tensor, torch.Tensor], kind: st
     codes, items = pairs
     scorer = make_scorer(ScorerConfig(kind=kind, hidden=(6,)), D, K_c)  # type: ignore[arg-type]
     randomise(scorer)
-    whole = scorer(codes, items)
+    whole = scorer(codes, items).detach()
     assert whole.shape == (Q, n)
     for q in range(Q):
         for j in range(n):
-            assert float(scorer(codes[q : q + 1], items[j : j + 1])) == pytest.approx(float(whole[q, j]), abs=1e-4)
+            assert scorer(codes[q : q + 1], items[j : j + 1]).item() == pytest.approx(whole[q, j].item(), abs=1e-4)

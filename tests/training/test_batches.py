@@ -1,0 +1,79 @@
+"""Windows and negatives: every training pair once, and the right probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparcode_es.config import LossConfig
+from sparcode_es.training.batches import Windows
+from sparcode_es.training.losses import NegativeSampler, sampled_softmax
+
+
+def pairs_of(windows: Windows, batch_size: int, generator: np.random.Generator | None) -> list[tuple[int, int, int]]:
+    found = []
+    for batch in windows.batches(batch_size, generator):
+        L = batch.histories.shape[1]
+        for position, target in zip(batch.positions.tolist(), batch.targets.tolist(), strict=True):
+            row, column = divmod(position, L)
+            found.append((int(batch.users[row]), int(batch.histories[row, column]), target))
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(0, 23), min_size=1, max_size=8), max_length=st.integers(1, 7), size=st.integers(1, 4))
+def test_each_event_but_the_first_is_a_target_once(lengths: list[int], max_length: int, size: int) -> None:
+    offsets = np.cumsum([0, *lengths]).astype(np.uint64)
+    items = np.arange(offsets[-1], dtype=np.uint32)  # an item is its place, so that a pair tells its own order
+    windows = Windows(offsets, items, np.arange(len(lengths)), max_length)
+    expected = sorted(
+        (user, int(item), int(item) + 1)
+        for user, (low, high) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
+        for item in range(int(low), int(high) - 1)
+    )
+    assert windows.num_positions == len(expected)
+    for generator in (None, np.random.default_rng(0)):
+        assert sorted(pairs_of(windows, size, generator)) == expected
+
+
+def test_the_order_follows_the_generator() -> None:
+    windows = Windows(np.arange(0, 330, 3), np.arange(330), np.arange(109), 5)
+    first, again, other = (
+        [b.targets.tolist() for b in windows.batches(4, np.random.default_rng(seed))] for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize("kind", ["uniform", "in_batch", "mixed"])
+def test_log_q_is_the_log_probability_of_being_drawn(kind: str) -> None:
+    torch.manual_seed(0)
+    counts = torch.tensor([50.0, 30.0, 10.0, 5.0, 5.0])
+    sampler = NegativeSampler(LossConfig(negatives=kind, num_negatives=3), counts)  # type: ignore[arg-type]
+    trials, drawn, log_q = 4000, torch.zeros(5), torch.zeros(5)
+    for _ in range(trials):
+        candidates = sampler.draw(torch.multinomial(counts, 4, replacement=True))
+        drawn[candidates.items[candidates.allowed]] += 1
+        log_q[candidates.items] = candidates.log_q
+    assert torch.allclose(drawn / trials, log_q.exp(), atol=0.1)
+
+
+def test_every_position_finds_its_own_item() -> None:
+    torch.manual_seed(0)
+    sampler = NegativeSampler(LossConfig(negatives="uniform", num_negatives=2), torch.ones(40))
+    targets = torch.tensor([3, 3, 17, 39])
+    candidates = sampler.draw(targets)
+    assert torch.equal(candidates.items[candidates.target], targets)
+    assert int(candidates.allowed.sum()) <= 2
+
+
+def test_softmax_over_all_items_is_cross_entropy() -> None:
+    """With every item drawn for certain, Eq. 12 is the full softmax."""
+    sampler = NegativeSampler(LossConfig(negatives="uniform", num_negatives=100_000), torch.ones(6))
+    targets = torch.tensor([0, 5, 2])
+    candidates = sampler.draw(targets)
+    scores = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.cross_entropy(scores, targets)
+    assert sampled_softmax(scores, candidates).item() == pytest.approx(expected.item(), abs=1e-4)
