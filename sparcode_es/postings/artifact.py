@@ -1,0 +1,189 @@
+"""The postings artifact, opened: everything between training and any engine, memory-mapped."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcode_es.errors import ArtifactError, DataError
+from sparcode_es.files import sha256_of
+from sparcode_es.postings.codes import Clause, parse_term, term_of
+from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
+from sparcode_es.tables import StringTable
+
+SCHEMA_VERSION = 1
+MANIFEST_KEYS = {"schema_version", "model_hash", "codebook_hash", "shared_heads", "M", "counts", "bias", "files"}
+REBUILD = "build it again with `sparcode-es postings build`"
+
+
+class Artifact:
+    """P postings of C codes on I items, and the codes and seen items of U users.
+
+    Attributes: `code_offsets` uint64 [C + 1]; `codes` uint32 [C, 1 + M], in lexicographic order; `item_numbers` uint32
+    [P], ascending within a code; `scores` uint16 [P], grid values (see `sparcode_es.postings.grid`); `item_ids` and
+    `user_ids`, searchable tables; `item_docs`, a table of JSON texts; `user_code_offsets` uint64 [U + 1], `user_codes`
+    uint32 (rows of `codes`), `user_boosts` float32; `user_seen_offsets` uint64 [U + 1], `user_seen` uint32 (item
+    numbers, oldest first); `manifest`; `path`.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        counts = manifest["counts"]
+        self.num_codes, self.num_items, self.num_users, self.num_postings = (
+            int(counts[name]) for name in ("codes", "items", "users", "postings")
+        )
+        self.shared_heads = bool(manifest["shared_heads"])
+        self.model_hash, self.codebook_hash = str(manifest["model_hash"]), str(manifest["codebook_hash"])
+        codes, users = self.num_codes, self.num_users
+        self.code_offsets = self._array("code_offsets", np.uint64, (codes + 1,), self.num_postings)
+        self.codes = self._array("codes", np.uint32, (codes, 1 + int(manifest["M"])))
+        self.item_numbers = self._array("item_numbers", np.uint32, (self.num_postings,))
+        self.scores = self._array("scores", np.uint16, (self.num_postings,))
+        self.user_code_offsets = self._array("user_code_offsets", np.uint64, (users + 1,), int(counts["user_codes"]))
+        self.user_codes = self._array("user_codes", np.uint32, (int(counts["user_codes"]),))
+        self.user_boosts = self._array("user_boosts", np.float32, (int(counts["user_codes"]),))
+        self.user_seen_offsets = self._array("user_seen_offsets", np.uint64, (users + 1,), int(counts["user_seen"]))
+        self.user_seen_items = self._array("user_seen", np.uint32, (int(counts["user_seen"]),))
+        self.item_ids = self._table("item_ids", self.num_items)
+        self.item_docs = self._table("item_docs", self.num_items, searchable=False)
+        self.user_ids = self._table("user_ids", users)
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = False) -> Artifact:
+        """Open an artifact. Raises `ArtifactError` when it is missing, foreign, of another version or damaged.
+
+        Sizes are always checked; `verify=True` also recomputes every file's SHA-256 and checks the numbers' ranges.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        try:
+            _check_files(path, manifest["files"], verify)
+            artifact = cls(path, manifest)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
+        if verify:
+            artifact._check_ranges()
+        return artifact
+
+    def _array(self, name: str, dtype: type, shape: tuple[int, ...], last: int | None = None) -> np.ndarray:
+        file = self.path / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ArtifactError(f"cannot read {file}: {error}; {REBUILD}") from error
+        if array.dtype != dtype or array.shape != shape:
+            found = f"{array.dtype} {list(array.shape)}"
+            raise ArtifactError(f"{file} is damaged: it holds {found}, not {np.dtype(dtype)} {list(shape)}; {REBUILD}")
+        if last is not None and int(array[-1]) != last:
+            raise ArtifactError(f"{file} is damaged: it ends at {int(array[-1])}, not {last}; {REBUILD}")
+        # A plain view of the same mapped memory: slicing a np.memmap is several times slower.
+        return np.asarray(array)
+
+    def _table(self, name: str, rows: int, searchable: bool = True) -> StringTable:
+        try:
+            table = StringTable.open(self.path, name, searchable)
+        except DataError as error:
+            raise ArtifactError(f"{error}; {REBUILD}") from error
+        if len(table) != rows:
+            raise ArtifactError(f"{self.path} is damaged: {name} has {len(table)} rows, not {rows}; {REBUILD}")
+        return table
+
+    def _check_ranges(self) -> None:
+        for name, numbers, bound in (
+            ("item_numbers", self.item_numbers, self.num_items),
+            ("user_codes", self.user_codes, self.num_codes),
+            ("user_seen", self.user_seen_items, self.num_items),
+        ):
+            if len(numbers) and int(numbers.max()) >= bound:
+                raise ArtifactError(f"{self.path} is damaged: {name} holds {numbers.max()} of {bound}; {REBUILD}")
+        for name in ("code_offsets", "user_code_offsets", "user_seen_offsets"):
+            offsets = getattr(self, name)
+            if int(offsets[0]) != 0 or (offsets[1:] < offsets[:-1]).any():
+                raise ArtifactError(f"{self.path} is damaged: {name} does not rise from 0; {REBUILD}")
+
+    @functools.cached_property
+    def generation_hash(self) -> str:
+        """12 hexadecimal digits that differ when anything but the time of building does."""
+        content = {key: value for key, value in self.manifest.items() if key != "created_at"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def term(self, code_row: int) -> str:
+        """The name of a code in an index, such as `12_201`."""
+        return term_of(self.codes[code_row], self.shared_heads)
+
+    def code_row(self, term: str) -> int | None:
+        """The row of a term's code, or None when the artifact has no such code. O(M log C)."""
+        try:
+            code = parse_term(term)
+        except ValueError:
+            return None
+        if len(code) != self.codes.shape[1] or term_of(code, self.shared_heads) != term:
+            return None
+        low, high = 0, self.num_codes
+        for column, number in enumerate(code):
+            values = self.codes[low:high, column]
+            low, high = (low + int(np.searchsorted(values, number, side=side)) for side in ("left", "right"))
+        return low if low < high else None
+
+    def postings(self, code_row: int) -> tuple[np.ndarray, np.ndarray]:
+        """A code's item numbers uint32 [n], ascending, and their grid values uint16 [n]."""
+        start, stop = int(self.code_offsets[code_row]), int(self.code_offsets[code_row + 1])
+        return self.item_numbers[start:stop], self.scores[start:stop]
+
+    def user_clauses(self, user_row: int) -> list[Clause]:
+        """The codes of a user and their boosts."""
+        start, stop = int(self.user_code_offsets[user_row]), int(self.user_code_offsets[user_row + 1])
+        rows, boosts = self.user_codes[start:stop], self.user_boosts[start:stop]
+        return [Clause(self.term(int(row)), float(boost)) for row, boost in zip(rows, boosts, strict=True)]
+
+    def user_seen(self, user_row: int) -> np.ndarray:
+        """The numbers of the items that a user has seen, oldest first, uint32 [n]."""
+        return self.user_seen_items[int(self.user_seen_offsets[user_row]) : int(self.user_seen_offsets[user_row + 1])]
+
+    def item_doc(self, item: int) -> dict[str, Any]:
+        """`{"title": str or None, "attributes": {name: value or [values]}}` of an item number."""
+        document: dict[str, Any] = json.loads(self.item_docs[item])
+        return document
+
+    def by_item(self, block: int = BLOCK_POSTINGS) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Every item in order, also those without postings: number, code rows uint32 [n] ascending, grid uint16 [n]."""
+        for part in transpose(self.code_offsets, self.item_numbers, self.scores, self.num_items, block):
+            for i in range(len(part)):
+                start, stop = part.offsets[i], part.offsets[i + 1]
+                yield part.first + i, part.code_rows[start:stop], part.scores[start:stop]
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(
+            f"there is no postings artifact at {path}; `sparcode-es postings build` makes one, --postings names another"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot read {file}: {error}; {REBUILD}") from error
+    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
+        raise ArtifactError(f"{path} is not a postings artifact: its manifest.json is another kind's")
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        version = manifest["schema_version"]
+        raise ArtifactError(f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; {REBUILD}")
+    return manifest
+
+
+def _check_files(path: Path, files: dict[str, Any], verify: bool) -> None:
+    for name, expected in files.items():
+        file = path / name
+        if not file.is_file():
+            raise ArtifactError(f"{path} is incomplete: {name} is missing; {REBUILD}")
+        size = file.stat().st_size
+        if size != expected["bytes"]:
+            raise ArtifactError(f"{file} is damaged: {size} bytes, not {expected['bytes']}; {REBUILD}")
+        if verify and sha256_of(file) != expected["sha256"]:
+            raise ArtifactError(f"{file} is damaged: its SHA-256 is not the manifest's; {REBUILD}")
