@@ -1,0 +1,291 @@
+"""The data folder, opened: memory-mapped arrays, identifiers, features, and the cases of its split."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sparcode_es.errors import DataError
+from sparcode_es.files import sha256_of
+from sparcode_es.tables import StringTable
+
+SCHEMA_VERSION = 1
+TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
+"""Labels of events. CONTEXT is history only: neither trained on nor asked for."""
+
+LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
+Side = Literal["user", "item"]
+Kind = Literal["categorical", "numerical", "vector", "list"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of users or items.
+
+    `size` is the vocabulary + 1 (categorical and list; 0 is unknown), 1 (numerical) or the dimension (vector).
+    """
+
+    name: str
+    side: Side
+    kind: Kind
+    size: int
+
+
+@dataclass(frozen=True)
+class ListFeature:
+    """A list of vocabulary numbers a row: row r is `values[offsets[r]:offsets[r + 1]]`."""
+
+    offsets: np.ndarray
+    """uint64 [n + 1]"""
+    values: np.ndarray
+    """int32 [...], each in 1 … size - 1"""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Item sequences, oldest first: sequence r is `items[offsets[r]:offsets[r + 1]]` and belongs to `users[r]`."""
+
+    offsets: np.ndarray
+    """uint64 [n + 1]"""
+    items: np.ndarray
+    """uint32 [...]"""
+    users: np.ndarray
+    """uint32 [n]"""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.items[int(self.offsets[row]) : int(self.offsets[row + 1])]
+
+    def take(self, rows: np.ndarray) -> Sequences:
+        """The sequences of these rows, in this order."""
+        offsets, items = _take(self.offsets, self.items, rows)
+        return Sequences(offsets, items, self.users[rows])
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Questions of a split: for each user the history before the first target, and the targets (one or more)."""
+
+    users: np.ndarray
+    """uint32 [n]"""
+    history_offsets: np.ndarray
+    """uint64 [n + 1]"""
+    history_items: np.ndarray
+    """uint32 [...], oldest first"""
+    target_offsets: np.ndarray
+    """uint64 [n + 1]"""
+    target_items: np.ndarray
+    """uint32 [...]"""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def history(self) -> Sequences:
+        """The histories as sequences."""
+        return Sequences(self.history_offsets, self.history_items, self.users)
+
+    @property
+    def targets(self) -> Sequences:
+        """The targets as sequences."""
+        return Sequences(self.target_offsets, self.target_items, self.users)
+
+    def take(self, rows: np.ndarray) -> Cases:
+        """The cases of these rows, in this order."""
+        history, targets = self.history.take(rows), self.targets.take(rows)
+        return Cases(self.users[rows], history.offsets, history.items, targets.offsets, targets.items)
+
+
+def _take(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    starts = offsets[:-1].astype(np.int64)[rows]
+    lengths = np.diff(offsets.astype(np.int64))[rows]
+    return _offsets_of(lengths), items[_ranges(starts, lengths)]
+
+
+def _offsets_of(lengths: np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.uint64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """start, start + 1, … for each (start, length), end to end."""
+    total = int(lengths.sum())
+    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(starts) else starts, lengths)
+    return np.arange(total, dtype=np.int64) + shift
+
+
+class Dataset:
+    """A data folder: E events of U users on I items, sorted by (user, time, order in the source).
+
+    Attributes: `users` and `items` uint32 [E], `times` int64 [E] (seconds, or 0, 1, 2, … within the user where the source
+    has no times), `labels` uint8 [E], `user_offsets` uint64 [U + 1], `user_ids` and `item_ids` (searchable tables of the
+    source's identifiers), `manifest`, `name`, `schema` (the declared features).
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        self.name: str = manifest["name"]
+        counts = manifest["counts"]
+        self.num_users, self.num_items, self.num_events = (int(counts[key]) for key in ("users", "items", "events"))
+        self.schema = tuple(Feature(f["name"], f["side"], f["kind"], int(f["size"])) for f in manifest["schema"])
+        self.users = self._array("events.users", np.uint32, (self.num_events,))
+        self.items = self._array("events.items", np.uint32, (self.num_events,))
+        self.times = self._array("events.times", np.int64, (self.num_events,))
+        self.labels = self._array("events.labels", np.uint8, (self.num_events,))
+        self.user_offsets = self._array("user_offsets", np.uint64, (self.num_users + 1,))
+        self.user_ids = StringTable.open(path, "user_ids")
+        self.item_ids = StringTable.open(path, "item_ids")
+        self._item_docs = StringTable.open(path, "item_docs", searchable=False)
+        self._check_fit()
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = False) -> Dataset:
+        """Open a data folder. Raises `DataError` when it is missing, of another version or damaged.
+
+        Sizes are always checked; `verify=True` also recomputes every file's SHA-256.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        _check_files(path, manifest["files"], verify)
+        try:
+            return cls(path, manifest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path / 'manifest.json'} is damaged ({error}); import the data again") from error
+
+    def _array(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+        file = self.path / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"cannot read {file}: {error}; import the data again") from error
+        if array.dtype != dtype or array.shape != shape:
+            found = f"{array.dtype} {list(array.shape)}"
+            raise DataError(f"{file} is damaged: it holds {found}, not {np.dtype(dtype)} {list(shape)}")
+        return array
+
+    def _check_fit(self) -> None:
+        for table, size in ((self.user_ids, self.num_users), (self.item_ids, self.num_items)):
+            if len(table) != size:
+                raise DataError(f"{self.path} is damaged: an identifier table has {len(table)} rows, not {size}")
+        if len(self._item_docs) != self.num_items:
+            raise DataError(f"{self.path} is damaged: item_docs has {len(self._item_docs)} rows, not {self.num_items}")
+        if int(self.user_offsets[-1]) != self.num_events:
+            raise DataError(
+                f"{self.path} is damaged: user_offsets end at {self.user_offsets[-1]}, not {self.num_events}"
+            )
+
+    def feature(self, side: Side, name: str) -> np.ndarray | ListFeature:
+        """A feature's values, one row a user or item.
+
+        categorical: int32 [n]; numerical: float32 [n], standardised, 0 where missing; vector: float32 [n, size]; list:
+        `ListFeature`. Raises `DataError` when the schema has no such feature.
+        """
+        found = next((f for f in self.schema if f.side == side and f.name == name), None)
+        if found is None:
+            known = ", ".join(f"{f.side}:{f.name}" for f in self.schema) or "none"
+            raise DataError(f"{self.path} has no feature {side}:{name}; it has: {known}")
+        rows = self.num_users if side == "user" else self.num_items
+        stem = f"feature.{side}.{name}"
+        if found.kind == "categorical":
+            return self._array(stem, np.int32, (rows,))
+        if found.kind == "numerical":
+            return self._array(stem, np.float32, (rows,))
+        if found.kind == "vector":
+            return self._array(stem, np.float32, (rows, found.size))
+        offsets = self._array(f"{stem}.offsets", np.uint64, (rows + 1,))
+        return ListFeature(offsets, self._array(stem, np.int32, (int(offsets[-1]),)))
+
+    def vocabulary(self, side: Side, name: str) -> list[str]:
+        """The values of a categorical or list feature: number v stands for entry v - 1, and 0 for unknown."""
+        file = self.path / f"feature.{side}.{name}.vocabulary.json"
+        try:
+            words: list[str] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {file}: {error}") from error
+        return words
+
+    def item_doc(self, item: int) -> dict[str, Any]:
+        """`{"title": str or None, "attributes": {name: str or [str]}}` of an item number."""
+        document: dict[str, Any] = json.loads(self._item_docs[item])
+        return document
+
+    def item_title(self, item: int) -> str:
+        """The item's title, or its identifier where it has none."""
+        return self.item_doc(item)["title"] or self.item_ids[item]
+
+    def train_sequences(self) -> Sequences:
+        """Each user's TRAIN events in order; users without one are left out."""
+        trained = self.labels == TRAIN
+        lengths = np.bincount(self.users[trained], minlength=self.num_users)
+        users = np.flatnonzero(lengths)
+        return Sequences(_offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))
+
+    def full_histories(self) -> Sequences:
+        """All events of every user, of any label: row u is user u."""
+        return Sequences(self.user_offsets, self.items, np.arange(self.num_users, dtype=np.uint32))
+
+    def cases(self, split: Literal["valid", "test"]) -> Cases:
+        """The split's questions: users with at least one target and one event before it."""
+        asked = self.labels == (VALID if split == "valid" else TEST)
+        lengths = np.bincount(self.users[asked], minlength=self.num_users)
+        places = np.flatnonzero(asked)
+        first = np.zeros(self.num_users, dtype=np.int64)
+        # Backwards, so that the first target of each user is the one that stays.
+        first[self.users[places[::-1]]] = places[::-1]
+        starts = self.user_offsets[:-1].astype(np.int64)
+        users = np.flatnonzero((lengths > 0) & (first > starts))
+        history = first[users] - starts[users]
+        kept = places[np.isin(self.users[places], users)]
+        return Cases(
+            users.astype(np.uint32),
+            _offsets_of(history),
+            self.items[_ranges(starts[users], history)],
+            _offsets_of(lengths[users]),
+            self.items[kept],
+        )
+
+    @functools.cached_property
+    def has_times(self) -> bool:
+        """Whether the source had timestamps."""
+        return bool(self.manifest["source"].get("has_times", False))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} is not a data folder: it has no manifest.json. `sparcode-es data import` makes one."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    if not isinstance(manifest, dict) or not {"schema_version", "name", "counts", "schema", "files"} <= manifest.keys():
+        raise DataError(f"{file} is not the manifest of a data folder")
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        version = manifest["schema_version"]
+        raise DataError(
+            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; import the data again"
+        )
+    return manifest
+
+
+def _check_files(path: Path, files: dict[str, Any], verify: bool) -> None:
+    for name, expected in files.items():
+        file = path / name
+        if not file.is_file():
+            raise DataError(f"{path} is incomplete: {name} is missing; import the data again")
+        if file.stat().st_size != expected["bytes"]:
+            raise DataError(
+                f"{file} is damaged: {file.stat().st_size} bytes, not {expected['bytes']}; import the data again"
+            )
+        if verify and sha256_of(file) != expected["sha256"]:
+            raise DataError(f"{file} is damaged: its SHA-256 is not the manifest's; import the data again")

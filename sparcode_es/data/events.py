@@ -1,0 +1,92 @@
+"""Events as they come out of a reader, and what the reader had to say about bad rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sparcode_es.errors import DataError
+
+SHOWN = 5
+"""How many bad rows a report spells out."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was refused: the line it is on (counted from 1, a header included) and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass
+class ReadReport:
+    """Rows seen, how many were bad, the first few of those."""
+
+    rows: int = 0
+    bad: int = 0
+    first: list[BadRow] = field(default_factory=list)
+
+    def refuse(self, lines: np.ndarray, reason: str) -> None:
+        """Count these lines as bad for this reason."""
+        self.bad += len(lines)
+        fresh = [BadRow(int(line), reason) for line in lines[:SHOWN]]
+        self.first = sorted([*self.first, *fresh], key=lambda row: row.line)[:SHOWN]
+
+    def describe(self, source: str) -> str:
+        """One line a bad row that is shown, after a line with the count."""
+        shown = "\n".join(f"  line {row.line}: {row.reason}" for row in self.first)
+        return f"{source} has {self.bad:,} bad rows of {self.rows:,}, the first:\n{shown}"
+
+    def check(self, source: str, skip: bool) -> None:
+        """Raise `DataError` when there are bad rows and they are not to be skipped."""
+        if self.bad and not skip:
+            raise DataError(f"{self.describe(source)}\nMend them, or leave them out with --skip-bad-rows.")
+
+
+@dataclass(frozen=True)
+class Events:
+    """Good events in the source's order, with numbers for identifiers.
+
+    `users`, `items`: int64 [E], rows of `user_ids` and `item_ids` (distinct strings, each used by an event); `times`:
+    int64 [E], seconds, or None where the source has none.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+    user_ids: list[str]
+    item_ids: list[str]
+    report: ReadReport
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def select(self, kept: np.ndarray) -> Events:
+        """The events where `kept` (bool [E]) holds; identifiers that no event uses any more are dropped."""
+        times = None if self.times is None else self.times[kept]
+        users, user_ids = _compact(self.users[kept], self.user_ids)
+        items, item_ids = _compact(self.items[kept], self.item_ids)
+        return Events(users, items, times, user_ids, item_ids, self.report)
+
+    def in_natural_order(self) -> Events:
+        """Renumber users and items: by value when all identifiers are whole numbers, else by their UTF-8 bytes."""
+        users, user_ids = _renumber(self.users, self.user_ids)
+        items, item_ids = _renumber(self.items, self.item_ids)
+        return Events(users, items, self.times, user_ids, item_ids, self.report)
+
+
+def _compact(numbers: np.ndarray, ids: list[str]) -> tuple[np.ndarray, list[str]]:
+    used = np.bincount(numbers, minlength=len(ids)) > 0
+    renumbered = np.cumsum(used) - 1
+    return renumbered[numbers], [ids[row] for row in np.flatnonzero(used)]
+
+
+def _renumber(numbers: np.ndarray, ids: list[str]) -> tuple[np.ndarray, list[str]]:
+    whole = all(text.isascii() and text.isdigit() for text in ids)
+    keys = [(int(text), text) for text in ids] if whole else [text.encode("utf-8", "surrogatepass") for text in ids]
+    order = sorted(range(len(ids)), key=keys.__getitem__)
+    place = np.empty(len(ids), dtype=np.int64)
+    place[order] = np.arange(len(ids))
+    return place[numbers], [ids[row] for row in order]

@@ -1,0 +1,86 @@
+"""Declared features: raw values by identifier → the arrays of a data folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcode_es.data.dataset import Kind, Side
+from sparcode_es.errors import DataError
+
+KINDS = ("categorical", "numerical", "vector", "list")
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """One declared feature with its raw values by identifier.
+
+    Values: text (categorical), a number (numerical), a sequence of numbers (vector), a sequence of texts (list). An
+    identifier that is not in `values` is unknown: category 0, number 0 after standardising, a vector of zeros, no list.
+    """
+
+    side: Side
+    name: str
+    kind: Kind
+    values: Mapping[str, Any]
+
+    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+        """Write the feature's arrays for these identifiers; returns its entry of the manifest's schema."""
+        encode = {"categorical": _categorical, "numerical": _numerical, "vector": _vector, "list": _list}[self.kind]
+        arrays, entry, vocabulary = encode(f"{self.side}:{self.name}", [self.values.get(row) for row in ids])
+        stem = f"feature.{self.side}.{self.name}"
+        for part, array in arrays.items():
+            np.save(folder / f"{stem}{part}.npy", array)
+        if vocabulary is not None:
+            text = json.dumps(vocabulary, ensure_ascii=False)
+            (folder / f"{stem}.vocabulary.json").write_text(text, encoding="utf-8")
+        return {"name": self.name, "side": self.side, "kind": self.kind, **entry}
+
+
+Encoded = tuple[dict[str, np.ndarray], dict[str, Any], "list[str] | None"]
+
+
+def _categorical(_: str, values: list[Any]) -> Encoded:
+    words = sorted({value for value in values if value is not None})
+    numbers = {word: number for number, word in enumerate(words, start=1)}
+    array = np.array([0 if value is None else numbers[value] for value in values], dtype=np.int32)
+    return {"": array}, {"size": len(words) + 1}, words
+
+
+def _numerical(name: str, values: list[Any]) -> Encoded:
+    array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if np.isinf(array).any():
+        raise DataError(f"the numerical feature {name} holds an infinite value")
+    known = array[~np.isnan(array)]
+    mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+    scaled = np.nan_to_num((array - mean) / (deviation or 1.0), nan=0.0).astype(np.float32)
+    return {"": scaled}, {"size": 1, "mean": mean, "deviation": deviation}, None
+
+
+def _vector(name: str, values: list[Any]) -> Encoded:
+    sizes = {len(value) for value in values if value is not None}
+    if len(sizes) > 1:
+        raise DataError(f"the vector feature {name} has vectors of different sizes: {sorted(sizes)[:5]}")
+    if not sizes or sizes == {0}:
+        raise DataError(f"the vector feature {name} has no value for any of the data's rows; check the identifiers")
+    array = np.zeros((len(values), sizes.pop()), dtype=np.float32)
+    for row, value in enumerate(values):
+        if value is not None:
+            array[row] = value
+    if not np.isfinite(array).all():
+        raise DataError(f"the vector feature {name} holds a value that is not a finite number")
+    return {"": array}, {"size": array.shape[1]}, None
+
+
+def _list(_: str, values: list[Any]) -> Encoded:
+    words = sorted({word for value in values if value is not None for word in value})
+    numbers = {word: number for number, word in enumerate(words, start=1)}
+    offsets = np.zeros(len(values) + 1, dtype=np.uint64)
+    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
+    flat = [numbers[word] for value in values if value is not None for word in value]
+    return {"": np.array(flat, dtype=np.int32), ".offsets": offsets}, {"size": len(words) + 1}, words

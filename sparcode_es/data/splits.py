@@ -1,0 +1,96 @@
+"""Labels for events: leave-one-out, users 8:1:1, temporal. Everything is a function of the data and the seed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
+from sparcode_es.errors import DataError
+
+Protocol = Literal["leave-one-out", "users", "temporal"]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How events are split.
+
+    `leave-one-out`: a user's last event is asked in the test, the last but one in validation; users with fewer than three
+    events are trained on only. `users`: `held_out` of all users validate and as many test; the first `context` of their
+    events is history, the rest is asked (the paper's ML-10M protocol at 0.1 and 0.8). `temporal`: events from
+    `valid_from` on validate, those from `test_from` on test; where these are None, the last 2 × and 1 × `held_out` of the
+    events.
+    """
+
+    protocol: Protocol = "leave-one-out"
+    seed: int = 0
+    held_out: float = 0.1
+    context: float = 0.8
+    valid_from: int | None = None
+    test_from: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 0.5:
+            raise DataError(f"the held-out share must lie between 0 and 0.5, not {self.held_out}")
+        if not 0 < self.context < 1:
+            raise DataError(f"the context share must lie between 0 and 1, not {self.context}")
+        if self.valid_from is not None and self.test_from is not None and self.valid_from > self.test_from:
+            raise DataError("validation must begin before the test: --valid-from lies after --test-from")
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as the manifest keeps them."""
+        return asdict(self)
+
+
+def label_events(offsets: np.ndarray, times: np.ndarray | None, options: SplitOptions) -> np.ndarray:
+    """Labels, uint8 [E], of events sorted by (user, time). `offsets`: [U + 1]; `times`: int64 [E] or None."""
+    offsets = offsets.astype(np.int64)
+    if options.protocol == "leave-one-out":
+        return leave_one_out(offsets)
+    if options.protocol == "users":
+        return by_users(offsets, options)
+    if times is None:
+        raise DataError(
+            "a temporal split needs timestamps and this source has none; use --split leave-one-out or users"
+        )
+    return temporal(times, options)
+
+
+def leave_one_out(offsets: np.ndarray) -> np.ndarray:
+    """Each user's last event TEST, last but one VALID, the rest TRAIN; all TRAIN for users with fewer than 3 events."""
+    labels = np.full(int(offsets[-1]), TRAIN, dtype=np.uint8)
+    last = offsets[1:][np.diff(offsets) >= 3] - 1
+    labels[last] = TEST
+    labels[last - 1] = VALID
+    return labels
+
+
+def by_users(offsets: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """Training users' events TRAIN; of held-out users the first share CONTEXT, the rest VALID or TEST."""
+    users = len(offsets) - 1
+    held_out = round(users * options.held_out)
+    if held_out == 0 or users - 2 * held_out < 1:
+        raise DataError(f"{users} users are too few to hold out {options.held_out:.0%} for validation and for the test")
+    drawn = np.random.default_rng(options.seed).permutation(users)
+    label_of_user = np.full(users, TRAIN, dtype=np.uint8)
+    label_of_user[drawn[:held_out]] = VALID
+    label_of_user[drawn[held_out : 2 * held_out]] = TEST
+    lengths = np.diff(offsets)
+    labels = np.repeat(label_of_user, lengths)
+    place = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)
+    context = np.maximum(1, np.floor(lengths * options.context).astype(np.int64))
+    labels[(labels != TRAIN) & (place < np.repeat(context, lengths))] = CONTEXT
+    return labels
+
+
+def temporal(times: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """Events before t1 TRAIN, in [t1, t2) VALID, from t2 on TEST."""
+    shares = [1 - 2 * options.held_out, 1 - options.held_out]
+    t1, t2 = (int(t) for t in np.quantile(times, shares, method="higher"))
+    t1 = t1 if options.valid_from is None else options.valid_from
+    t2 = t2 if options.test_from is None else options.test_from
+    if t1 > t2:
+        raise DataError(f"validation would begin at {t1}, after the test at {t2}; give --valid-from and --test-from")
+    return np.where(times >= t2, TEST, np.where(times >= t1, VALID, TRAIN)).astype(np.uint8)

@@ -1,0 +1,67 @@
+"""Bytes of a file as text columns: gzip, lines, whitespace or separator; vectorised with Arrow."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sparcode_es.data.events import Events, ReadReport
+from sparcode_es.errors import DataError
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content, unpacked where it is gzip (by its first bytes). Raises `DataError` when it cannot be read."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}; the file may be truncated") from error
+
+
+def lines_of(content: bytes, source: str) -> pa.LargeStringArray:
+    """The content's lines as UTF-8 text, without their ends. Raises `DataError` for an empty file or other bytes."""
+    if not content.strip():
+        raise DataError(f"{source} is empty")
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if not content.endswith(b"\n"):
+        content += b"\n"
+    ends = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    lines = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(content))
+    try:
+        lines.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{source} is not UTF-8 text; convert it, or name its format") from error
+    return pc.utf8_trim_whitespace(lines)
+
+
+def bad_identifiers(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which identifiers are empty, which are not a number's name (nan, null, none), which are negative; bool [n] each."""
+    text = column.cast(pa.large_string())
+    empty = pc.or_(pc.is_null(text), pc.equal(pc.fill_null(text, ""), ""))
+    lower = pc.utf8_lower(pc.fill_null(text, ""))
+    missing = pc.is_in(lower, value_set=pa.array(["nan", "null", "none", "<na>"], type=pa.large_string()))
+    negative = pc.match_substring_regex(lower, r"^-[0-9]+(\.[0-9]*)?$")
+    return tuple(part.to_numpy(zero_copy_only=False) for part in (empty, missing, negative))  # type: ignore[return-value]
+
+
+def identifiers(column: pa.Array) -> tuple[np.ndarray, list[str]]:
+    """Numbers for distinct texts, by first appearance: int64 [n], and the texts."""
+    encoded = column.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def make_events(users: pa.Array, items: pa.Array, times: np.ndarray | None, report: ReadReport) -> Events:
+    """Events of good columns of equal length."""
+    user_numbers, user_ids = identifiers(users)
+    item_numbers, item_ids = identifiers(items)
+    return Events(user_numbers, item_numbers, times, user_ids, item_ids, report)

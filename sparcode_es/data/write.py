@@ -1,0 +1,145 @@
+"""Writing a data folder: filter, sort, split, features, manifest; all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcode_es import __version__
+from sparcode_es.data.dataset import LABEL_NAMES, SCHEMA_VERSION, Dataset
+from sparcode_es.data.events import Events
+from sparcode_es.data.features import FeatureTable
+from sparcode_es.data.filters import k_core, repeated
+from sparcode_es.data.splits import SplitOptions, label_events
+from sparcode_es.errors import DataError
+from sparcode_es.files import atomic_folder, sha256_of
+from sparcode_es.tables import StringTable
+
+
+@dataclass(frozen=True)
+class ItemText:
+    """What is shown of an item and filtered on: a title, and attributes with one or several values as text."""
+
+    title: str | None = None
+    attributes: dict[str, str | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the events came from."""
+
+    file: str
+    sha256: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What happens to events on their way into the folder."""
+
+    split: SplitOptions = field(default_factory=SplitOptions)
+    min_user: int = 1
+    """Events that a user keeps at least; applied in turns with `min_item`, to a fixed point."""
+    min_item: int = 1
+    drop_duplicates: bool = False
+
+
+def write_dataset(
+    path: Path,
+    name: str,
+    events: Events,
+    source: Source,
+    preparation: Preparation | None = None,
+    items: dict[str, ItemText] | None = None,
+    features: Sequence[FeatureTable] = (),
+) -> Dataset:
+    """Filter, sort and split the events, and write the folder in one piece (an old folder of that name is replaced).
+
+    `items`: texts by item identifier; `features`: values by identifier. Raises `DataError` when no event is left, and
+    `StorageError` when the folder cannot be written.
+    """
+    preparation = preparation or Preparation()
+    kept, removed = _filtered(events, preparation)
+    ordered = kept.in_natural_order()
+    by_time = np.lexsort([ordered.users] if ordered.times is None else [ordered.times, ordered.users])
+    users, event_items = ordered.users[by_time].astype(np.uint32), ordered.items[by_time].astype(np.uint32)
+    offsets = np.zeros(len(ordered.user_ids) + 1, dtype=np.uint64)
+    np.cumsum(np.bincount(users, minlength=len(ordered.user_ids)), out=offsets[1:])
+    times = None if ordered.times is None else ordered.times[by_time]
+    labels = label_events(offsets, times, preparation.split)
+    arrays = {
+        "events.users": users,
+        "events.items": event_items,
+        "events.times": _ranks(offsets) if times is None else times,
+        "events.labels": labels,
+        "user_offsets": offsets,
+    }
+    tables = {"user": StringTable.build(ordered.user_ids), "item": StringTable.build(ordered.item_ids)}
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "sparcode_es": __version__,
+        "name": name,
+        "source": {**asdict(source), "has_times": times is not None},
+        "counts": {
+            "users": len(ordered.user_ids),
+            "items": len(ordered.item_ids),
+            "events": len(users),
+            **{name: int((labels == label).sum()) for label, name in LABEL_NAMES.items()},
+            **removed,
+        },
+        "split": preparation.split.to_json(),
+        "k_core": {"min_user": preparation.min_user, "min_item": preparation.min_item},
+        "schema": [],
+    }
+    with atomic_folder(path) as folder:
+        for stem, array in arrays.items():
+            np.save(folder / f"{stem}.npy", array)
+        tables["user"].save(folder, "user_ids")
+        tables["item"].save(folder, "item_ids")
+        StringTable.build(_documents(ordered.item_ids, items or {}), searchable=False).save(folder, "item_docs")
+        for feature in features:
+            ids = ordered.user_ids if feature.side == "user" else ordered.item_ids
+            manifest["schema"].append(feature.save(folder, ids))
+        manifest["files"] = {
+            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in sorted(folder.iterdir())
+        }
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return Dataset.open(path)
+
+
+def _filtered(events: Events, preparation: Preparation) -> tuple[Events, dict[str, int]]:
+    """The events that stay, and how many were bad, repeated, dropped and outside the k-core."""
+    counts = {"bad_rows": events.report.bad, "duplicates": 0, "dropped_duplicates": 0, "outside_k_core": 0}
+    if len(events) == 0:
+        raise DataError("there is no event to import: the source is empty, or all of its rows are bad")
+    repeats = repeated(events)
+    counts["duplicates"] = int(repeats.sum())
+    if preparation.drop_duplicates and counts["duplicates"]:
+        events = events.select(~repeats)
+        counts["dropped_duplicates"] = counts["duplicates"]
+    if preparation.min_user > 1 or preparation.min_item > 1:
+        kept = k_core(events.users, events.items, preparation.min_user, preparation.min_item)
+        counts["outside_k_core"] = int((~kept).sum())
+        if not kept.any():
+            bounds = f"{preparation.min_user} events a user and {preparation.min_item} an item"
+            raise DataError(f"no event is left with at least {bounds}; choose a smaller k-core")
+        events = events.select(kept)
+    return events, counts
+
+
+def _ranks(offsets: np.ndarray) -> np.ndarray:
+    """0, 1, 2, … within each user, int64 [E]."""
+    begins = offsets.astype(np.int64)
+    return np.arange(begins[-1]) - np.repeat(begins[:-1], np.diff(begins))
+
+
+def _documents(ids: Sequence[str], items: dict[str, ItemText]) -> list[str]:
+    nothing = ItemText()
+    return [json.dumps(asdict(items.get(item, nothing)), ensure_ascii=False, separators=(",", ":")) for item in ids]
