@@ -115,7 +115,7 @@ class ScorerConfig:
     """(code, item) → S (Eq. 9 and Table 3)."""
 
     kind: Literal["dot", "maxsim", "crossnet", "dnn", "inner_pdnn"] = "inner_pdnn"
-    hidden: tuple[int, ...] = (32,)
+    hidden: tuple[int, ...] = (16,)
     """Hidden units of `dnn` and `inner_pdnn`."""
     cross_layers: int = 3
     residual: bool = True
@@ -181,7 +181,7 @@ class TrainingConfig:
 
     tower: StageConfig = field(default_factory=StageConfig)
     """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
-    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=20, patience=3, learning_rate=1e-3))
+    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=8, patience=2))
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
     """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""

@@ -1,0 +1,44 @@
+# make demo   the main job on MovieLens-100K, from the log to recommendations
+# make test   every test, real Elasticsearch servers included
+# make fast   the tests that need neither a server nor a training
+# make check  lint, format, types
+# make bench  the benchmarks; benchmarks/README.md says what each measures
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST_FLAGS ?=
+
+.PHONY: demo test fast check bench clean
+
+demo: $(VENV)/.train
+	$(BIN)/sparcode-es demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+fast: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "sparcode-es needs Python 3.10 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp an extra: installed again only when pyproject.toml changes.
+$(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+	@echo "installing sparcode-es[$*] into $(VENV): torch is large, the first time takes minutes" >&2
+	$(PIP) --editable '.[$*]'
+	@touch $@
