@@ -1,0 +1,85 @@
+"""Ranking every item for every case, from dense scores: what validation and the baselines' rows are measured with.
+
+Two views of one ranking: `all` ranks every item; `unseen` leaves out the items of the case's history, but for its targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparcode_es.data.dataset import Cases
+from sparcode_es.evaluation.metrics import KS, case_metrics
+
+VIEWS = ("all", "unseen")
+ScoreFunction = Callable[[np.ndarray], np.ndarray]
+"""Case rows int64 [B] → scores of all items, float32 [B, I]."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """view → ranks of the cases' targets, float64 [T]; and (view, k) → the share of items shown in any first k."""
+
+    ranks: dict[str, np.ndarray]
+    coverage: dict[tuple[str, int], float]
+
+
+def rank_cases(
+    scores: ScoreFunction, cases: Cases, num_items: int, ks: Sequence[int] = KS, batch: int = 256
+) -> Ranking:
+    """Rank all items by `scores` for each case. A tie takes its mid-rank; scores of -inf are never shown."""
+    ranks = {view: np.empty(len(cases.target_items)) for view in VIEWS}
+    shown = {(view, k): np.zeros(num_items, dtype=bool) for view in VIEWS for k in ks}
+    for begin in range(0, len(cases), batch):
+        rows = np.arange(begin, min(begin + batch, len(cases)))
+        block = np.array(scores(rows), dtype=np.float32)
+        low, high = int(cases.target_offsets[begin]), int(cases.target_offsets[rows[-1] + 1])
+        owners = np.repeat(rows, np.diff(cases.target_offsets[begin : rows[-1] + 2].astype(np.int64))) - begin
+        targets = cases.target_items[low:high]
+        own = block[owners, targets]
+        for view in VIEWS:
+            if view == "unseen":
+                _mask_seen(block, cases, rows)
+                block[owners, targets] = own
+            ranks[view][low:high] = _mid_ranks(block, owners, own)
+            _mark_shown(block, ks, view, shown)
+    return Ranking(ranks, {key: float(mask.mean()) for key, mask in shown.items()})
+
+
+def rank_metrics(
+    scores: ScoreFunction, cases: Cases, num_items: int, ks: Sequence[int] = KS, batch: int = 256
+) -> dict[str, dict[str, float]]:
+    """Mean metrics over the cases: view → {"recall@10": …, "ndcg@10": …, "precision@10": …, "coverage@10": …}."""
+    ranking = rank_cases(scores, cases, num_items, ks, batch)
+    found: dict[str, dict[str, float]] = {}
+    for view in VIEWS:
+        by_case = case_metrics(ranking.ranks[view], cases.target_offsets, ks)
+        found[view] = {name: float(values.mean()) for name, values in by_case.items()}
+        found[view] |= {f"coverage@{k}": ranking.coverage[view, k] for k in ks}
+    return found
+
+
+def _mask_seen(block: np.ndarray, cases: Cases, rows: np.ndarray) -> None:
+    low, high = int(cases.history_offsets[rows[0]]), int(cases.history_offsets[rows[-1] + 1])
+    lengths = np.diff(cases.history_offsets[rows[0] : rows[-1] + 2].astype(np.int64))
+    block[np.repeat(rows - rows[0], lengths), cases.history_items[low:high]] = -np.inf
+
+
+def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray, part: int = 512) -> np.ndarray:
+    """How many items stand before each target, ties counted half. block: [B, I], owners: rows [t], own: scores [t]."""
+    ranks = np.empty(len(owners))
+    for i in range(0, len(owners), part):
+        lines, threshold = block[owners[i : i + part]], own[i : i + part, None]
+        ranks[i : i + part] = (lines > threshold).sum(1) + ((lines == threshold).sum(1) - 1) / 2
+    return ranks
+
+
+def _mark_shown(block: np.ndarray, ks: Sequence[int], view: str, shown: dict[tuple[str, int], np.ndarray]) -> None:
+    most = min(max(ks), block.shape[1])
+    top = np.argpartition(-block, most - 1, axis=1)[:, :most]
+    top = np.take_along_axis(top, np.argsort(-np.take_along_axis(block, top, axis=1), axis=1, kind="stable"), axis=1)
+    possible = np.isfinite(np.take_along_axis(block, top, axis=1))
+    for k in ks:
+        shown[view, k][top[:, :k][possible[:, :k]]] = True

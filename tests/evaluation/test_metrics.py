@@ -1,0 +1,81 @@
+"""Metrics against ranx, and the two ways to a rank against each other."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from sparcode_es.data.dataset import Cases
+from sparcode_es.evaluation.metrics import KS, case_metrics, coverage, ranks_in_lists
+from sparcode_es.evaluation.ranking import rank_cases, rank_metrics
+
+USERS, ITEMS = 40, 120
+
+
+@pytest.fixture
+def cases() -> Cases:
+    rng = np.random.default_rng(0)
+    histories = [rng.choice(ITEMS, rng.integers(1, 20), replace=False) for _ in range(USERS)]
+    targets = [
+        rng.choice(np.setdiff1d(np.arange(ITEMS), history), rng.integers(1, 9), replace=False) for history in histories
+    ]
+    offsets = [np.cumsum([0, *map(len, parts)]).astype(np.uint64) for parts in (histories, targets)]
+    return Cases(
+        np.arange(USERS, dtype=np.uint32),
+        offsets[0],
+        np.concatenate(histories).astype(np.uint32),
+        offsets[1],
+        np.concatenate(targets).astype(np.uint32),
+    )
+
+
+@pytest.fixture
+def scores() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(USERS, ITEMS)).astype(np.float32)
+
+
+def test_against_ranx(cases: Cases, scores: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ranx import Qrels, Run, evaluate
+
+        qrels = Qrels({str(u): {str(i): 1 for i in cases.targets[u]} for u in range(USERS)})
+        run = Run({str(u): {str(i): float(s) for i, s in enumerate(scores[u])} for u in range(USERS)})
+        names = [f"{name}@{k}" for name in ("precision", "recall", "ndcg") for k in KS]
+        expected = evaluate(qrels, run, names)
+    found = rank_metrics(lambda rows: scores[rows], cases, ITEMS, batch=7)["all"]
+    assert {name: found[name] for name in names} == pytest.approx(
+        {name: float(expected[name]) for name in names}, abs=1e-6
+    )
+
+
+def test_lists_and_scores_agree_in_both_views(cases: Cases, scores: np.ndarray) -> None:
+    ranking = rank_cases(lambda rows: scores[rows], cases, ITEMS, batch=16)
+    for view in ("all", "unseen"):
+        lists = []
+        for user in range(USERS):
+            order = np.argsort(-scores[user])
+            lists.append(order if view == "all" else order[~np.isin(order, cases.history[user])])
+        np.testing.assert_array_equal(
+            ranks_in_lists(lists, cases.target_items, cases.target_offsets), ranking.ranks[view]
+        )
+        for k in KS:
+            assert ranking.coverage[view, k] == pytest.approx(coverage(lists, ITEMS, k))
+
+
+def test_a_tie_takes_the_middle(cases: Cases) -> None:
+    ranking = rank_cases(lambda rows: np.zeros((len(rows), ITEMS)), cases, ITEMS)
+    assert set(ranking.ranks["all"].tolist()) == {(ITEMS - 1) / 2}
+
+
+def test_a_target_that_is_not_returned_is_no_hit() -> None:
+    found = case_metrics(np.array([0.0, np.inf]), np.array([0, 2]), (5,))
+    assert found["recall@5"].tolist() == [0.5]
+    assert found["precision@5"].tolist() == [0.2]
+
+
+def test_a_case_without_targets_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a target"):
+        case_metrics(np.array([0.0]), np.array([0, 1, 1]))
