@@ -47,7 +47,7 @@ class TokenizerConfig:
     attention_heads: int = 2
     hidden: tuple[int, ...] = (256, 256)
     """Hidden units of the DNN tokenizer."""
-    dropout: float = 0.2
+    dropout: float = 0.5
     tokens: int = 1
     """K_u, tokens a user."""
     token_heads: Literal["linear", "senet"] = "linear"
@@ -124,7 +124,7 @@ class ScorerConfig:
     """The scorer has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""
     free_codes: bool = True
     """The scorer's code vectors may move away from the codebook's: sg[C_k] + Δ_k, Δ learned."""
-    initial_sparsity: float = 0.5
+    initial_sparsity: float = 0.75
     """b of Eq. 10 begins where this share of the (code, item) scores is cut to 0."""
     memory: bool = True
     """Add the lift of (code, item) among the training pairs to S; its weight is chosen on validation. M = 1 only."""
@@ -157,13 +157,13 @@ class StageConfig:
 
     epochs: int = 100
     """At most this many; 0 leaves the stage out."""
-    patience: int = 5
+    patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
     evaluate_every: int = 1
     """Epochs between evaluations."""
-    batch_size: int = 256
+    batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.0
     embedding_l2: float = 1e-6
     """L2 factor on the embedding table."""
@@ -181,7 +181,7 @@ class TrainingConfig:
 
     tower: StageConfig = field(default_factory=StageConfig)
     """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
-    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=8, patience=2))
+    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=8, patience=2, batch_size=256, learning_rate=1e-3))
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
     """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
