@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class StringTable:
         if not searchable:
             return cls(blob, offsets)
         order = np.array(sorted(range(len(encoded)), key=encoded.__getitem__), dtype=np.uint32)
-        for before, after in zip(order[:-1], order[1:], strict=True):
+        for before, after in itertools.pairwise(order):
             if encoded[before] == encoded[after]:
                 raise DataError(f"the identifier {encoded[after].decode('utf-8', 'replace')!r} occurs twice")
         return cls(blob, offsets, order)

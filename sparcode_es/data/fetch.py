@@ -129,7 +129,7 @@ class Fetcher:
                     raise DataError(f"pip could not download {WHEEL}: {reason}")
                 if (found := sha256_of(got)) != WHEEL_SHA256:
                     raise DataError(f"pip's {WHEEL_NAME} has the wrong SHA-256: {found}, not {WHEEL_SHA256}")
-                os.replace(got, target)
+                got.replace(target)
         return target
 
 

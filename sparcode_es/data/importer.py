@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from pathlib import Path
-
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.movielens import read_movielens

@@ -24,10 +24,27 @@ from sparcode_es.errors import DataError
 Members = dict[str, Callable[[], bytes]]
 RATINGS = {"u.data": "\t", "ratings.dat": "::", "ml-100k.inter": "\t"}
 """Names of ratings files, and what separates their columns: user, item, rating, timestamp."""
-GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 """The columns of `u.item` behind the fifth, in order."""
 
 

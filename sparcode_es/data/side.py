@@ -45,7 +45,7 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, str):
         return not value.strip()
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value)) or value is pd.NaT
+    return (isinstance(value, (float, np.floating)) and bool(np.isnan(value))) or value is pd.NaT
 
 
 def as_text(value: Any) -> str:
@@ -126,7 +126,7 @@ def _values(spec: FeatureSpec, frame: pd.DataFrame, separator: str) -> dict[str,
 
 def _joined_vector(spec: FeatureSpec, frame: pd.DataFrame) -> dict[str, Any]:
     """A vector spread over the columns NAME0, NAME1, … (as Deezer's data set has them)."""
-    columns = []
+    columns: list[str] = []
     while f"{spec.name}{len(columns)}" in frame.columns:
         columns.append(f"{spec.name}{len(columns)}")
     if not columns:

@@ -49,7 +49,7 @@ def bad_identifiers(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarra
     lower = pc.utf8_lower(pc.fill_null(text, ""))
     missing = pc.is_in(lower, value_set=pa.array(["nan", "null", "none", "<na>"], type=pa.large_string()))
     negative = pc.match_substring_regex(lower, r"^-[0-9]+(\.[0-9]*)?$")
-    return tuple(part.to_numpy(zero_copy_only=False) for part in (empty, missing, negative))  # type: ignore[return-value]
+    return tuple(part.to_numpy(zero_copy_only=False) for part in (empty, missing, negative))
 
 
 def identifiers(column: pa.Array) -> tuple[np.ndarray, list[str]]:

@@ -70,12 +70,13 @@ def load_tensors(path: Path) -> dict[str, Any]:
     """`torch.load(weights_only=True)` on the CPU. Raises `CheckpointError` for anything that is not such a file."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; `sparcode-es train` writes one")
+    unreadable = f"{path} is not a readable checkpoint (truncated, or not written by sparcode-es); train it again"
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(unreadable)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} is not a readable checkpoint (truncated, or not written by sparcode-es); train it again"
-        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(unreadable) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT})")
     return content

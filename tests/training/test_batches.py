@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -24,14 +26,16 @@ def pairs_of(windows: Windows, batch_size: int, generator: np.random.Generator |
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=st.lists(st.integers(0, 23), min_size=1, max_size=8), max_length=st.integers(1, 7), size=st.integers(1, 4))
+@given(
+    lengths=st.lists(st.integers(0, 23), min_size=1, max_size=8), max_length=st.integers(1, 7), size=st.integers(1, 4)
+)
 def test_each_event_but_the_first_is_a_target_once(lengths: list[int], max_length: int, size: int) -> None:
     offsets = np.cumsum([0, *lengths]).astype(np.uint64)
     items = np.arange(offsets[-1], dtype=np.uint32)  # an item is its place, so that a pair tells its own order
     windows = Windows(offsets, items, np.arange(len(lengths)), max_length)
     expected = sorted(
         (user, int(item), int(item) + 1)
-        for user, (low, high) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
+        for user, (low, high) in enumerate(itertools.pairwise(offsets))
         for item in range(int(low), int(high) - 1)
     )
     assert windows.num_positions == len(expected)

@@ -1,0 +1,138 @@
+"""One Elasticsearch process: its folder, its start, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from sparcode_es.engines.node.folders import own, server_user
+from sparcode_es.engines.node.install import Release, install
+from sparcode_es.engines.node.java import find_java
+from sparcode_es.errors import EngineUnavailableError
+from sparcode_es.files import storage_errors
+
+STOP_SECONDS = 20.0
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def need_free(port: int) -> None:
+    """Raise `EngineUnavailableError` when something already listens on `port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EngineUnavailableError(f"port {port} is taken; choose another with --port.") from error
+
+
+def launch(release: Release, folder: Path, settings: dict[str, str], heap: str, password: str | None) -> int:
+    """Start a server in `folder` (config, data, logs) and return its process id, which leads its process group."""
+    java = find_java(release.lowest_java, release.highest_java)
+    home = install(release)
+    with storage_errors(folder):
+        shutil.copytree(home / "config", folder / "config")
+        for name in ("data", "logs", "tmp", "config/jvm.options.d"):
+            (folder / name).mkdir(exist_ok=True)
+        lines = {**settings, "path.data": str(folder / "data"), "path.logs": str(folder / "logs")}
+        text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+        (folder / "config" / "elasticsearch.yml").write_text(text, encoding="utf-8")
+        own(folder)
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "ES_JAVA_HOME": str(java),
+        "ES_PATH_CONF": str(folder / "config"),
+        "ES_TMPDIR": str(folder / "tmp"),
+        "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+    }
+    if password is not None:
+        _set_password(home, folder, environment, password)
+    with (folder / "output.log").open("wb") as output:
+        process = subprocess.Popen(
+            [str(home / "bin" / "elasticsearch")],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **_as_server_user(),
+        )
+    # The caller may be a command that ends while the server goes on: what is kept is the process id.
+    process.returncode = 0
+    return process.pid
+
+
+def _as_server_user() -> dict[str, str]:
+    user = server_user()
+    return {} if user is None else {"user": user}
+
+
+def _set_password(home: Path, folder: Path, environment: dict[str, str], password: str) -> None:
+    """Put the password of the user `elastic` into a new keystore."""
+    tool = str(home / "bin" / "elasticsearch-keystore")
+    small = {**environment, "ES_JAVA_OPTS": "-Xmx128m"}
+    for arguments, text in ((["create"], ""), (["add", "--stdin", "bootstrap.password"], password)):
+        done = subprocess.run(
+            [tool, *arguments],
+            cwd=folder,
+            env=small,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **_as_server_user(),
+        )
+        if done.returncode != 0:
+            raise EngineUnavailableError(f"elasticsearch-keystore {arguments[0]} failed: {done.stderr.strip()[-300:]}")
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, "" when it has ended."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    done = subprocess.run(
+        ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    line = done.stdout.strip()
+    return "" if line.startswith("Z") else line
+
+
+def is_ours(pid: int) -> bool:
+    """Whether the process still runs and is an Elasticsearch: the id may have gone to another program since."""
+    return "elasticsearch" in command_line(pid)
+
+
+def end(pid: int) -> None:
+    """End a server and its children: politely, then by force."""
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        if not is_ours(pid):
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+        deadline = time.monotonic() + patience
+        while is_ours(pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def last_words(folder: Path, lines: int = 8) -> str:
+    """The last lines that a server wrote, for an error message."""
+    try:
+        text = (folder / "output.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "(no log)"
+    return "\n".join(text.strip().splitlines()[-lines:]) or "(the log is empty)"

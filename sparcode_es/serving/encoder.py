@@ -1,0 +1,73 @@
+"""Histories → the codes of users, with the model. The only part of serving that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sparcode_es.errors import NotFoundError
+from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.postings.codes import UserCodes, unique_codes
+from sparcode_es.tables import StringTable
+
+
+def encode_histories(
+    model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None
+) -> UserCodes:
+    """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes.
+
+    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
+    """
+    lengths = np.diff(offsets.astype(np.int64))
+    filled = np.flatnonzero(lengths)
+    kept = np.concatenate([[0], np.cumsum(lengths[filled])])
+    rows = None if users is None else users[filled]
+    codes, boosts = assign_codes(model, encode_tokens(model, kept, items, rows))
+    return _merge(codes, boosts, filled, len(lengths))
+
+
+def _merge(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_users: int) -> UserCodes:
+    """Add up the boosts that a user has on one code; leave out boosts of 0. codes: [n, R, 1 + M], boosts: [n, R]."""
+    positive = boosts > 0
+    owner = np.broadcast_to(users[:, None], boosts.shape)[positive].astype(np.uint32)
+    keyed = np.column_stack([owner, codes[positive]]).astype(np.uint32)
+    distinct, inverse = unique_codes(keyed)
+    total = np.bincount(inverse, weights=boosts[positive], minlength=len(distinct)).astype(np.float32)
+    counts = np.bincount(distinct[:, 0], minlength=num_users)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+    return UserCodes(offsets, distinct[:, 1:], total)
+
+
+class HistoryEncoder:
+    """Item ids → codes, from a checkpoint: what `query --history` needs."""
+
+    def __init__(self, model: SparCode, item_ids: StringTable) -> None:
+        self.model, self.item_ids = model, item_ids
+
+    @classmethod
+    def from_checkpoint(cls, path: Path) -> HistoryEncoder:
+        """Raises `CheckpointError`, also for a model without codes."""
+        from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+
+        return cls(load_checkpoint(path), read_checkpoint(path).item_ids)
+
+    def numbers(self, items: Sequence[str]) -> np.ndarray:
+        """Item ids → item numbers, uint32 [n]. Raises `NotFoundError` naming the unknown ones, and for an empty history."""
+        found = [self.item_ids.find(item) for item in items]
+        unknown = [item for item, number in zip(items, found, strict=True) if number is None]
+        if unknown:
+            shown = ", ".join(repr(item) for item in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            raise NotFoundError(
+                f"the model does not know {len(unknown)} of the history's items: {shown}; leave them out"
+            )
+        if not items:
+            raise NotFoundError("the history is empty; give at least one item id")
+        return np.array(found, dtype=np.uint32)
+
+    def __call__(self, items: Sequence[str]) -> UserCodes:
+        """The codes of one user who is not in the index, from the ids of their items, oldest first."""
+        numbers = self.numbers(items)
+        return encode_histories(self.model, np.array([0, len(numbers)]), numbers)

@@ -1,0 +1,191 @@
+"""Training on a small log: what it writes, that it learns, that a killed run ends as an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sparcode_es.baselines.popularity import Popularity
+from sparcode_es.baselines.two_tower import TwoTower
+from sparcode_es.config import load_config, to_toml
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
+from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+from sparcode_es.training.loop import train
+from sparcode_es.training.validation import code_scores, tower_scores
+
+SMALL = {
+    "tokenizer.dim": 16,
+    "tokenizer.max_length": 10,
+    "tokenizer.layers": 1,
+    "tokenizer.dropout": 0.1,
+    "quantizer.codes": 16,
+    "quantizer.codes_per_token": 3,
+    "quantizer.kmeans_iterations": 5,
+    "scorer.hidden": [8],
+    "training.tower.epochs": 6,
+    "training.tower.batch_size": 32,
+    "training.codes.epochs": 3,
+    "training.codes.batch_size": 32,
+    "training.device": "cpu",
+}
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log whose right answer is known: each user walks along a ring of 40 items, so the next item is certain."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("chain")
+    lines = []
+    for user in range(200):
+        start, length = rng.integers(40), rng.integers(6, 14)
+        lines.append(" ".join([f"u{user}", *(f"i{(start + step) % 40}" for step in range(length))]))
+    source = folder / "chain.txt"
+    source.write_text("\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "sparcode_es_cli", "data", "import", str(source)]
+    subprocess.run([*command, "--format", "sequences", "--out", str(folder / "data")], check=True, capture_output=True)
+    return folder / "data"
+
+
+def test_it_learns_and_writes_what_it_says(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    result = train(load_config(overrides=SMALL), dataset, tmp_path, bars=False)
+    cases = dataset.cases("test")
+    twin = read_checkpoint(tmp_path / "two_tower.pt").model
+    assert isinstance(twin, TwoTower)
+    model = load_checkpoint(result.model_path)
+    popularity = Popularity(dataset.train_sequences().items, dataset.num_items)
+    found = {
+        name: rank_metrics(scores, cases, dataset.num_items)["all"]["recall@5"]
+        for name, scores in {
+            "popularity": popularity.scores,
+            "two_tower": tower_scores(twin, cases),
+            "sparcode": code_scores(model, cases),
+        }.items()
+    }
+    assert found["popularity"] < 0.4 < 0.8 < min(found["two_tower"], found["sparcode"]), found
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in records if r["stage"] == "tower"] == [1, 2, 3, 4, 5, 6]
+    assert all(0 < r["perplexity"] <= 1 for r in records if r["stage"] == "codes")
+    assert (tmp_path / "config.toml").read_text() == to_toml(load_config(overrides=SMALL))
+    assert result.report["perplexity"] > 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quantizer.assignment": "nearest", "quantizer.gradient": "straight_through", "tokenizer.tokens": 3},
+        {
+            "quantizer.assignment": "nearest",
+            "quantizer.gradient": "soft",
+            "quantizer.codebooks": 2,
+            "scorer.memory": False,
+        },
+        {"quantizer.assignment": "nearest", "quantizer.gradient": "commitment", "quantizer.shared": False},
+        {"quantizer.gradient": "soft", "scorer.kind": "dnn", "tokenizer.kind": "gru"},
+        {"scorer.kind": "maxsim", "tokenizer.kind": "dnn", "tokenizer.item_tokens": 2, "loss.negatives": "uniform"},
+        {
+            "scorer.kind": "crossnet",
+            "scorer.cross_layers": 1,
+            "loss.negatives": "in_batch",
+            "tokenizer.token_heads": "senet",
+        },
+    ],
+    ids=lambda options: "-".join(str(v) for v in options.values()),
+)
+def test_every_part_trains_end_to_end(chain: Path, tmp_path: Path, options: dict[str, object]) -> None:
+    settings = (
+        SMALL | {"training.tower.epochs": 2, "training.codes.epochs": 2, "training.freeze_tokenizer": False} | options
+    )
+    train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+    twin, model = read_checkpoint(tmp_path / "two_tower.pt").model, load_checkpoint(tmp_path / "model.pt")
+    moved = not torch.equal(twin.tokenizer.item_embedding.weight, model.tokenizer.item_embedding.weight)
+    assert moved, "the tokenizer should go on learning in stage `codes`"
+
+
+def test_a_resumed_run_ends_with_the_same_weights(chain: Path, tmp_path: Path) -> None:
+    """Stop after each stage's first epochs, by an exception between two epochs, and go on."""
+    config, dataset = load_config(overrides=SMALL | {"training.freeze_tokenizer": False}), Dataset.open(chain)
+    train(config, dataset, tmp_path / "whole", bars=False)
+    for stop in ("tower  epoch 2", "codes  epoch 1"):
+
+        def stop_there(line: str, stop: str = stop) -> None:
+            if stop in line:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(config, dataset, tmp_path / "broken", echo=stop_there, bars=False)
+    train(config, dataset, tmp_path / "broken", bars=False)
+    whole, broken = (load_checkpoint(tmp_path / name / "model.pt").state_dict() for name in ("whole", "broken"))
+    for name, value in whole.items():
+        assert torch.equal(value, broken[name]), name
+
+
+@pytest.mark.slow
+def test_sigkill_at_three_moments_loses_nothing(chain: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(to_toml(load_config(overrides=SMALL)))
+    command = [sys.executable, "-m", "sparcode_es_cli", "train", "--data", str(chain), "--config", str(config)]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    broken = tmp_path / "broken"
+    for moment in ("tower.state", "two_tower.pt", "codes.state"):
+        child = subprocess.Popen([*command, "--out", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (broken / moment).exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert (broken / moment).exists()
+    subprocess.run([*command, "--out", str(broken)], check=True, capture_output=True)
+    whole, again = (load_checkpoint(tmp_path / name / "model.pt") for name in ("whole", "broken"))
+    assert whole.model_hash == again.model_hash
+    assert not list(broken.glob(".*.tmp"))
+
+
+def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"quantizer.min_perplexity": 0.99, "training.tower.epochs": 1}
+    with pytest.raises(TrainingError, match="collapsed"):
+        train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+
+
+def test_a_folder_of_another_configuration_is_refused(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"training.tower.epochs": 1, "training.codes.epochs": 1}
+    train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+    with pytest.raises(ConfigError, match="another configuration"):
+        train(load_config(overrides=settings | {"training.seed": 1}), Dataset.open(chain), tmp_path, bars=False)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text", "other torch file"])
+def test_damaged_checkpoints_are_refused_in_a_sentence(chain: Path, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "model.pt"
+    if damage == "truncated":
+        settings = SMALL | {"training.tower.epochs": 1, "training.codes.epochs": 1}
+        train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "foreign":
+        path.write_bytes(os.urandom(4096))
+    elif damage == "text":
+        path.write_text("this is not a checkpoint")
+    elif damage == "other torch file":
+        torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_two_tower_checkpoint_has_no_codes(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"model": "two_tower", "training.tower.epochs": 1}
+    result = train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+    with pytest.raises(CheckpointError, match="no codes"):
+        load_checkpoint(result.model_path)
