@@ -181,7 +181,9 @@ class TrainingConfig:
 
     tower: StageConfig = field(default_factory=StageConfig)
     """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
-    codes: StageConfig = field(default_factory=lambda: StageConfig(epochs=8, patience=2, batch_size=256, learning_rate=1e-3))
+    codes: StageConfig = field(
+        default_factory=lambda: StageConfig(epochs=8, patience=2, batch_size=256, learning_rate=1e-3)
+    )
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
     """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""

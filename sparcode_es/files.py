@@ -30,17 +30,18 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
         encoding = None if "b" in mode else "utf-8"
         try:
             with os.fdopen(handle, mode, encoding=encoding) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+                temporary.unlink()
             raise
 
 
@@ -67,11 +68,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _swap(work: Path, path: Path) -> None:
     if path.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        os.replace(path, old / "old")
-        os.replace(work, path)
+        path.replace(old / "old")
+        work.replace(path)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        os.replace(work, path)
+        work.replace(path)
 
 
 def _umask() -> int:

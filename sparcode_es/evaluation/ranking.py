@@ -36,7 +36,7 @@ def rank_cases(
         rows = np.arange(begin, min(begin + batch, len(cases)))
         block = np.array(scores(rows), dtype=np.float32)
         low, high = int(cases.target_offsets[begin]), int(cases.target_offsets[rows[-1] + 1])
-        owners = np.repeat(rows, np.diff(cases.target_offsets[begin : rows[-1] + 2].astype(np.int64))) - begin
+        owners = np.repeat(rows, _lengths(cases.target_offsets, rows)) - begin
         targets = cases.target_items[low:high]
         own = block[owners, targets]
         for view in VIEWS:
@@ -61,10 +61,16 @@ def rank_metrics(
     return found
 
 
+def _lengths(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The lengths of consecutive CSR rows, int64 [B]."""
+    ends = offsets[rows + 1].astype(np.int64)
+    lengths: np.ndarray = ends - offsets[rows].astype(np.int64)
+    return lengths
+
+
 def _mask_seen(block: np.ndarray, cases: Cases, rows: np.ndarray) -> None:
     low, high = int(cases.history_offsets[rows[0]]), int(cases.history_offsets[rows[-1] + 1])
-    lengths = np.diff(cases.history_offsets[rows[0] : rows[-1] + 2].astype(np.int64))
-    block[np.repeat(rows - rows[0], lengths), cases.history_items[low:high]] = -np.inf
+    block[np.repeat(rows - rows[0], _lengths(cases.history_offsets, rows)), cases.history_items[low:high]] = -np.inf
 
 
 def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray, part: int = 512) -> np.ndarray:

@@ -7,13 +7,16 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Tokenizer
 
 
 class TokenModel(Protocol):
     """A model with a tokenizer: SparCode or its two-tower twin."""
+
+    tokenizer: Tokenizer
 
     def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """See `Tokenizer.forward`."""
@@ -39,19 +42,18 @@ def encode_tokens(
 
     users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
     """
-    assert isinstance(model, nn.Module)
-    device = next(model.parameters()).device
-    config = model.tokenizer.config  # type: ignore[union-attr]
+    tokenizer = model.tokenizer
+    device, config = tokenizer.item_embedding.weight.device, tokenizer.config
     n = len(offsets) - 1
     rows = np.full(n, -1, dtype=np.int64) if users is None else users.astype(np.int64)
-    tokens = torch.empty(n, config.tokens, config.dim)  # type: ignore[arg-type]
-    was_training = model.training
-    model.eval()
+    tokens = torch.empty(n, config.tokens, config.dim)
+    was_training = tokenizer.training
+    tokenizer.eval()
     for part in _by_length(offsets, batch_size):
-        histories, positions = histories_of(offsets, items, part, config.max_length)  # type: ignore[arg-type]
+        histories, positions = histories_of(offsets, items, part, config.max_length)
         got = model.tokens(histories.to(device), positions.to(device), torch.from_numpy(rows[part]).to(device))
         tokens[torch.from_numpy(part)] = got.float().cpu()
-    model.train(was_training)
+    tokenizer.train(was_training)
     return tokens
 
 

@@ -43,10 +43,10 @@ class FeatureEncoder(nn.Module):
             self.register_buffer(f"table_{spec.name}", table)
             if integral:
                 layer: nn.Module = nn.Embedding(spec.size, dim, padding_idx=0)
-                nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
+                nn.init.normal_(layer.weight, std=0.02)
             else:
                 layer = nn.Linear(width, dim, bias=False)
-                nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
+                nn.init.normal_(layer.weight, std=0.02)
             self.layers[spec.name] = layer
 
     def load_tables(self, tables: Mapping[str, np.ndarray]) -> None:

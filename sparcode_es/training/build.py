@@ -50,7 +50,7 @@ def build_model(config: Config, dataset: Dataset) -> SparCode | TwoTower:
     tables: dict[str, dict[str, np.ndarray]] = {"user": {}, "item": {}}
     if config.tokenizer.use_features:
         for side in ("user", "item"):
-            specs[side], tables[side] = feature_tables(dataset, side)  # type: ignore[index, arg-type]
+            specs[side], tables[side] = feature_tables(dataset, side)  # type: ignore[index]
     make = TwoTower if config.model == "two_tower" else SparCode
     model = make(config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.tokenizer.item_features.load_tables(tables["item"])

@@ -121,7 +121,8 @@ class Trainer:
         if training.freeze_tokenizer:
             model.tokenizer.requires_grad_(False)
             source = FrozenSource(model, tokens, targets, self.device)
-            epoch, steps = source.epoch, source.steps(settings.batch_size)
+            epoch: PositionSource = source.epoch
+            steps = source.steps(settings.batch_size)
         else:
             epoch, steps = self._live_positions(model), -(-len(self.windows) // settings.batch_size)
         optimizer = make_optimizer(model, settings)
@@ -162,7 +163,7 @@ class Trainer:
             if tokens.requires_grad:
                 model.quantizer.update(tokens.detach())
 
-    def _live_positions(self, model: SparCode) -> Callable[[int, np.random.Generator], Iterator[Positions]]:
+    def _live_positions(self, model: SparCode) -> PositionSource:
         def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
             for batch in self.windows.batches(batch_size, generator):
                 batch = batch.to(self.device)
@@ -202,7 +203,7 @@ class Trainer:
 
     def _step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, settings: StageConfig) -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         return float(loss.detach())
@@ -218,6 +219,9 @@ class Trainer:
 
 Positions = tuple[Tensor, Assignment, Tensor]
 """Tokens [P, K, D], their assignment, and the targets int64 [P]."""
+
+PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
+"""Batch size and generator → an epoch's positions."""
 
 
 class FrozenSource:
@@ -324,7 +328,7 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
             )
         return twin.to(trainer.device)
     torch.manual_seed(trainer.config.training.seed)
-    twin = build_model(replace(trainer.config, model="two_tower"), trainer.dataset)  # type: ignore[assignment]
+    twin = build_model(replace(trainer.config, model="two_tower"), trainer.dataset)
     assert isinstance(twin, TwoTower)
     twin.to(trainer.device)
     if trainer.config.training.compile:

@@ -1,0 +1,84 @@
+"""SparCode beside its two-tower twin and popularity, over seeds, on the test split of a data folder.
+
+    python benchmarks/quality.py --data data/beauty --preset beauty --seeds 0,1,2 --runs runs/beauty
+
+Each seed trains into RUNS/seed-N (a finished training there is not repeated). Hyper-parameters were chosen on validation;
+this reads the test split once, at the end. Writes benchmarks/results/quality-NAME.json and prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from environment import describe_environment
+
+from sparcode_es.baselines.popularity import Popularity
+from sparcode_es.baselines.two_tower import TwoTower
+from sparcode_es.config import load_config
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+from sparcode_es.training.loop import train
+from sparcode_es.training.validation import code_scores, tower_scores
+
+METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
+
+
+def measure(dataset: Dataset, run: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """model → view → metric on the test cases."""
+    cases = dataset.cases("test")
+    twin = read_checkpoint(run / "two_tower.pt").model
+    if not isinstance(twin, TwoTower):
+        raise click.ClickException(f"{run}/two_tower.pt is not a two-tower")
+    scores = {
+        "SparCode": code_scores(load_checkpoint(run / "model.pt"), cases),
+        "two-tower": tower_scores(twin, cases),
+        "popularity": Popularity(dataset.train_sequences().items, dataset.num_items).scores,
+    }
+    return {name: rank_metrics(score, cases, dataset.num_items) for name, score in scores.items()}
+
+
+def table(found: list[dict[str, dict[str, dict[str, float]]]]) -> str:
+    """Mean ± standard deviation over seeds, in per cent, as Markdown."""
+    lines = ["| model | view | " + " | ".join(METRICS) + " |", "|---|---|" + "---|" * len(METRICS)]
+    for model in found[0]:
+        for view in ("all", "unseen"):
+            values = np.array([[run[model][view][m] for m in METRICS] for run in found]) * 100
+            cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(values.mean(0), values.std(0), strict=True)]
+            lines.append(f"| {model} | {view} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--preset", required=True)
+@click.option("--seeds", default="0,1,2", show_default=True)
+@click.option("--runs", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
+def main(data: Path, preset: str, seeds: str, runs: Path, out: Path) -> None:
+    """Train every seed, measure the test split, write JSON and print the table."""
+    dataset = Dataset.open(data)
+    numbers = [int(seed) for seed in seeds.split(",")]
+    reports = []
+    for seed in numbers:
+        config = load_config(preset=preset, overrides={"training.seed": seed})
+        reports.append(train(config, dataset, runs / f"seed-{seed}", echo=lambda line: click.echo(line, err=True)).report)
+    found = [measure(dataset, runs / f"seed-{seed}") for seed in numbers]
+    result = {
+        "data": dataset.name,
+        "preset": preset,
+        "seeds": numbers,
+        "environment": describe_environment(),
+        "training": reports,
+        "test": found,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"quality-{dataset.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    click.echo(table(found))
+
+
+if __name__ == "__main__":
+    main()
