@@ -46,6 +46,7 @@ def launch(release: Release, folder: Path, settings: dict[str, str], heap: str, 
         shutil.copytree(home / "config", folder / "config")
         for name in ("data", "logs", "tmp", "config/jvm.options.d"):
             (folder / name).mkdir(exist_ok=True)
+        _keep_logs_out_of_home(folder / "config" / "jvm.options")
         lines = {**settings, "path.data": str(folder / "data"), "path.logs": str(folder / "logs")}
         text = "".join(f"{key}: {value}\n" for key, value in lines.items())
         (folder / "config" / "elasticsearch.yml").write_text(text, encoding="utf-8")
@@ -69,16 +70,17 @@ def launch(release: Release, folder: Path, settings: dict[str, str], heap: str, 
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **_as_server_user(),
+            user=server_user(),
         )
     # The caller may be a command that ends while the server goes on: what is kept is the process id.
     process.returncode = 0
     return process.pid
 
 
-def _as_server_user() -> dict[str, str]:
-    user = server_user()
-    return {} if user is None else {"user": user}
+def _keep_logs_out_of_home(options: Path) -> None:
+    """Drop the Java options that write below the unpacked server, which the server's user may not write to."""
+    kept = [line for line in options.read_text(encoding="utf-8").splitlines() if "logs/" not in line]
+    options.write_text("\n".join(kept) + "\n", encoding="utf-8")
 
 
 def _set_password(home: Path, folder: Path, environment: dict[str, str], password: str) -> None:
@@ -95,7 +97,7 @@ def _set_password(home: Path, folder: Path, environment: dict[str, str], passwor
             text=True,
             timeout=120,
             check=False,
-            **_as_server_user(),
+            user=server_user(),
         )
         if done.returncode != 0:
             raise EngineUnavailableError(f"elasticsearch-keystore {arguments[0]} failed: {done.stderr.strip()[-300:]}")

@@ -1,0 +1,75 @@
+"""`sparcode-es node`: a throw-away local Elasticsearch."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sparcode_es.engines.node.local import VERSIONS, LocalNode, NodeState, running_nodes
+from sparcode_es.errors import NotFoundError
+
+version_option = click.option("--version", type=click.Choice(VERSIONS), help="Which Elasticsearch.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(epilog="\b\nExample:\n  sparcode-es node up --version 9.4.5\n  sparcode-es node down")
+def command() -> None:
+    """Start and stop a throw-away local Elasticsearch.
+
+    In Docker where an engine answers, else the real server fetched through Maven. It listens on this machine only, and
+    `down` deletes its data.
+    """
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es node up --version 7.17.29 --port 9200")
+@version_option
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 5), help="Processes in the cluster.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Where the first listens; a free port when left out.")
+@click.option("--heap", default="1g", show_default=True, help="Java heap of each process.")
+@json_option
+def up(version: str | None, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
+    """Start a server and wait until it answers."""
+    version = version or VERSIONS[-1]
+    click.echo(f"starting Elasticsearch {version}; the first time it is fetched", err=True)
+    node = LocalNode(version, nodes=nodes, port=port, heap=heap).start()
+    if as_json:
+        click.echo(json.dumps(_row(node.state)))
+    else:
+        click.echo(f"export ES_URL={node.url}")
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es node status")
+@json_option
+def status(as_json: bool) -> None:
+    """List the servers that were started and not taken down."""
+    rows = [_row(state) for state in running_nodes()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['url']}  {row['version']}  {row['nodes']} node(s)  {'up' if row['running'] else 'ended'}")
+    if not rows:
+        click.echo("no local server; `sparcode-es node up` starts one", err=True)
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es node down --version 9.4.5")
+@version_option
+@click.option("--port", type=int, help="Only the server that listens there.")
+def down(version: str | None, port: int | None) -> None:
+    """End servers and delete their data: all of them, or those named."""
+    chosen = [
+        state
+        for state in running_nodes()
+        if (version is None or state.version == version) and (port is None or state.port == port)
+    ]
+    if not chosen and (version or port):
+        raise NotFoundError("no such local server; `sparcode-es node status` lists them")
+    for state in chosen:
+        state.remove()
+        click.echo(f"ended {state.url} ({state.version})", err=True)
+
+
+def _row(state: NodeState) -> dict[str, object]:
+    running = state.is_running()
+    return {"url": state.url, "version": state.version, "nodes": state.nodes, "running": running, "pids": state.pids}

@@ -1,0 +1,42 @@
+"""Real Elasticsearch servers, started when the first test asks for one and ended with the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sparcode_es.engines.node import LocalNode
+from sparcode_es.errors import EngineUnavailableError
+
+
+def start(version: str, **options: object) -> Iterator[LocalNode]:
+    """A running server. One that cannot start is a failure when SPARCODE_REQUIRE_ES is 1, else a skip."""
+    node = LocalNode(version, heap="512m", **options)  # type: ignore[arg-type]
+    try:
+        node.start()
+    except EngineUnavailableError as error:
+        if os.environ.get("SPARCODE_REQUIRE_ES") == "1":
+            raise
+        pytest.skip(f"no Elasticsearch {version}: {error}")
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_7() -> Iterator[LocalNode]:
+    """Elasticsearch 7.17.29: `rank_features`."""
+    yield from start("7.17.29")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_9() -> Iterator[LocalNode]:
+    """Elasticsearch 9.4.5: `sparse_vector`."""
+    yield from start("9.4.5")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_secure() -> Iterator[LocalNode]:
+    """Elasticsearch 7.17.29 that wants the password of the user `elastic` (`node.password`)."""
+    yield from start("7.17.29", security=True)
