@@ -42,7 +42,7 @@ class FeatureEncoder(nn.Module):
             table = torch.zeros(rows, width, dtype=torch.int32 if integral else torch.float32)
             self.register_buffer(f"table_{spec.name}", table)
             if integral:
-                layer: nn.Module = nn.Embedding(spec.size, dim, padding_idx=0)
+                layer: nn.Embedding | nn.Linear = nn.Embedding(spec.size, dim, padding_idx=0)
                 nn.init.normal_(layer.weight, std=0.02)
             else:
                 layer = nn.Linear(width, dim, bias=False)

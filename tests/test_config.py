@@ -1,0 +1,75 @@
+"""Configuration: TOML in and out, unknown keys, wrong values, presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparcode_es.config import Config, PostingsConfig, from_mapping, load_config, parse_toml, preset_names, to_toml
+from sparcode_es.errors import ConfigError
+
+
+def test_toml_round_trip() -> None:
+    config = load_config(overrides={"training.seed": 7, "scorer.hidden": [3, 4], "quantizer.codes": 99})
+    assert from_mapping(Config, parse_toml(to_toml(config))) == config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_says_what_it_is(name: str) -> None:
+    assert load_config(preset=name) != Config() or name == "beauty"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"training.sede": 1}, "did you mean training.seed"),
+        ({"quantiser.codes": 1}, "did you mean quantizer"),
+        ({"xyzzy": 1}, "known keys"),
+        ({"quantizer.codes": "many"}, "quantizer.codes must be int"),
+        ({"quantizer.codes": True}, "quantizer.codes must be int"),
+        ({"quantizer.codes": 1}, "N"),
+        ({"tokenizer.kind": "transformer"}, "self_attention"),
+        ({"tokenizer.tokens": 11}, "1…10"),
+        ({"tokenizer.dim": 63}, "multiple of attention_heads"),
+        ({"tokenizer.dropout": 1.0}, "dropout"),
+        ({"scorer.hidden": 5}, "list"),
+        ({"scorer": 5}, "table"),
+        ({"loss.temperature": 0.0}, "temperature"),
+        ({"training.metric": "auc@50"}, "recall@k"),
+        ({"quantizer.codebooks": 2, "quantizer.assignment": "nearest"}, "memory"),
+        ({"training.device": "tpu"}, "cuda"),
+    ],
+)
+def test_mistakes_are_named(overrides: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(overrides=overrides)
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[quantizer]\ncodes = 77\n[training]\nseed = 5\n")
+    config = load_config(path, preset="ml-100k", overrides={"training.seed": 6})
+    assert (config.quantizer.codes, config.training.seed, config.tokenizer.dropout) == (77, 6, 0.4)
+
+
+@pytest.mark.parametrize("content", [b"[quantizer\n", b"\xff\xfe"])
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"mine\.toml"):
+        load_config(path)
+
+
+def test_a_missing_file_and_preset_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="there are"):
+        load_config(preset="nothing")
+
+
+def test_postings_take_bias_or_sparsity_not_both() -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        PostingsConfig(bias=0.0, sparsity=0.5)
+    with pytest.raises(ConfigError, match="sparsity"):
+        PostingsConfig(sparsity=1.0)
