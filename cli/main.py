@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,11 @@ import click
 
 from sparcode_es import __version__
 from sparcode_es.errors import SparcodeError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+CLOSED_PIPE = 141
+"""128 + SIGPIPE."""
 
 COMMANDS = {
     "demo": "the main job on MovieLens-100K, from the log to recommendations",
@@ -57,7 +63,18 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error becomes one sentence on stderr and its own exit code."""
     try:
-        cli.main(args=argv, prog_name="sparcode-es", standalone_mode=True)
+        result = cli.main(args=argv, prog_name="sparcode-es", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
     except SparcodeError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`head`, say) has left; without this the interpreter complains again when it flushes at exit.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        sys.exit(CLOSED_PIPE)
