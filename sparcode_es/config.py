@@ -86,7 +86,7 @@ class QuantizerConfig:
     """How many codes `pursuit` gives a token at most."""
     decay: float = 0.99
     """γ of the EMA update."""
-    gradient: Literal["straight_through", "soft", "commitment"] = "soft"
+    gradient: Literal["straight_through", "soft", "commitment"] = "commitment"
     """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13."""
     commitment: float = 0.25
     """λ of Eq. 14, relative: the commitment term is scaled to this share of the match loss."""

@@ -53,7 +53,7 @@ class FeatureEncoder(nn.Module):
         """Fill the feature tables: name → array [rows, width]."""
         for spec in self.specs:
             table: Tensor = getattr(self, f"table_{spec.name}")
-            table.copy_(torch.from_numpy(np.ascontiguousarray(tables[spec.name])).reshape(table.shape))
+            table.copy_(torch.from_numpy(np.array(tables[spec.name])).reshape(table.shape))
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows: int64 [...] with -1 for unknown → [..., D]."""

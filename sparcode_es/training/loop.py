@@ -35,6 +35,9 @@ from sparcode_es.training.memory import fit_memory
 from sparcode_es.training.stage import Log, Stage, StageState, run_stage
 from sparcode_es.training.validation import ScoreFunction, code_scores, tower_scores
 
+POSITIONS_A_SEQUENCE = 8
+"""Positions that stand for one sequence of `batch_size` where a batch is made of positions."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -120,9 +123,8 @@ class Trainer:
         start_codes(model, tokens, self.dataset.num_items)
         if training.freeze_tokenizer:
             model.tokenizer.requires_grad_(False)
-            source = FrozenSource(model, tokens, targets, self.device)
-            epoch: PositionSource = source.epoch
-            steps = source.steps(settings.batch_size)
+            epoch = self._frozen_positions(model)
+            steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
         else:
             epoch, steps = self._live_positions(model), -(-len(self.windows) // settings.batch_size)
         optimizer = make_optimizer(model, settings)
@@ -159,7 +161,6 @@ class Trainer:
                     relative = (loss / commitment.clamp(min=1e-8)).detach()
                     loss = loss + quantizer.commitment * relative * commitment  # Eq. 14 with a relative λ
             yield self._step(model, optimizer, loss, self.config.training.codes)
-            model.quantizer.observe(assignment)
             if tokens.requires_grad:
                 model.quantizer.update(tokens.detach())
 
@@ -168,7 +169,27 @@ class Trainer:
             for batch in self.windows.batches(batch_size, generator):
                 batch = batch.to(self.device)
                 tokens = model.tokens(batch.histories, batch.positions, batch.users)
-                yield tokens, model.quantizer.assign(tokens), batch.targets
+                assignment = model.quantizer.assign(tokens)
+                model.quantizer.observe(assignment)
+                yield tokens, assignment, batch.targets
+
+        return epoch
+
+    def _frozen_positions(self, model: SparCode) -> PositionSource:
+        """Positions of a tokenizer that no longer learns: encoded at the start of an epoch, drawn in random order.
+
+        Dropout stays on, as when the tower learned: without it the training histories look better known than new ones.
+        """
+
+        def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
+            tokens, targets = self.training_tokens(model, dropout=True)
+            codes, boosts = assign_codes(model, tokens)
+            P, K, _ = tokens.shape
+            index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
+            weights = torch.from_numpy(boosts).view(P, K, -1)
+            for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
+                assignment = Assignment(index[rows].to(self.device), weights[rows].to(self.device))
+                yield tokens[rows].to(self.device), assignment, targets[rows].to(self.device)
 
         return epoch
 
@@ -185,9 +206,9 @@ class Trainer:
     # -- shared ---------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def training_tokens(self, model: SparCode | TwoTower) -> tuple[Tensor, Tensor]:
+    def training_tokens(self, model: SparCode | TwoTower, dropout: bool = False) -> tuple[Tensor, Tensor]:
         """The tokens of every training position, [P, K, D], and the item that followed, int64 [P], on the CPU."""
-        model.eval()
+        model.tokenizer.train(dropout)
         tokens, targets = [], []
         for batch in self.windows.batches(1024, None):
             targets.append(batch.targets)
@@ -222,30 +243,6 @@ Positions = tuple[Tensor, Assignment, Tensor]
 
 PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 """Batch size and generator → an epoch's positions."""
-
-
-class FrozenSource:
-    """Positions whose tokens no longer change: encoded and assigned once, then drawn in batches."""
-
-    def __init__(self, model: SparCode, tokens: Tensor, targets: Tensor, device: torch.device) -> None:
-        codes, boosts = assign_codes(model, tokens)
-        P, K, _ = tokens.shape
-        M = model.config.quantizer.codebooks
-        self.tokens, self.targets, self.device = tokens, targets, device
-        self.codes = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, M)
-        self.boosts = torch.from_numpy(boosts).view(P, K, -1)
-        self.mean_length = 8
-
-    def steps(self, batch_size: int) -> int:
-        """Steps an epoch; a batch has `batch_size` × 8 positions, about as many as that many histories have."""
-        return -(-len(self.targets) // (batch_size * self.mean_length))
-
-    def epoch(self, batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
-        """All positions once, in random order."""
-        order = torch.from_numpy(generator.permutation(len(self.targets)))
-        for rows in order.split(batch_size * self.mean_length):
-            assignment = Assignment(self.codes[rows].to(self.device), self.boosts[rows].to(self.device))
-            yield self.tokens[rows].to(self.device), assignment, self.targets[rows].to(self.device)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from sparcode_es.training.validation import CodeTable
 if TYPE_CHECKING:
     from sparcode_es.training.loop import Trainer
 
-WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 
 def fit_memory(trainer: Trainer, model: SparCode) -> dict[str, float]:
