@@ -1,0 +1,177 @@
+"""Every (code, item) score → the postings artifact (Eq. 15), in blocks, streamed to disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sparcode_es.config import PostingsConfig, to_mapping
+from sparcode_es.errors import ArtifactError
+from sparcode_es.files import atomic_folder
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.codes import UserCodes, unique_codes
+from sparcode_es.postings.grid import from_grid, to_grid
+from sparcode_es.postings.prune import best, needs_second_pass, prune
+from sparcode_es.postings.score import CodeScorer, bias_for_sparsity, score_blocks
+from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.transpose import count_by_item
+from sparcode_es.postings.write import SeenItems, write_items, write_manifest, write_users
+from sparcode_es.tables import StringTable
+
+
+@dataclass
+class _Candidates:
+    """What the scoring pass wrote: postings a code, and what rounding cost at most."""
+
+    counts: np.ndarray
+    max_relative_error: float = 0.0
+
+
+def build_postings(
+    scorer: CodeScorer,
+    out: Path,
+    *,
+    item_ids: StringTable,
+    item_docs: Iterable[Mapping[str, Any]],
+    user_ids: StringTable,
+    user_codes: UserCodes,
+    user_seen: SeenItems,
+    config: PostingsConfig | None = None,
+) -> Artifact:
+    """Score every code for every item, keep what `config` says, and write the artifact `out`.
+
+    Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`. Killed anywhere, `out` stays as it was. Raises
+    `ArtifactError` for scores that are not finite or parts that do not fit, `StorageError` when `out` cannot be written.
+    """
+    config = config or PostingsConfig()
+    _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
+    observed, _ = unique_codes(user_codes.codes)
+    codes = _choose_codes(scorer, observed, config)
+    if config.sparsity is not None:
+        bias = bias_for_sparsity(scorer, codes, config, config.sparsity)
+    else:
+        bias = scorer.bias if config.bias is None else config.bias
+    with atomic_folder(out) as folder:
+        counts, rounding = _write_postings(scorer, codes, np.float32(bias), folder, config)
+        np.save(folder / "codes.npy", codes)
+        write_items(folder, item_ids, item_docs)
+        counts |= write_users(folder, user_ids, user_codes, user_seen, codes)
+        counts |= {"observed_codes": len(observed), "possible_codes": scorer.num_possible_codes}
+        write_manifest(folder, _manifest(scorer, codes, float(np.float32(bias)), counts, rounding, config))
+    return Artifact.open(out)
+
+
+def _check_fit(
+    scorer: CodeScorer, item_ids: StringTable, user_ids: StringTable, user_codes: UserCodes, user_seen: SeenItems
+) -> None:
+    if len(item_ids) != scorer.num_items:
+        raise ArtifactError(f"the model knows {scorer.num_items} items, the data has {len(item_ids)}; use its own data")
+    if not len(user_ids) == len(user_codes) == len(user_seen.offsets) - 1:
+        rows = f"{len(user_ids)} ids, {len(user_codes)} rows of codes, {len(user_seen.offsets) - 1} histories"
+        raise ArtifactError(f"the users do not fit together: {rows}")
+
+
+def _choose_codes(scorer: CodeScorer, observed: np.ndarray, config: PostingsConfig) -> np.ndarray:
+    """The codes to score, uint32 [C, 1 + M], in lexicographic order."""
+    only_observed = config.observed_codes_only
+    if only_observed is None:
+        only_observed = observed.shape[1] > 2
+    codes = observed if only_observed else unique_codes(np.asarray(scorer.all_codes(), dtype=np.uint32))[0]
+    return np.ascontiguousarray(codes, dtype=np.uint32)
+
+
+def _write_postings(
+    scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig
+) -> tuple[dict[str, int], float]:
+    """Write code_offsets, item_numbers and scores; returns counts and the largest relative rounding error."""
+    two_passes = needs_second_pass(config)
+    target = folder / "candidates" if two_passes else folder
+    target.mkdir(exist_ok=True)
+    most = None if two_passes else config.max_postings_per_code
+    candidates = _write_candidates(scorer, codes, bias, target, config, most)
+    offsets = np.concatenate([[0], np.cumsum(candidates.counts)]).astype(np.uint64)
+    if two_passes:
+        offsets = prune(target, folder, offsets, scorer.num_items, config)
+        shutil.rmtree(target)
+    np.save(folder / "code_offsets.npy", offsets)
+    items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
+    without = int((count_by_item(items, scorer.num_items) == 0).sum())
+    counts = {"items": scorer.num_items, "postings": int(offsets[-1]), "items_without_postings": without}
+    return counts, candidates.max_relative_error
+
+
+def _write_candidates(
+    scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig, most: int | None
+) -> _Candidates:
+    """Stream the positive scores of each code, the best `most` of them."""
+    result = _Candidates(np.zeros(len(codes), dtype=np.int64))
+    waiting: list[tuple[int, np.ndarray]] = []
+    progress = tqdm(total=len(codes), desc="scoring codes", unit="code", disable=None)
+    items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
+    with progress, NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
+        for first_code, first_item, scores in score_blocks(scorer, codes, config):
+            exact = np.maximum(scores + bias, 0)  # Eq. 15
+            grid = to_grid(exact)
+            result.max_relative_error = max(result.max_relative_error, _rounding(exact, grid))
+            waiting.append((first_item, grid))
+            if first_item + grid.shape[1] == scorer.num_items:
+                for row in range(len(grid)):
+                    result.counts[first_code + row] = _append(waiting, row, most, items, grids)
+                waiting.clear()
+                progress.update(len(grid))
+    return result
+
+
+def _append(
+    waiting: list[tuple[int, np.ndarray]], row: int, most: int | None, items: NpyStream, grids: NpyStream
+) -> int:
+    """Write one code's postings from the blocks of items; returns how many."""
+    places = [np.flatnonzero(grid[row]) for _, grid in waiting]
+    numbers = np.concatenate([first + place for (first, _), place in zip(waiting, places, strict=True)])
+    scores = np.concatenate([grid[row][place] for (_, grid), place in zip(waiting, places, strict=True)])
+    if most is not None:
+        kept = best(scores, most)
+        numbers, scores = numbers[kept], scores[kept]
+    items.append(numbers)
+    grids.append(scores)
+    return len(numbers)
+
+
+def _rounding(exact: np.ndarray, grid: np.ndarray) -> float:
+    stored = grid > 0
+    if not stored.any():
+        return 0.0
+    true = exact[stored].astype(np.float64)
+    return float(np.abs(from_grid(grid[stored]) / true - 1).max())
+
+
+def _manifest(
+    scorer: CodeScorer,
+    codes: np.ndarray,
+    bias: float,
+    counts: dict[str, int],
+    rounding: float,
+    config: PostingsConfig,
+) -> dict[str, Any]:
+    """§4.4's figures over all N^M possible codes, and over the C codes that were scored."""
+    postings, possible, items = counts["postings"], scorer.num_possible_codes, scorer.num_items
+    return {
+        "model_hash": scorer.model_hash,
+        "codebook_hash": scorer.codebook_hash,
+        "shared_heads": scorer.shared_heads,
+        "M": codes.shape[1] - 1,
+        "config": to_mapping(config),
+        "counts": counts | {"codes": len(codes)},
+        "bias": bias,
+        "sparsity": 1 - postings / max(possible * items, 1),
+        "average_items": postings / max(possible, 1),
+        "sparsity_of_stored_codes": 1 - postings / max(len(codes) * items, 1),
+        "average_items_of_stored_codes": postings / max(len(codes), 1),
+        "rounding": {"max_relative_error": rounding},
+    }

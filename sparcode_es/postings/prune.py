@@ -1,0 +1,79 @@
+"""Which postings stay: at most n a code, at most n an item, and a floor for items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sparcode_es.config import PostingsConfig
+from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
+
+
+def best(scores: np.ndarray, n: int) -> np.ndarray:
+    """The places of the n largest grid values, ties by place; ascending int64 [min(n, len)]."""
+    if len(scores) <= n:
+        return np.arange(len(scores))
+    places: np.ndarray = np.sort(np.argsort(-scores.astype(np.int64), kind="stable")[:n])
+    return places
+
+
+def needs_second_pass(config: PostingsConfig) -> bool:
+    """Whether what stays depends on all codes of an item."""
+    return config.max_codes_per_item is not None or config.min_codes_per_item > 0
+
+
+def prune(folder: Path, out: Path, offsets: np.ndarray, num_items: int, config: PostingsConfig) -> np.ndarray:
+    """Copy candidates from `folder` to `out`, less those that are cut; returns the new offsets uint64 [C + 1].
+
+    offsets: uint64 [C + 1]. First each code keeps its best `max_postings_per_code`, then each item the best
+    `max_codes_per_item` of what is left; at last an item gets back those of its best `min_codes_per_item` candidates that
+    were cut. A pair without a positive score is no candidate: no floor can keep it, since an index holds only positive
+    scores. Scores are compared as they are stored; ties go to the smaller number.
+    """
+    items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
+    scores = np.load(folder / "scores.npy", mmap_mode="r", allow_pickle=False)
+    # One byte a candidate, on disk like the candidates themselves.
+    keep = np.lib.format.open_memmap(folder / "keep.npy", mode="w+", dtype=np.bool_, shape=(len(items),))
+    _keep_by_code(keep, offsets, scores, config.max_postings_per_code)
+    _keep_by_item(keep, offsets, items, scores, num_items, config)
+    with NpyStream(out / "item_numbers.npy", np.uint32) as new_items, NpyStream(out / "scores.npy", np.uint16) as new:
+        for start in range(0, len(items), BLOCK_POSTINGS):
+            part = slice(start, start + BLOCK_POSTINGS)
+            new_items.append(items[part][keep[part]])
+            new.append(scores[part][keep[part]])
+    counts = [np.count_nonzero(keep[int(a) : int(b)]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+
+
+def _keep_by_code(keep: np.ndarray, offsets: np.ndarray, scores: np.ndarray, most: int | None) -> None:
+    for start, stop in zip(offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64), strict=True):
+        keep[start + best(scores[start:stop], stop - start if most is None else most)] = True
+
+
+def _keep_by_item(
+    keep: np.ndarray,
+    offsets: np.ndarray,
+    items: np.ndarray,
+    scores: np.ndarray,
+    num_items: int,
+    config: PostingsConfig,
+) -> None:
+    for block in transpose(offsets, items, scores, num_items):
+        owners = np.repeat(np.arange(len(block)), np.diff(block.offsets))
+        kept = keep[block.places]
+        if config.max_codes_per_item is not None:
+            kept &= _rank_in_item(owners, block.scores, kept) < config.max_codes_per_item
+        everything = np.ones(len(kept), dtype=bool)
+        keep[block.places] = kept | (_rank_in_item(owners, block.scores, everything) < config.min_codes_per_item)
+
+
+def _rank_in_item(owners: np.ndarray, scores: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """The place of each posting among its item's eligible ones, 0 for the best; the others come after. int64 [p]."""
+    order = np.lexsort((-scores.astype(np.int64), ~eligible, owners))
+    sorted_owners = owners[order]
+    starts = np.searchsorted(sorted_owners, sorted_owners)
+    ranks = np.empty(len(owners), dtype=np.int64)
+    ranks[order] = np.arange(len(owners)) - starts
+    return ranks
