@@ -1,0 +1,1 @@
+"""Elasticsearch: the connection, what a server can do, the index and the engine."""

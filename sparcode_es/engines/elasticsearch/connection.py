@@ -1,0 +1,207 @@
+"""Where Elasticsearch is and how to prove who we are; every error of the client becomes one of ours here."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from sparcode_es.errors import ConfigError, EngineAuthError, EngineError, EngineUnavailableError, NotFoundError
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses that may pass: asked again after a pause."""
+JSON = {"accept": "application/json", "content-type": "application/json"}
+NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+
+@dataclass(frozen=True)
+class ConnectionConfig:
+    """A server and the credentials for it. Neither `repr` nor `where` shows a secret."""
+
+    url: str | None = None
+    cloud_id: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
+    ssl_assert_fingerprint: str | None = None
+    insecure: bool = False
+    """Accept any certificate."""
+    timeout: float = 30.0
+    """Seconds that one request may take."""
+
+    def __post_init__(self) -> None:
+        if (self.url is None) == (self.cloud_id is None):
+            raise ConfigError("name the server with either --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
+        if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
+            raise ConfigError(f"the URL {self.where} must begin with http:// or https://")
+        if (self.username is None) != (self.password is None):
+            raise ConfigError("give both --es-username and --es-password, or neither")
+        if self.api_key is not None and self.username is not None:
+            raise ConfigError("give either --es-api-key or --es-username and --es-password, not both")
+        if self.timeout <= 0:
+            raise ConfigError(f"--timeout must be positive, not {self.timeout:g}")
+
+    def __repr__(self) -> str:
+        return f"ConnectionConfig({self.where!r})"
+
+    @property
+    def where(self) -> str:
+        """The server, without user name and password."""
+        if self.url is None:
+            return f"cloud {(self.cloud_id or '').partition(':')[0]}"
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def _url_and_auth(self) -> tuple[str | None, tuple[str, str] | None]:
+        auth = None if self.username is None else (self.username, self.password or "")
+        if self.url is None:
+            return None, auth
+        from urllib.parse import unquote
+
+        parts = urlsplit(self.url)
+        if parts.username and auth is None and self.api_key is None:
+            auth = (unquote(parts.username), unquote(parts.password or ""))
+        port = parts.port or (443 if parts.scheme == "https" else 9200)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{parts.scheme}://{host}:{port}{parts.path}", auth
+
+    def client(self) -> Elasticsearch:
+        """A client that does not retry by itself: `Server.call` does, with pauses."""
+        from elasticsearch import Elasticsearch
+
+        url, auth = self._url_and_auth()
+        options: dict[str, Any] = {"request_timeout": self.timeout, "max_retries": 0, "retry_on_timeout": False}
+        options |= {"hosts": [url]} if url else {"cloud_id": self.cloud_id}
+        if auth:
+            options["basic_auth"] = auth
+        if self.api_key:
+            options["api_key"] = self.api_key
+        if url is None or url.startswith("https"):
+            options |= self._tls()
+        with translate_errors(self.where):
+            return Elasticsearch(**options, connections_per_node=8)
+
+    def _tls(self) -> dict[str, Any]:
+        if self.insecure:
+            return {"verify_certs": False, "ssl_show_warn": False}
+        options: dict[str, Any] = {"verify_certs": True}
+        if self.ca_certs:
+            options["ca_certs"] = self.ca_certs
+        if self.ssl_assert_fingerprint:
+            options["ssl_assert_fingerprint"] = self.ssl_assert_fingerprint
+        return options
+
+
+@contextlib.contextmanager
+def translate_errors(where: str) -> Iterator[None]:
+    """The one place where errors of elasticsearch-py become errors of ours."""
+    import elastic_transport
+    import elasticsearch
+
+    try:
+        yield
+    except elasticsearch.UnsupportedProductError as error:
+        raise EngineError(f"{where} does not answer like Elasticsearch; check the URL.") from error
+    except elasticsearch.ApiError as error:
+        raise api_error(where, error.meta.status, error.body) from error
+    except elastic_transport.TlsError as error:
+        raise EngineAuthError(
+            f"the certificate of {where} was not accepted: {error.message}. Give --ca-certs or --ssl-assert-fingerprint."
+        ) from error
+    except elastic_transport.ConnectionTimeout as error:
+        raise EngineUnavailableError(
+            f"{where} did not answer in time; raise --timeout or look at the server."
+        ) from error
+    except elastic_transport.SerializationError as error:
+        raise EngineError(f"{where} answered something that is not JSON; is it Elasticsearch?") from error
+    except elastic_transport.TransportError as error:
+        raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"the connection options for {where} are wrong: {error}") from error
+
+
+def reason_of(body: Any) -> str:
+    """The server's own words out of an error body."""
+    if not isinstance(body, Mapping):
+        return str(body)[:300]
+    error = body.get("error", body)
+    if not isinstance(error, Mapping):
+        return str(error)[:300]
+    causes = error.get("root_cause") or [error]
+    inner = error.get("failed_shards") or []
+    deepest = inner[0].get("reason", {}) if inner else causes[0]
+    return f"{deepest.get('type')}: {str(deepest.get('reason'))[:300]}"
+
+
+def api_error(
+    where: str, status: int, body: Any
+) -> EngineError | EngineAuthError | EngineUnavailableError | NotFoundError:
+    """Our error for an HTTP status and its body."""
+    reason = reason_of(body)
+    if status == 401:
+        return EngineAuthError(f"{where} refused the credentials (401); check user name and password, or the API key.")
+    if status == 403:
+        return EngineAuthError(f"{where} does not allow this (403): {reason}")
+    if status == 404:
+        return NotFoundError(f"{where} has no such thing (404): {reason}")
+    if status in PASSING:
+        return EngineUnavailableError(f"{where} is overloaded or not ready ({status}): {reason}. Try again later.")
+    if "too_many" in reason or "maxClauseCount" in reason:
+        return EngineError(f"the query has more codes than {where} allows in one: {reason}")
+    return EngineError(f"{where} refused the request ({status}): {reason}")
+
+
+class Server:
+    """A client with one way in, `call`, that retries with growing pauses and raises our errors."""
+
+    def __init__(self, config: ConnectionConfig, attempts: int = 4, pause: float = 0.1) -> None:
+        self.where, self.attempts, self.pause = config.where, attempts, pause
+        self._client = config.client()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        attempts: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send a request and return its JSON body.
+
+        A `bytes` body is sent as newline-delimited JSON. 429, 502, 503, 504 and lost connections are tried again up to
+        `attempts` times in all, with exponential pauses and jitter.
+        """
+        tries = self.attempts if attempts is None else attempts
+        for attempt in range(1, tries + 1):
+            try:
+                return self._once(method, path, body, params, timeout)
+            except EngineUnavailableError:
+                if attempt == tries:
+                    raise
+                time.sleep(min(10.0, self.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, body: Any, params: Mapping[str, Any] | None, timeout: float | None) -> Any:
+        headers = NDJSON if isinstance(body, bytes) else JSON if body is not None else {"accept": JSON["accept"]}
+        client = self._client if timeout is None else self._client.options(request_timeout=timeout)
+        with translate_errors(self.where):
+            answer = client.perform_request(method, path, params=params, headers=headers, body=body)
+            return getattr(answer, "body", answer)
+
+    def exists(self, path: str) -> bool:
+        """Whether a HEAD of `path` finds it."""
+        return bool(self.call("HEAD", path))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

@@ -1,0 +1,92 @@
+"""Names and metadata of generations: alias NAME → NAME-<time>-<hash>, alias NAME-users → NAME-users-<same>."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.errors import ConfigError, EngineError, NotFoundError
+
+SCHEMA_VERSION = 1
+SUFFIX = re.compile(r"\d{14}-[0-9a-f]{12}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,180}")
+
+
+def check_name(name: str) -> str:
+    """`name` when it can be an alias, else `ConfigError`."""
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(f"{name!r} cannot name an index: use lower-case letters, digits, '-', '_' and '.'")
+    return name
+
+
+def users_name(name: str) -> str:
+    """The alias of the users' companion index."""
+    return f"{name}-users"
+
+
+def path_of(*parts: str) -> str:
+    """A request's path from parts that may hold any character."""
+    return "/" + "/".join(quote(part, safe="_-*,.") for part in parts)
+
+
+def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
+    """Every generation of an alias, loading ones too: suffix → the items index's `_meta` ({} when only users exist)."""
+    params = {"filter_path": "*.mappings._meta", "expand_wildcards": "open,closed"}
+    answer = server.call("GET", path_of(f"{name}-*", "_mapping"), params={**params, "ignore_unavailable": "true"})
+    listed = server.call("GET", path_of(f"{name}-*", "_settings"), params={"filter_path": "*.settings.index.uuid"})
+    found: dict[str, dict[str, Any]] = {}
+    for index in listed or {}:
+        for prefix in (f"{users_name(name)}-", f"{name}-"):
+            suffix = index.removeprefix(prefix)
+            if index.startswith(prefix) and SUFFIX.fullmatch(suffix):
+                meta = (answer or {}).get(index, {}).get("mappings", {}).get("_meta", {})
+                if prefix == f"{name}-":
+                    found[suffix] = meta
+                else:
+                    found.setdefault(suffix, {})
+    return dict(sorted(found.items()))
+
+
+def live_generation(server: Server, name: str) -> str | None:
+    """The suffix that the alias answers from, None when there is no alias. Raises when `name` is an index."""
+    try:
+        answer = server.call("GET", path_of(name, "_alias"))
+    except NotFoundError:
+        return None
+    if name in answer:
+        raise EngineError(f"{name} is an index, not an alias; choose another --index, or delete that index yourself.")
+    if len(answer) != 1:
+        raise EngineError(f"the alias {name} stands for {len(answer)} indices ({', '.join(sorted(answer))}), not one.")
+    index = str(next(iter(answer)))
+    suffix = index.removeprefix(f"{name}-")
+    if SUFFIX.fullmatch(suffix) is None:
+        raise EngineError(f"the alias {name} stands for {index}, which `sparcode-es index` did not make.")
+    return suffix
+
+
+def read_meta(server: Server, name: str) -> dict[str, Any]:
+    """The metadata of the live generation, with `generation` and `field_type` checked against the mapping."""
+    hint = "`sparcode-es index` makes one, --index names another"
+    try:
+        answer = server.call("GET", path_of(name, "_mapping"))
+    except NotFoundError as error:
+        raise NotFoundError(f"{server.where} has no index alias {name}; {hint}.") from error
+    if name in answer:
+        raise EngineError(f"{name} on {server.where} is an index, not an alias that `sparcode-es index` made; {hint}.")
+    if len(answer) != 1:
+        raise EngineError(f"the alias {name} stands for {len(answer)} indices, not one; {hint}.")
+    index, body = next(iter(answer.items()))
+    mapping = body.get("mappings", {})
+    meta: dict[str, Any] | None = mapping.get("_meta")
+    if not meta or "model_hash" not in meta:
+        raise EngineError(f"{index} was not made by `sparcode-es index`: its mapping has no metadata of ours; {hint}.")
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise EngineError(
+            f"{index} has schema version {meta.get('schema_version')}, this release reads 1; index again."
+        )
+    kind = mapping.get("properties", {}).get("codes", {}).get("type")
+    if kind != meta.get("field_type"):
+        raise EngineError(f"the field `codes` of {index} is {kind}, not {meta.get('field_type')}; index again.")
+    return {**meta, "generation": index}

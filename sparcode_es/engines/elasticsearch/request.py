@@ -1,0 +1,71 @@
+"""Queries as Elasticsearch takes them."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from sparcode_es.engines.base import Query
+from sparcode_es.errors import EngineError
+
+WINDOW = 10_000
+"""Elasticsearch's default `index.max_result_window`."""
+SPARE = 8
+"""Hits fetched beyond k, so that equal scores at the cut are seen."""
+DROP_LIMIT = 500
+"""Excluded items up to this many are dropped by the client; more go into the query as a filter."""
+
+
+def clause(field_type: str, term: str, boost: float) -> dict[str, Any]:
+    """boost × score of one code. `linear`: without it `rank_feature` applies saturation, which is not Eq. 11."""
+    if field_type == "rank_features":
+        return {"rank_feature": {"field": f"codes.{term}", "linear": {}, "boost": boost}}
+    # A `sparse_vector` query holds the same clauses but refuses boosts above 64; terms take any and are as fast.
+    return {"term": {"codes": {"value": term, "boost": boost}}}
+
+
+def merged(query: Query) -> dict[str, float]:
+    """Term → boost, repeated terms added up."""
+    boosts: dict[str, float] = {}
+    for each in query.clauses:
+        boosts[each.term] = boosts.get(each.term, 0.0) + each.boost
+    return boosts
+
+
+def query_body(query: Query, field_type: str) -> dict[str, Any]:
+    """The `query` part: Eq. 11 as a bool of boosted clauses, with the filters."""
+    body: dict[str, Any] = {
+        "should": [clause(field_type, term, boost) for term, boost in merged(query).items()],
+        "minimum_should_match": 1,
+    }
+    if query.filter:
+        body["filter"] = [{"term": {f"attributes.{name}": value}} for name, value in query.filter]
+    if len(query.exclude) > DROP_LIMIT:
+        body["must_not"] = [{"terms": {"item": sorted(query.exclude)}}]
+    return {"bool": body}
+
+
+def first_size(query: Query) -> int:
+    """How many hits to fetch at first."""
+    dropped = len(query.exclude) if len(query.exclude) <= DROP_LIMIT else 0
+    if query.k > WINDOW:
+        raise EngineError(f"Elasticsearch returns at most {WINDOW} hits, not {query.k}; ask for a smaller k.")
+    return min(WINDOW, query.k + dropped + SPARE)
+
+
+def search_body(query: Query, field_type: str, size: int) -> dict[str, Any]:
+    """A whole search. Only the item's doc values are fetched: decompressing `_id` costs more than the scoring."""
+    return {
+        "size": size,
+        "track_total_hits": False,
+        "_source": False,
+        "stored_fields": "_none_",
+        "docvalue_fields": ["item"],
+        "query": query_body(query, field_type),
+    }
+
+
+def preference(query: Query) -> str:
+    """The same for the same codes: one shard copy answers, so that equal scores keep their order."""
+    text = " ".join(each.term for each in query.clauses)
+    return f"sparcode{zlib.crc32(text.encode()):08x}"
