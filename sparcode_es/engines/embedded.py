@@ -53,13 +53,12 @@ class EmbeddedEngine:
                     items, grid = self.artifact.postings(row)
                     touched.append(items)
                     # Item numbers are distinct within a code, so that a plain indexed addition counts each one.
-                    sums[items] += from_grid(grid) * float(clause.boost)  # Eq. 11
+                    sums[items] += from_grid(grid).astype(np.float64) * clause.boost  # Eq. 11
             self._strike_out(query.exclude)
             return self._hits(self._best(query), sums)
         finally:
             for items in touched:
                 sums[items] = 0.0
-            self._strike_out(query.exclude)
 
     def _strike_out(self, items: frozenset[str]) -> None:
         for item in items:

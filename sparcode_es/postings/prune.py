@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def prune(folder: Path, out: Path, offsets: np.ndarray, num_items: int, config: 
             part = slice(start, start + BLOCK_POSTINGS)
             new_items.append(items[part][keep[part]])
             new.append(scores[part][keep[part]])
-    counts = [np.count_nonzero(keep[int(a) : int(b)]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    counts = [np.count_nonzero(keep[int(a) : int(b)]) for a, b in itertools.pairwise(offsets)]
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
 
 

@@ -1,0 +1,176 @@
+"""Proof that an engine's answers are the model's: sampled users, the engine beside the model computed directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparcode_es.engines.base import Clause, Engine, Hit, Query
+from sparcode_es.errors import MismatchError, VerificationError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.score import CodeScorer
+
+ROUNDED_TOLERANCE, UNROUNDED_TOLERANCE = 1e-4, 5e-3
+TIE = 1e-6
+"""Engines sum in float32 or float64: scores nearer than this, relatively, count as equal."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found. `rounded` is Eq. 11 on the artifact's scores; `unrounded` on the model's own, S + b."""
+
+    users: int
+    k: int
+    recall: float
+    """Share of the k best items (rounded) that the engine returned, ties as equal."""
+    rounded_error: float
+    unrounded_error: float
+    """Largest relative error of a returned score. Of a pair that the artifact cut on purpose, neither side counts."""
+    ties: int
+    """Users whose k-th best score is shared by an item that did not fit in."""
+    wrong_order: int
+    """Users whose hits are not sorted by score."""
+    cut: bool
+    """Whether the artifact leaves out positive scores (per-code or per-item limits)."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        within = self.rounded_error <= ROUNDED_TOLERANCE and self.unrounded_error <= UNROUNDED_TOLERANCE
+        return self.recall == 1.0 and within and self.wrong_order == 0
+
+    def require(self) -> None:
+        """Raise `VerificationError` unless every check holds."""
+        if not self.passed:
+            raise VerificationError(
+                f"the engine's answers are not the model's: recall@{self.k} {self.recall:.6f} (must be 1), relative error "
+                f"{self.rounded_error:.2e} against the rounded scores (at most {ROUNDED_TOLERANCE:.0e}) and "
+                f"{self.unrounded_error:.2e} against the model (at most {UNROUNDED_TOLERANCE:.1e}), {self.wrong_order} "
+                "lists out of order; build the postings and the index again from this checkpoint"
+            )
+
+
+def verify(
+    engine: Engine, artifact: Artifact, scorer: CodeScorer, users: int = 1000, k: int = 50, seed: int = 0
+) -> Verification:
+    """Compare an engine with the artifact and with the model for `users` users drawn with `seed`.
+
+    Raises `MismatchError` when the three are not of one model.
+    """
+    _require_one_model(engine, artifact, scorer)
+    rows = np.sort(np.random.default_rng(seed).permutation(artifact.num_users)[:users])
+    queries = [Query(engine.user(artifact.user_ids[int(row)]).clauses, k) for row in rows]
+    answers = engine.search_many(queries)
+    table = _ScoreTable(artifact, scorer)
+    results = [
+        _compare(answer, *table.scores(query.clauses), k, artifact)
+        for query, answer in zip(queries, answers, strict=True)
+    ]
+    found, wanted, rounded, unrounded, ties, wrong = np.array(results, dtype=np.float64).reshape(-1, 6).T
+    return Verification(
+        users=len(rows),
+        k=k,
+        recall=float(found.sum() / wanted.sum()) if wanted.sum() else 1.0,
+        rounded_error=float(rounded.max(initial=0)),
+        unrounded_error=float(unrounded.max(initial=0)),
+        ties=int(ties.sum()),
+        wrong_order=int(wrong.sum()),
+        cut=table.cut,
+    )
+
+
+def _require_one_model(engine: Engine, artifact: Artifact, scorer: CodeScorer) -> None:
+    info = engine.info()
+    hashes = {
+        "the engine": (info.model_hash, info.codebook_hash),
+        "the postings": (artifact.model_hash, artifact.codebook_hash),
+        "the checkpoint": (scorer.model_hash, scorer.codebook_hash),
+    }
+    if len(set(hashes.values())) > 1:
+        named = ", ".join(f"{name} {model}" for name, (model, _) in hashes.items())
+        raise MismatchError(
+            f"these are not of one model: {named}; use the index, postings and checkpoint that belong together"
+        )
+
+
+class _ScoreTable:
+    """Scores of a user's codes for all items, [I], twice: as the artifact stores them, and as the model gives them."""
+
+    def __init__(self, artifact: Artifact, scorer: CodeScorer) -> None:
+        self.artifact, self.scorer = artifact, scorer
+        config = artifact.manifest["config"]
+        limits = ("max_postings_per_code", "max_codes_per_item")
+        self.cut = any(config.get(name) is not None for name in limits)
+        self._known: dict[int, np.ndarray] = {}
+
+    def _model_scores(self, rows: Sequence[int]) -> None:
+        """ReLU(S + b) of codes not asked for before, float32 [I] each (Eq. 15). At most 4096 codes are remembered."""
+        missing = [row for row in rows if row not in self._known]
+        if len(self._known) + len(missing) > 4096:
+            self._known.clear()
+            missing = list(rows)
+        if missing:
+            items = slice(0, self.artifact.num_items)
+            scores = self.scorer.score_codes(np.asarray(self.artifact.codes)[missing], items)
+            scores = np.maximum(scores + np.float32(self.artifact.manifest["bias"]), 0)
+            self._known.update(zip(missing, scores, strict=True))
+
+    def scores(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, np.ndarray]:
+        """Eq. 11, rounded and unrounded, float64 [I] each. Pairs cut by a limit are left out of both."""
+        rounded = np.zeros(self.artifact.num_items)
+        exact = np.zeros(self.artifact.num_items)
+        known = [(row, clause) for clause in clauses if (row := self.artifact.code_row(clause.term)) is not None]
+        self._model_scores([row for row, _ in known])
+        for row, clause in known:
+            items, grid = self.artifact.postings(row)
+            rounded[items] += clause.boost * from_grid(grid).astype(np.float64)
+            own = self._known[row].astype(np.float64)
+            if self.cut:
+                exact[items] += clause.boost * own[items]
+            else:
+                exact += clause.boost * own
+        return rounded, exact
+
+
+def _compare(
+    answer: Sequence[Hit], rounded: np.ndarray, exact: np.ndarray, k: int, artifact: Artifact
+) -> tuple[float, float, float, float, float, float]:
+    """Found, wanted, rounded error, unrounded error, tie at the cut, wrong order, for one user."""
+    positive = int((rounded > 0).sum())
+    wanted = min(k, positive)
+    if wanted == 0:
+        return (0.0, 0.0, float(len(answer) > 0), 0.0, 0.0, 0.0)
+    best = np.sort(np.partition(rounded, -min(k + 1, len(rounded)))[-min(k + 1, len(rounded)) :])[::-1]
+    threshold = best[wanted - 1]
+    tie = len(best) > k and best[k] >= threshold * (1 - TIE)
+    numbers = np.array([_number(artifact, hit.item) for hit in answer], dtype=np.int64)
+    scores = np.array([hit.score for hit in answer])
+    distinct = np.unique(numbers)
+    found = int((rounded[distinct] >= threshold * (1 - TIE)).sum())
+    wrong = bool((np.diff(scores) > 0).any()) or len(distinct) != len(numbers) or len(numbers) > k
+    return (
+        min(found, wanted),
+        wanted,
+        _largest_error(scores, rounded[numbers]),
+        _largest_error(scores, exact[numbers]),
+        float(tie),
+        float(wrong),
+    )
+
+
+def _number(artifact: Artifact, item: str) -> int:
+    number = artifact.item_ids.find(item)
+    if number is None:
+        raise VerificationError(f"the engine returned the item {item!r}, which the postings do not have; index again")
+    return number
+
+
+def _largest_error(scores: np.ndarray, true: np.ndarray) -> float:
+    """The largest relative difference; infinite where the true score is 0."""
+    if len(scores) == 0:
+        return 0.0
+    safe = np.where(true > 0, true, 1.0)
+    return float(np.where(true > 0, np.abs(scores - true) / safe, np.inf).max())
