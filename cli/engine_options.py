@@ -1,0 +1,86 @@
+"""The flags that choose an engine, and the engine they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sparcode_es.errors import ConfigError
+from sparcode_es_cli.connection import connection_options, take_connection
+
+if TYPE_CHECKING:
+    from sparcode_es.engines.base import Engine
+    from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "embedded", "elasticsearch"]),
+        default="auto",
+        show_default=True,
+        help="auto: elasticsearch when --url or --cloud-id is given, else embedded.",
+    ),
+    click.option(
+        "--postings",
+        type=click.Path(path_type=Path),
+        default=Path("runs/postings"),
+        envvar="SPARCODE_POSTINGS",
+        show_envvar=True,
+        show_default=True,
+        help="The postings artifact.",
+    ),
+    click.option(
+        "--index", default="sparcode", envvar="SPARCODE_INDEX", show_envvar=True, show_default=True, help="The alias."
+    ),
+)
+
+
+def engine_options(function: F) -> F:
+    """Add --engine, --postings, --index and the connection's flags."""
+    function = connection_options(function)
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def chosen_engine(values: dict[str, Any]) -> Iterator[Engine]:
+    """Open the engine that the flags choose, taking their values out of `values`, and close it at the end."""
+    name, postings, index = values.pop("engine"), values.pop("postings"), values.pop("index")
+    connection = take_connection(values)
+    if name == "auto":
+        name = "embedded" if connection is None else "elasticsearch"
+    engine = _open_embedded(postings) if name == "embedded" else _open_elasticsearch(connection, index)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _open_embedded(postings: Path) -> Engine:
+    from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.postings.artifact import Artifact
+
+    return EmbeddedEngine(Artifact.open(postings))
+
+
+def _open_elasticsearch(connection: ConnectionConfig | None, index: str) -> Engine:
+    if connection is None:
+        raise ConfigError("--engine elasticsearch needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
+    from sparcode_es.engines.elasticsearch.connection import Server
+    from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+
+    return ElasticsearchEngine(Server(connection), index)
+
+
+def note_engine(engine: Engine, what: str) -> None:
+    """Say on stderr which engine answered."""
+    info = engine.info()
+    field = f", {info.field_type}" if info.field_type else ""
+    click.echo(f"{info.engine} ({info.where}{field}, generation {info.generation}): {what}", err=True)

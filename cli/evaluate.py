@@ -1,0 +1,59 @@
+"""`sparcode-es evaluate`: measure quality through an engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+
+METRICS = ("precision", "recall", "ndcg", "coverage")
+
+
+@click.command(
+    epilog="\b\nExample:\n  sparcode-es evaluate --checkpoint runs/ml-100k/model.pt --data data/ml-100k --split test"
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model that encodes histories.")
+@click.option("--data", "data_path", type=click.Path(path_type=Path), required=True, help="The data folder.")
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+@engine_options
+def command(checkpoint: Path, data_path: Path, split: Any, as_json: bool, **engine_flags: Any) -> None:
+    """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage."""
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.data.dataset import Dataset
+    from sparcode_es.errors import DataError
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.measure import measure
+    from sparcode_es.serving.pipeline import encode_cases
+    from sparcode_es.serving.recommender import Recommender
+
+    dataset = Dataset.open(data_path)
+    cases = dataset.cases(split)
+    if len(cases) == 0:
+        raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    with chosen_engine(engine_flags) as engine:
+        Recommender(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
+        codes = encode_cases(encoder, dataset, cases)
+        started = time.perf_counter()
+        found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
+        note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
+    if as_json:
+        click.echo(json.dumps({"split": split, "cases": len(cases), **found}))
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, dict[str, float]]) -> None:
+    for view, title in (("all", "all items"), ("unseen", "unseen items only")):
+        click.echo(f"\n{title}, per cent")
+        click.echo(f"{'k':>4}" + "".join(f"{name:>12}" for name in METRICS))
+        for k in (5, 10, 20, 50):
+            click.echo(f"{k:>4}" + "".join(f"{100 * found[view][f'{name}@{k}']:>12.2f}" for name in METRICS))

@@ -1,0 +1,89 @@
+"""`sparcode-es postings`: build, check and describe the postings artifact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcode_es.config import PostingsConfig
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.group(epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k")
+def command() -> None:
+    """The postings artifact: the score of every (code, item) pair that is kept."""
+
+
+@command.command(
+    epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k --sparsity 0.9"
+)
+@click.option("--checkpoint", type=FOLDER, required=True, help="model.pt of `sparcode-es train`.")
+@click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder it was trained on.")
+@click.option("--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_default=True)
+@click.option("--bias", type=float, help="b of Eq. 15; the model's own when left out.")
+@click.option("--sparsity", type=float, help="Find the bias that cuts this share of the scored pairs.")
+@click.option("--max-postings-per-code", type=int, help="Keep each code's best n items.")
+@click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes.")
+@click.option("--min-codes-per-item", type=int, default=0, show_default=True, help="Never cut an item's best n codes.")
+@click.option(
+    "--observed-codes-only/--all-codes",
+    default=None,
+    help="Leave out codes that no user has; the default when M is 2 or more.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **settings: Any) -> None:
+    """Score every (code, item) pair and write the artifact.
+
+    A run that is killed leaves the artifact that was there.
+    """
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.data.dataset import Dataset
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.pipeline import build_from_data
+
+    config = PostingsConfig(**settings)
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    _report(build_from_data(encoder, Dataset.open(data_path), out, config), as_json)
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es postings check runs/postings")
+@click.argument("path", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check(path: Path, as_json: bool) -> None:
+    """Recompute every checksum, check the numbers' ranges, and print the report."""
+    from sparcode_es.postings.artifact import Artifact
+
+    _report(Artifact.open(path, verify=True), as_json)
+
+
+def _report(artifact: Any, as_json: bool) -> None:
+    manifest = artifact.manifest
+    counts = manifest["counts"]
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    postings = sum(manifest["files"][f"{name}.npy"]["bytes"] for name in ("item_numbers", "scores", "code_offsets"))
+    report = {
+        "postings": str(artifact.path),
+        "model_hash": artifact.model_hash,
+        "generation": artifact.generation_hash,
+        **{name: manifest[name] for name in ("bias", "sparsity", "average_items")},
+        **{name: manifest[name] for name in ("sparsity_of_stored_codes", "average_items_of_stored_codes")},
+        "max_rounding_error": manifest["rounding"]["max_relative_error"],
+        "bytes": size,
+        "bytes_per_posting": postings / max(counts["postings"], 1),
+        **{f"num_{name}": value for name, value in counts.items()},
+    }
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for name, value in report.items():
+        click.echo(
+            f"{name.replace('_', ' '):<32} {value:.6g}"
+            if isinstance(value, float)
+            else f"{name.replace('_', ' '):<32} {value}"
+        )

@@ -1,0 +1,137 @@
+"""`sparcode-es query`: recommend for a user or for a history."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sparcode_es.errors import ConfigError
+from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+
+if TYPE_CHECKING:
+    from sparcode_es.serving.recommender import Answer, Recommendation, Recommender, Request
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sparcode-es query --user 123 -k 20 --exclude-seen\n"
+    '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
+)
+@click.option("--user", "user_id", help="A user that the index knows; needs no model.")
+@click.option("--history", help="Item ids of somebody new, oldest first, between spaces; needs --checkpoint.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The model that encodes --history.")
+@click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
+@click.option("--exclude-seen", is_flag=True, help="Leave out the user's own items.")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Only items with this attribute.")
+@click.option("--explain", is_flag=True, help="Show which codes gave each item its score.")
+@click.option("--show-history", is_flag=True, help="Show the user's latest items, too.")
+@click.option("--show-request", is_flag=True, help="Print the request for Kibana's Dev Tools.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@engine_options
+def command(
+    user_id: str | None,
+    history: str | None,
+    checkpoint: Path | None,
+    count: int,
+    exclude_seen: bool,
+    filters: tuple[str, ...],
+    explain: bool,
+    show_history: bool,
+    show_request: bool,
+    as_json: bool,
+    **engine_flags: Any,
+) -> None:
+    """Recommend items for a user that the index knows, or for a history."""
+    from sparcode_es.serving.recommender import Recommender, Request
+
+    if (user_id is None) == (history is None):
+        raise click.UsageError("give either --user or --history")
+    request = Request(count, exclude_seen, explain, tuple(parse_filter(text) for text in filters))
+    with chosen_engine(engine_flags) as engine:
+        recommender = Recommender(engine)
+        started = time.perf_counter()
+        if user_id is not None:
+            answer = recommender.for_user(user_id, request)
+        else:
+            answer = _for_history(recommender, (history or "").split(), checkpoint, request)
+        elapsed = time.perf_counter() - started
+        titles = _titles(recommender, answer, count) if show_history else []
+        if as_json:
+            click.echo(json.dumps(_as_json(recommender, answer, titles, elapsed, show_request), ensure_ascii=False))
+        else:
+            _print(answer, titles)
+            if show_request:
+                click.echo(engine.request(answer.query) or "the embedded engine has no request to show")
+        note_engine(engine, f"{len(answer.recommendations)} items in {1000 * elapsed:.1f} ms")
+
+
+def parse_filter(text: str) -> tuple[str, str]:
+    """`genre=Comedy` → ("genre", "Comedy")."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ConfigError(f"--filter takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _for_history(recommender: Recommender, history: list[str], checkpoint: Path | None, request: Request) -> Answer:
+    if checkpoint is None:
+        raise click.UsageError("--history needs --checkpoint, the model that the index was built from")
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.serving.encoder import HistoryEncoder
+
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    recommender.require_model(encoder.model.model_hash, encoder.model.codebook_hash)
+    return recommender.for_history(history, encoder, encoder.model.shared_heads, request)
+
+
+def _titles(recommender: Recommender, answer: Answer, count: int) -> list[str]:
+    """The titles of the user's latest items, the latest first."""
+    latest = list(reversed(answer.seen[-count:]))
+    documents = recommender.engine.documents(latest)
+    return [(documents[item].title or item) if item in documents else item for item in latest]
+
+
+def _as_json(
+    recommender: Recommender, answer: Answer, titles: list[str], elapsed: float, show_request: bool
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "engine": asdict(recommender.engine.info()),
+        "milliseconds": round(1000 * elapsed, 3),
+        "clauses": [asdict(clause) for clause in answer.query.clauses],
+        "items": [_item_json(item) for item in answer.recommendations],
+    }
+    if titles:
+        found["history"] = titles
+    if show_request:
+        found["request"] = recommender.engine.request(answer.query)
+    return found
+
+
+def _item_json(item: Recommendation) -> dict[str, Any]:
+    document = item.document
+    shown: dict[str, Any] = {"item": document.item, "score": item.score, "title": document.title}
+    shown["attributes"] = dict(document.attributes)
+    if item.explanation is not None:
+        shown["explanation"] = asdict(item.explanation)
+    return shown
+
+
+def _print(answer: Answer, titles: list[str]) -> None:
+    if titles:
+        click.echo("latest items of the user")
+        for title in titles:
+            click.echo(f"    {title}")
+        click.echo("recommended")
+    for place, item in enumerate(answer.recommendations, start=1):
+        document = item.document
+        click.echo(f"{place:>3}  {item.score:>10.4f}  {document.item:<12}  {document.title or ''}".rstrip())
+        if item.explanation is not None:
+            for part in item.explanation.contributions:
+                given = part.boost * part.score
+                click.echo(f"       {given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {part.term}")

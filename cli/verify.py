@@ -1,0 +1,54 @@
+"""`sparcode-es verify`: prove that an engine's answers are the model's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+
+
+@click.command(epilog="\b\nExample:\n  sparcode-es verify --checkpoint runs/ml-100k/model.pt --users 1000")
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model.")
+@click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
+@click.option("-k", "count", type=click.IntRange(1), default=50, show_default=True, help="How many items are compared.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which users are drawn.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@engine_options
+def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any) -> None:
+    """Compare an engine's answers with the postings and with the model computed directly.
+
+    The exit code is not 0 when any check fails.
+    """
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.serving.verify import verify
+    from sparcode_es.training.checkpoint import load_checkpoint
+
+    artifact = Artifact.open(engine_flags["postings"], verify=True)
+    model = load_checkpoint(checkpoint)
+    with chosen_engine(engine_flags) as engine:
+        result = verify(engine, artifact, model, users, count, seed)
+        note_engine(engine, f"{result.users} users compared")
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "passed": result.passed}))
+    else:
+        _print(asdict(result))
+    result.require()
+
+
+def _print(report: dict[str, Any]) -> None:
+    click.echo(f"users                          {report['users']}")
+    click.echo(f"recall@{report['k']:<4} (ties as equal)     {report['recall']:.6f}")
+    click.echo(f"error against rounded scores   {report['rounded_error']:.2e}")
+    click.echo(f"error against the model        {report['unrounded_error']:.2e}")
+    click.echo(f"ties at place k                {report['ties']}")
+    click.echo(f"lists out of order             {report['wrong_order']}")
+    if report["cut"]:
+        click.echo("the postings were cut by a limit: the error against the model covers the pairs that were kept")
