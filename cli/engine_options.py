@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from sparcode_es_cli.connection import connection_options, take_connection
 
 from sparcode_es.errors import ConfigError
-from sparcode_es_cli.connection import connection_options, take_connection
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Engine

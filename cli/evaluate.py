@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
 
 METRICS = ("precision", "recall", "ndcg", "coverage")

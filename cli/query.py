@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
 
 from sparcode_es.errors import ConfigError
-from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
 
 if TYPE_CHECKING:
     from sparcode_es.serving.recommender import Answer, Recommendation, Recommender, Request

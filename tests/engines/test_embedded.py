@@ -1,0 +1,158 @@
+"""The embedded engine: against a sum by hand, ties, exclusions, filters, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparcode_es.config import PostingsConfig
+from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.errors import MismatchError, NotFoundError
+from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.codes import UserCodes
+from sparcode_es.postings.grid import from_grid, to_grid
+from sparcode_es.serving.recommender import Recommender, Request
+from sparcode_es.serving.verify import verify
+from sparcode_es.tables import StringTable
+
+ITEMS, CODES, USERS = 60, 6, 8
+
+
+class Scorer:
+    """Few distinct scores, so that sums tie often."""
+
+    num_items, num_possible_codes, shared_heads = ITEMS, CODES, False
+    bias, model_hash, codebook_hash = 0.0, "aa", "bb"
+
+    def __init__(self) -> None:
+        self.scores = np.random.default_rng(0).integers(-2, 4, (CODES, ITEMS)).astype(np.float32)
+
+    def all_codes(self) -> np.ndarray:
+        return np.stack([np.arange(CODES) // 3, np.arange(CODES) % 3], axis=1).astype(np.uint32)
+
+    def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
+        return self.scores[codes[:, 0] * 3 + codes[:, 1], items]
+
+
+class Seen:
+    offsets = np.arange(0, 3 * USERS + 1, 3).astype(np.uint64)
+    items = (np.arange(3 * USERS) % ITEMS).astype(np.uint32)
+
+
+@pytest.fixture
+def scorer() -> Scorer:
+    return Scorer()
+
+
+@pytest.fixture
+def engine(scorer: Scorer, tmp_path: Path) -> EmbeddedEngine:
+    rows = np.concatenate([[u % CODES, (u + 1) % CODES] for u in range(USERS)])
+    artifact = build_postings(
+        scorer,
+        tmp_path / "postings",
+        item_ids=StringTable.build(f"{'é' if i % 2 else 'a'}{i}" for i in range(ITEMS)),
+        item_docs=[{"title": f"T{i}", "attributes": {"genre": ["x", "y"] if i % 4 else "x"}} for i in range(ITEMS)],
+        user_ids=StringTable.build(f"u{u}" for u in range(USERS)),
+        user_codes=UserCodes(
+            np.arange(0, 2 * USERS + 1, 2).astype(np.uint64),
+            scorer.all_codes()[rows],
+            np.tile([1.0, 0.5], USERS).astype(np.float32),
+        ),
+        user_seen=Seen(),
+        config=PostingsConfig(block_items=7, block_codes=4),
+    )
+    return EmbeddedEngine(artifact)
+
+
+def expected(engine: EmbeddedEngine, scorer: Scorer, query: Query) -> list[tuple[str, float]]:
+    """Eq. 11 on rounded scores, sorted in plain Python."""
+    total = np.zeros(ITEMS)
+    for clause in query.clauses:
+        row = engine.artifact.code_row(clause.term)
+        if row is not None:
+            total += clause.boost * from_grid(to_grid(scorer.scores[row])).astype(np.float64)
+    ids = list(engine.artifact.item_ids)
+    found = [(ids[i], float(total[i])) for i in range(ITEMS) if total[i] > 0 and ids[i] not in query.exclude]
+    return sorted(found, key=lambda hit: (-hit[1], hit[0].encode()))[: query.k]
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 17, 59, 60, 61, 1000])
+@pytest.mark.parametrize("boosts", [(1.0,), (1.0, 1.0), (0.3, 2.0, 1.0), (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)])
+def test_against_a_sum_by_hand(engine: EmbeddedEngine, scorer: Scorer, k: int, boosts: tuple[float, ...]) -> None:
+    clauses = tuple(Clause(engine.artifact.term(row), boost) for row, boost in enumerate(boosts))
+    for exclude in (frozenset[str](), frozenset({"a0", "é1", "nothing"})):
+        query = Query((*clauses, Clause("h9_9", 1.0)), k, exclude)
+        for _ in range(2):
+            assert [(hit.item, hit.score) for hit in engine.search(query)] == expected(engine, scorer, query)
+    assert not engine._sums.any()
+
+
+def test_a_user_without_codes_gets_nothing(engine: EmbeddedEngine) -> None:
+    assert engine.search(Query(())) == []
+    assert engine.search_many([Query(()), Query(())]) == [[], []]
+
+
+def test_filter(engine: EmbeddedEngine) -> None:
+    clauses = engine.user("u0").clauses
+    everything = engine.search(Query(clauses, k=ITEMS))
+    found = engine.search(Query(clauses, k=5, filter=(("genre", "x"), ("genre", "y"))))
+    assert found == [hit for hit in everything if int(hit.item[1:]) % 4][:5]
+    assert engine.search(Query(clauses, filter=(("genre", "z"),))) == []
+    assert engine.search(Query(clauses, filter=(("colour", "x"),))) == []
+
+
+def test_explanations_add_up(engine: EmbeddedEngine) -> None:
+    answer = Recommender(engine).for_user("u3", Request(k=10, explain=True, exclude_seen=True))
+    assert answer.seen == tuple(engine.artifact.item_ids[i] for i in (9, 10, 11))
+    assert answer.recommendations
+    for item in answer.recommendations:
+        assert item.explanation is not None
+        assert item.explanation.total == pytest.approx(item.score)
+        assert item.document.item not in answer.seen
+        assert item.document.title == f"T{item.document.item[1:]}"
+
+
+def test_unknown_user_and_item(engine: EmbeddedEngine) -> None:
+    with pytest.raises(NotFoundError, match="--history"):
+        engine.user("nobody")
+    with pytest.raises(NotFoundError):
+        engine.explain(Query(engine.user("u0").clauses), "nothing")
+    assert engine.documents(["nothing", "a0"]).keys() == {"a0"}
+
+
+def test_no_request_and_k_of_nothing(engine: EmbeddedEngine) -> None:
+    assert engine.request(Query(())) is None
+    with pytest.raises(ValueError):
+        Query((), k=0)
+
+
+def test_verify_passes_and_fails(engine: EmbeddedEngine, scorer: Any) -> None:
+    result = verify(engine, engine.artifact, scorer, users=100, k=5)
+    assert result.users == USERS
+    assert result.passed
+    assert result.ties > 0
+    scorer.scores = scorer.scores * np.float32(1.01)
+    result = verify(engine, engine.artifact, scorer, users=100, k=5)
+    assert result.rounded_error == 0
+    assert not result.passed
+
+
+def test_a_lossy_engine_does_not_verify(engine: EmbeddedEngine, scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = engine.search
+    monkeypatch.setattr(engine, "search", lambda query: search(query)[:-1])
+    assert verify(engine, engine.artifact, scorer, k=5).recall < 1
+
+
+def test_codes_of_another_model(engine: EmbeddedEngine, scorer: Any) -> None:
+    with pytest.raises(MismatchError):
+        Recommender(engine).require_model("cc", "bb")
+    with pytest.raises(MismatchError):
+        Recommender(engine).require_model("aa", "cc")
+    Recommender(engine).require_model("aa", "bb")
+    scorer.model_hash = "cc"
+    with pytest.raises(MismatchError):
+        verify(engine, engine.artifact, scorer)
