@@ -1,0 +1,114 @@
+"""The `query` and `postings check` commands on a small artifact, and that they start light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sparcode_es_cli.main import cli
+
+from sparcode_es.errors import ArtifactError, ConfigError, NotFoundError
+from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.codes import UserCodes
+from sparcode_es.tables import StringTable
+
+
+class Scorer:
+    num_items, num_possible_codes, shared_heads, bias, model_hash, codebook_hash = 9, 2, True, 0.0, "aa", "bb"
+
+    def all_codes(self) -> np.ndarray:
+        return np.array([[0, 0], [0, 1]], dtype=np.uint32)
+
+    def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
+        return np.outer(1 + codes[:, 1], 1 + np.arange(9)).astype(np.float32)[:, items]
+
+
+class Seen:
+    offsets = np.array([0, 2], dtype=np.uint64)
+    items = np.array([8, 3], dtype=np.uint32)
+
+
+@pytest.fixture
+def postings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("ES_URL", "ES_CLOUD_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SPARCODE_POSTINGS", str(tmp_path / "postings"))
+    return build_postings(
+        Scorer(),
+        tmp_path / "postings",
+        item_ids=StringTable.build(str(i) for i in range(9)),
+        item_docs=[{"title": f"Film {i}", "attributes": {"genre": "odd" if i % 2 else "even"}} for i in range(9)],
+        user_ids=StringTable.build(["123"]),
+        user_codes=UserCodes(
+            np.array([0, 2], np.uint64), np.array([[0, 0], [0, 1]], np.uint32), np.array([1, 2], np.float32)
+        ),
+        user_seen=Seen(),
+    ).path
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["query", *arguments], catch_exceptions=True)
+
+
+def test_a_known_user(postings: Path) -> None:
+    done = run("--user", "123", "-k", "2", "--explain", "--show-history")
+    assert done.exit_code == 0, done.output
+    assert "Film 8" in done.stdout
+    assert "45.0000" in done.stdout
+    assert "36.0000  = 2.0000 × 18.0000   code 1" in done.stdout
+    assert "embedded" in done.stderr
+
+
+def test_json(postings: Path) -> None:
+    done = run("--user", "123", "-k", "3", "--exclude-seen", "--filter", "genre=even", "--json", "--explain")
+    document = json.loads(done.stdout)
+    assert [item["item"] for item in document["items"]] == ["6", "4", "2"]
+    assert document["items"][0]["explanation"]["total"] == document["items"][0]["score"] == 35.0
+    assert document["engine"]["engine"] == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--user", "nobody"], NotFoundError),
+        (["--user", "123", "--filter", "genre"], ConfigError),
+        (["--user", "123", "--engine", "elasticsearch"], ConfigError),
+        (["--user", "123", "--postings", "nowhere"], ArtifactError),
+    ],
+)
+def test_errors(postings: Path, arguments: list[str], error: type[Exception]) -> None:
+    assert isinstance(run(*arguments).exception, error)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--user", "1", "--history", "2"], ["--history", "2"], ["--user", "1", "-k", "0"]]
+)
+def test_usage(postings: Path, arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_check(postings: Path) -> None:
+    done = CliRunner().invoke(cli, ["postings", "check", "--json"])
+    assert json.loads(done.stdout)["num_postings"] == 18
+    content = bytearray((postings / "scores.npy").read_bytes())
+    content[-1] ^= 1
+    (postings / "scores.npy").write_bytes(content)
+    assert isinstance(CliRunner().invoke(cli, ["postings", "check"]).exception, ArtifactError)
+
+
+def test_a_known_user_needs_no_training_packages(postings: Path) -> None:
+    code = (
+        "import sys\n"
+        "from sparcode_es_cli.main import cli\n"
+        "cli.main(['query', '--user', '123', '--explain'], standalone_mode=False)\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'numba', 'sklearn', 'pyarrow', 'elasticsearch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
