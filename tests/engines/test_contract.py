@@ -1,0 +1,178 @@
+"""The contract suite: what every engine must do, whichever holds the artifact.
+
+`OPENERS` has one way a kind of engine to put an artifact into it; the names of real servers are fixtures of conftest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparcode_es.engines.base import Clause, Engine, Query
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.errors import NotFoundError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.codes import UserCodes
+from sparcode_es.postings.grid import from_grid
+from sparcode_es.tables import StringTable
+
+ITEMS, CODES, USERS = 80, 10, 12
+TOLERANCE = 1e-6
+
+Opener = Callable[[pytest.FixtureRequest, Artifact], Engine]
+OPENERS: dict[str, Opener] = {"embedded": lambda request, artifact: EmbeddedEngine(artifact)}
+
+
+class Scorer:
+    """Scores of few values, so that sums tie; items 70 … 79 score 0 everywhere."""
+
+    num_items, num_possible_codes, shared_heads = ITEMS, CODES, True
+    bias, model_hash, codebook_hash = -0.1, "feed01", "beef02"
+
+    def all_codes(self) -> np.ndarray:
+        return np.stack([np.zeros(CODES), np.arange(CODES)], axis=1).astype(np.uint32)
+
+    def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
+        table = np.random.default_rng(5).integers(-3, 5, (CODES, ITEMS)).astype(np.float32) / 3
+        table[:, 70:] = -1
+        return table[codes[:, 1]][:, items]
+
+
+class Seen:
+    offsets = np.arange(0, 4 * USERS + 1, 4).astype(np.uint64)
+    items = (np.arange(4 * USERS) * 7 % 70).astype(np.uint32)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    rows = np.concatenate([[u % CODES, (u + 3) % CODES, (u + 5) % CODES] for u in range(USERS - 1)])
+    offsets = [*range(0, 3 * USERS - 2, 3), 3 * (USERS - 1)]
+    return build_postings(
+        Scorer(),
+        tmp_path_factory.mktemp("contract") / "postings",
+        item_ids=StringTable.build(f"{'éa_Z'[i % 4]}{i}" for i in range(ITEMS)),
+        item_docs=[
+            {
+                "title": f"Title {i}" if i % 5 else None,
+                "attributes": {"genre": ["x", "y"] if i % 3 else ["x"], "year": "1999"},
+            }
+            for i in range(ITEMS)
+        ],
+        user_ids=StringTable.build(f"user {u}" for u in range(USERS)),
+        user_codes=UserCodes(
+            np.array(offsets, np.uint64),
+            Scorer().all_codes()[rows],
+            np.tile([1.0, 0.5, 0.25], USERS - 1).astype(np.float32),
+        ),
+        user_seen=Seen(),
+    )
+
+
+@pytest.fixture(scope="module", params=list(OPENERS))
+def engine(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[Engine]:
+    opened = OPENERS[request.param](request, artifact)
+    yield opened
+    opened.close()
+
+
+def totals(artifact: Artifact, query: Query) -> dict[str, float]:
+    """Eq. 11 in float64 from the artifact, positive ones by item id."""
+    total = np.zeros(ITEMS)
+    for clause in query.clauses:
+        row = artifact.code_row(clause.term)
+        if row is not None:
+            items, grid = artifact.postings(row)
+            total[items] += clause.boost * from_grid(grid).astype(np.float64)
+    return {artifact.item_ids[i]: float(total[i]) for i in range(ITEMS) if total[i] > 0}
+
+
+def check(hits: Any, artifact: Artifact, query: Query, allowed: Callable[[str], bool] = lambda item: True) -> None:
+    """The hits are the best allowed items in the contract's order."""
+    wanted = {i: s for i, s in totals(artifact, query).items() if i not in query.exclude and allowed(i)}
+    best = sorted(wanted, key=lambda item: (-wanted[item], item.encode()))[: query.k]
+    assert [hit.item for hit in hits] == best
+    assert [hit.score for hit in hits] == pytest.approx([wanted[item] for item in best], rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 50, 200])
+@pytest.mark.parametrize("user", [0, 4, 7])
+def test_boosted_sums(engine: Engine, artifact: Artifact, user: int, k: int) -> None:
+    query = Query(engine.user(f"user {user}").clauses, k)
+    check(engine.search(query), artifact, query)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9, 30])
+def test_ties_go_by_item_id(engine: Engine, artifact: Artifact, k: int) -> None:
+    query = Query((Clause("3", 1.0),), k)
+    check(engine.search(query), artifact, query)
+
+
+def test_many_as_one(engine: Engine, artifact: Artifact) -> None:
+    queries = [Query(engine.user(f"user {u}").clauses, k=1 + u) for u in range(USERS)]
+    assert engine.search_many(queries) == [engine.search(query) for query in queries]
+    assert engine.search_many([]) == []
+
+
+def test_no_clauses_and_unknown_terms(engine: Engine, artifact: Artifact) -> None:
+    assert engine.search(Query(())) == []
+    assert engine.search(Query((Clause("12345", 1.0),))) == []
+    query = Query((Clause("12345", 1.0), Clause("1", 2.0)))
+    check(engine.search(query), artifact, query)
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_exclusions(engine: Engine, artifact: Artifact, count: int) -> None:
+    everything = Query(engine.user("user 1").clauses, 200)
+    hidden = frozenset(hit.item for hit in engine.search(everything)[:count]) | {"no such item"}
+    query = Query(everything.clauses, 7, hidden)
+    check(engine.search(query), artifact, query)
+
+
+def test_filters(engine: Engine, artifact: Artifact) -> None:
+    query = Query(engine.user("user 2").clauses, 9, filter=(("genre", "y"), ("year", "1999")))
+    check(engine.search(query), artifact, query, lambda item: int(item[1:]) % 3 != 0)
+    assert engine.search(Query(query.clauses, filter=(("genre", "z"),))) == []
+
+
+def test_users(engine: Engine, artifact: Artifact) -> None:
+    entry = engine.user("user 5")
+    assert sorted(entry.clauses, key=str) == sorted(artifact.user_clauses(5), key=str)
+    assert entry.seen == tuple(artifact.item_ids[int(i)] for i in artifact.user_seen(5))
+    assert engine.user(f"user {USERS - 1}").clauses == ()
+    with pytest.raises(NotFoundError, match="nobody"):
+        engine.user("nobody")
+
+
+def test_documents(engine: Engine, artifact: Artifact) -> None:
+    first, second = artifact.item_ids[0], artifact.item_ids[1]
+    found = engine.documents([first, second, "no such item"])
+    assert found.keys() == {first, second}
+    assert found[first].title is None
+    assert found[second].title == "Title 1"
+    assert found[second].attributes["genre"] == ["x", "y"]
+    assert engine.documents([]) == {}
+
+
+def test_explanations_add_up(engine: Engine, artifact: Artifact) -> None:
+    query = Query(engine.user("user 3").clauses, 10)
+    for hit in engine.search(query):
+        parts = engine.explain(query, hit.item)
+        assert sum(part.boost * part.score for part in parts) == pytest.approx(hit.score, rel=TOLERANCE)
+        assert {part.term for part in parts} <= {clause.term for clause in query.clauses}
+    with pytest.raises(NotFoundError):
+        engine.explain(query, "no such item")
+
+
+def test_an_item_that_nothing_hits_has_no_explanation(engine: Engine, artifact: Artifact) -> None:
+    assert engine.explain(Query(engine.user("user 3").clauses), artifact.item_ids[75]) == []
+
+
+def test_info(engine: Engine, artifact: Artifact) -> None:
+    info = engine.info()
+    assert (info.model_hash, info.codebook_hash) == ("feed01", "beef02")
+    assert (info.num_items, info.num_users) == (ITEMS, USERS)
+    assert artifact.generation_hash in info.generation
