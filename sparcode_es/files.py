@@ -49,12 +49,11 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a fresh temporary folder beside `path`; on success it takes `path`'s place, else it is removed.
 
-    Leftovers of a killed run (`.NAME.*.tmp`) are removed on the way in.
+    Leftovers of a killed run (`.NAME.*.tmp`) are removed on the way in, and an old folder among them is put back.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _clear_leftovers(path)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         try:
             yield work
@@ -63,6 +62,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed runs left beside `path`; a folder that a kill caught between its two renames is put back."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        if not path.exists() and (leftover / "old").is_dir():
+            (leftover / "old").replace(path)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _swap(work: Path, path: Path) -> None:

@@ -41,6 +41,14 @@ def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".folder.abc.tmp" / "old").mkdir(parents=True)
+    (tmp_path / ".folder.abc.tmp" / "old" / "a").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder"):
+        raise RuntimeError
+    assert (tmp_path / "folder" / "a").read_text() == "1"
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="file"), atomic_write(tmp_path / "file" / "below"):
