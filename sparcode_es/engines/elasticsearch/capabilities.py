@@ -26,28 +26,37 @@ class Capabilities:
         """Whether `sparse_vector` fields can be created."""
         return self.version >= SPARSE_VECTOR_SINCE
 
-    @property
-    def prune_option(self) -> bool:
-        """Whether a `sparse_vector` field prunes by default, and can be told not to."""
-        return self.version >= PRUNE_SINCE.get(self.version[0], (8, 19))
 
-    @property
-    def keeps_vectors_out_of_source(self) -> bool:
-        """Whether vectors are left out of `_source` and rebuilt, unless told not to."""
-        return self.version >= EXCLUDE_VECTORS_SINCE
+def knows_prune(version: tuple[int, ...]) -> bool:
+    """Whether a `sparse_vector` field of this version prunes by default, and can be told not to."""
+    return version >= PRUNE_SINCE.get(version[0], PRUNE_SINCE[8])
 
-    def choose(self, wanted: str = "auto") -> str:
-        """The field type for the codes. Raises `EngineError` when the server lacks it."""
-        can = {"rank_features": self.rank_features, "sparse_vector": self.sparse_vector}
-        number = ".".join(map(str, self.version))
-        if wanted != "auto":
-            if not can[wanted]:
-                raise EngineError(f"Elasticsearch {number} has no {wanted} fields; leave --field-type out.")
-            return wanted
-        for name in ("sparse_vector", "rank_features"):
-            if can[name]:
-                return name
-        raise EngineError(f"Elasticsearch {number} has neither sparse_vector nor the module mapper-extras.")
+
+def leaves_vectors_out(version: tuple[int, ...]) -> bool:
+    """Whether this version leaves vectors out of `_source` and rebuilds them, unless told not to."""
+    return version >= EXCLUDE_VECTORS_SINCE
+
+
+def choose_field_type(capabilities: Capabilities, wanted: str = "auto") -> str:
+    """The field type for the codes, of `FIELD_TYPES`. `auto` takes the first that the server has.
+
+    Raises `EngineError` when the server lacks it.
+    """
+    can = {"rank_features": capabilities.rank_features, "sparse_vector": capabilities.sparse_vector}
+    number = ".".join(map(str, capabilities.version))
+    if wanted != "auto":
+        if wanted not in can:
+            raise EngineError(f"the codes' field is {' or '.join(FIELD_TYPES)}, not {wanted!r}; use --field-type auto.")
+        if not can[wanted]:
+            raise EngineError(f"Elasticsearch {number} has no {wanted} fields here; use --field-type auto.")
+        return wanted
+    for name in FIELD_TYPES:
+        if can[name]:
+            return name
+    raise EngineError(
+        f"Elasticsearch {number} can hold no codes: it lacks the module mapper-extras (rank_features) "
+        "and is older than 8.11 (sparse_vector)."
+    )
 
 
 def capabilities(server: Server) -> Capabilities:

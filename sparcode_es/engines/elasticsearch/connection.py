@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sparcode_es.errors import ConfigError, EngineAuthError, EngineError, EngineUnavailableError, NotFoundError
 
@@ -64,8 +64,6 @@ class ConnectionConfig:
         auth = None if self.username is None else (self.username, self.password or "")
         if self.url is None:
             return None, auth
-        from urllib.parse import unquote
-
         parts = urlsplit(self.url)
         if parts.username and auth is None and self.api_key is None:
             auth = (unquote(parts.username), unquote(parts.password or ""))
@@ -73,10 +71,8 @@ class ConnectionConfig:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}:{port}{parts.path}", auth
 
-    def client(self) -> Elasticsearch:
-        """A client that does not retry by itself: `Server.call` does, with pauses."""
-        from elasticsearch import Elasticsearch
-
+    def client_options(self) -> dict[str, Any]:
+        """The arguments of `elasticsearch.Elasticsearch`."""
         url, auth = self._url_and_auth()
         options: dict[str, Any] = {"request_timeout": self.timeout, "max_retries": 0, "retry_on_timeout": False}
         options |= {"hosts": [url]} if url else {"cloud_id": self.cloud_id}
@@ -86,8 +82,7 @@ class ConnectionConfig:
             options["api_key"] = self.api_key
         if url is None or url.startswith("https"):
             options |= self._tls()
-        with translate_errors(self.where):
-            return Elasticsearch(**options, connections_per_node=8)
+        return options
 
     def _tls(self) -> dict[str, Any]:
         if self.insecure:
@@ -98,6 +93,14 @@ class ConnectionConfig:
         if self.ssl_assert_fingerprint:
             options["ssl_assert_fingerprint"] = self.ssl_assert_fingerprint
         return options
+
+
+def connect(config: ConnectionConfig) -> Elasticsearch:
+    """A client that does not retry by itself: `Server.call` does, with pauses. Sends nothing yet."""
+    from elasticsearch import Elasticsearch
+
+    with translate_errors(config.where):
+        return Elasticsearch(**config.client_options(), connections_per_node=8)
 
 
 @contextlib.contextmanager
@@ -164,7 +167,7 @@ class Server:
 
     def __init__(self, config: ConnectionConfig, attempts: int = 4, pause: float = 0.1) -> None:
         self.where, self.attempts, self.pause = config.where, attempts, pause
-        self._client = config.client()
+        self._client = connect(config)
 
     def call(
         self,

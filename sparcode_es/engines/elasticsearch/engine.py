@@ -144,7 +144,7 @@ class ElasticsearchEngine:
         if item not in self.documents([item]):
             raise NotFoundError(f"the index {self._name} has no item {item!r}")
         only = [{"term": {"item": item}}]
-        bodies = []
+        bodies: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for each in query.clauses:
             part = request.clause(self._field_type, each.term, 1.0)
             body = request.search_body(query, self._field_type, 1)
