@@ -1,47 +1,50 @@
-"""The flags that say where Elasticsearch is, and the connection they make."""
+"""The flags that name an Elasticsearch server, and the environment variables behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-OPTIONS = (
-    click.option("--url", envvar="ES_URL", show_envvar=True, help="Elasticsearch, such as http://localhost:9200."),
-    click.option("--cloud-id", envvar="ES_CLOUD_ID", show_envvar=True, help="Elastic Cloud instead of --url."),
-    click.option("--es-username", envvar="ES_USERNAME", show_envvar=True),
-    click.option("--es-password", envvar="ES_PASSWORD", show_envvar=True, help="Better given by the environment."),
-    click.option("--es-api-key", envvar="ES_API_KEY", show_envvar=True, help="Better given by the environment."),
-    click.option("--ca-certs", type=click.Path(), help="Certificates of the authority that signed the server's."),
-    click.option("--ssl-assert-fingerprint", help="SHA-256 fingerprint of the server's certificate."),
-    click.option("--insecure", is_flag=True, help="Accept any certificate."),
-    click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds a request may take."),
-)
-NAMES = ("url", "cloud_id", "ca_certs", "ssl_assert_fingerprint", "insecure", "timeout")
+Decorated = Callable[..., Any]
 
 
-def connection_options(function: F) -> F:
-    """Add the flags; `take_connection` takes their values out of the command's arguments."""
-    for option in reversed(OPTIONS):
+def connection_options(function: Decorated) -> Decorated:
+    """Add the flags; read them with `connection_config(flags)`, `connection_given(flags)` says whether one is set."""
+    options = [
+        click.option("--url", envvar="ES_URL", help="Elasticsearch, such as http://localhost:9200 [ES_URL]."),
+        click.option("--cloud-id", envvar="ES_CLOUD_ID", help="An Elastic Cloud deployment [ES_CLOUD_ID]."),
+        click.option("--es-username", envvar="ES_USERNAME", help="User name [ES_USERNAME]."),
+        click.option("--es-password", envvar="ES_PASSWORD", help="Password; better in ES_PASSWORD than here."),
+        click.option("--es-api-key", envvar="ES_API_KEY", help="API key; better in ES_API_KEY than here."),
+        click.option("--ca-certs", envvar="ES_CA_CERTS", help="A file of certificates to trust."),
+        click.option("--ssl-assert-fingerprint", help="The SHA-256 fingerprint of the server's certificate."),
+        click.option("--insecure", is_flag=True, help="Accept any certificate."),
+        click.option("--timeout", default=30.0, show_default=True, help="Seconds that one request may take."),
+    ]
+    for option in reversed(options):
         function = option(function)
     return function
 
 
-def take_connection(values: dict[str, Any]) -> ConnectionConfig | None:
-    """Remove the flags' values from `values` and make the connection; None when no server is named.
+def connection_given(flags: dict[str, Any]) -> bool:
+    """Whether a server is named by flag or environment."""
+    return bool(flags.get("url") or flags.get("cloud_id"))
 
-    Raises `ConfigError` for flags that do not fit together.
-    """
-    chosen = {name: values.pop(name) for name in NAMES}
-    credentials = {name: values.pop(f"es_{name}") for name in ("username", "password", "api_key")}
-    if chosen["url"] is None and chosen["cloud_id"] is None:
-        return None
-    from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
-    return ConnectionConfig(**chosen, **credentials)
+def connection_config(flags: dict[str, Any]) -> ConnectionConfig:
+    """The connection out of a command's flags. Raises `ConfigError` when they do not fit together."""
+    return ConnectionConfig(
+        url=flags["url"] or None,
+        cloud_id=flags["cloud_id"] or None,
+        username=flags["es_username"] or None,
+        password=flags["es_password"] or None,
+        api_key=flags["es_api_key"] or None,
+        ca_certs=flags["ca_certs"] or None,
+        ssl_assert_fingerprint=flags["ssl_assert_fingerprint"] or None,
+        insecure=flags["insecure"],
+        timeout=flags["timeout"],
+    )

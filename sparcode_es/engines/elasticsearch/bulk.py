@@ -1,0 +1,132 @@
+"""Uploading documents: `_bulk` in parallel, with retries of whole chunks and of single documents."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import orjson
+
+from sparcode_es.engines.elasticsearch.connection import PASSING, Server
+from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.errors import EngineError, EngineUnavailableError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.grid import from_grid
+
+CHUNK_BYTES = 4 << 20
+WORKERS = 3
+ATTEMPTS = 9
+ID_BYTES = 512
+Document = tuple[str, bytes]
+"""A document's id, and its source as JSON."""
+
+
+def item_documents(artifact: Artifact) -> Iterator[Document]:
+    """The items' documents: id, title, attributes, and code → score on the grid."""
+    terms = [artifact.term(row) for row in range(artifact.num_codes)]
+    for item, rows, grid in artifact.by_item():
+        shown, name = artifact.item_doc(item), artifact.item_ids[item]
+        source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}}
+        if shown.get("title") is not None:
+            source["title"] = shown["title"]
+        if len(rows):
+            source["codes"] = dict(zip([terms[row] for row in rows.tolist()], from_grid(grid).tolist(), strict=True))
+        yield name, orjson.dumps(source)
+
+
+def user_documents(artifact: Artifact) -> Iterator[Document]:
+    """The users' documents: id, codes with boosts, items seen."""
+    for user in range(artifact.num_users):
+        name = artifact.user_ids[user]
+        codes = [{"term": each.term, "boost": each.boost} for each in artifact.user_clauses(user)]
+        seen = [artifact.item_ids[item] for item in artifact.user_seen(user).tolist()]
+        source = {"user": name, "model_hash": artifact.model_hash, "codes": codes, "seen": seen}
+        yield name, orjson.dumps(source)
+
+
+def check_ids(artifact: Artifact) -> None:
+    """Raise `EngineError` for an item or user id that Elasticsearch cannot hold."""
+    for kind, table in (("item", artifact.item_ids), ("user", artifact.user_ids)):
+        for name in table:
+            size = len(name.encode("utf-8", "surrogatepass"))
+            if not 1 <= size <= ID_BYTES:
+                raise EngineError(f"the {kind} id {name[:60]!r} has {size} bytes; Elasticsearch takes 1 to {ID_BYTES}.")
+            if size != len(name.encode("utf-8", "ignore")):
+                raise EngineError(f"the {kind} id {name[:60]!r} is not valid Unicode; Elasticsearch cannot hold it.")
+
+
+def chunks(documents: Iterator[Document], limit: int = CHUNK_BYTES) -> Iterator[list[Document]]:
+    """Documents in lists of about `limit` bytes."""
+    chunk: list[Document] = []
+    size = 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document[1])
+        if size >= limit:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def upload(server: Server, index: str, documents: Iterator[Document], done: Callable[[int], None]) -> None:
+    """Send all documents; `done` is told how many after each chunk. At most 2 × `WORKERS` chunks are held.
+
+    Raises `EngineUnavailableError` when the retries are used up, `EngineError` for a document that is refused.
+    """
+    waiting: deque[Future[int]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            for chunk in chunks(documents):
+                waiting.append(pool.submit(send, server, index, chunk))
+                while len(waiting) >= 2 * WORKERS:
+                    done(waiting.popleft().result())
+            while waiting:
+                done(waiting.popleft().result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def send(server: Server, index: str, chunk: list[Document], attempts: int = ATTEMPTS) -> int:
+    """Send one chunk, again for those documents only that met a full queue; returns how many documents it held."""
+    left = chunk
+    for attempt in range(1, attempts + 1):
+        body = b"".join(orjson.dumps({"index": {"_id": name}}) + b"\n" + source + b"\n" for name, source in left)
+        params = {"filter_path": "items.*.status,items.*.error,errors"}
+        answer = server.call("POST", path_of(index, "_bulk"), body, params=params, attempts=attempts)
+        left = _again(server, left, answer)
+        if not left:
+            return len(chunk)
+        time.sleep(min(10.0, server.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5))
+    raise EngineUnavailableError(
+        f"{server.where} kept refusing documents (429) through {attempts} tries; try again later."
+    )
+
+
+def _again(server: Server, sent: list[Document], answer: Any) -> list[Document]:
+    """The documents to send once more. Raises `EngineError` for the first that is refused for good."""
+    items = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list) or len(items) != len(sent):
+        raise EngineError(f"{server.where} answered a bulk request with something else; is it Elasticsearch?")
+    again = []
+    for document, row in zip(sent, items, strict=True):
+        result = row["index"]
+        if result["status"] in PASSING:
+            again.append(document)
+        elif result["status"] >= 300:
+            error = result.get("error", {})
+            cause = error.get("caused_by", {}).get("reason", "")
+            reason = f"{error.get('reason')} {cause}".strip()[:300]
+            raise EngineError(f"{server.where} refused the document {document[0]!r} ({result['status']}): {reason}")
+    return again
+
+
+def sample_rows(count: int, size: int) -> list[int]:
+    """At most `size` numbers below `count`, evenly spread."""
+    return sorted(set(np.linspace(0, count - 1, min(size, count)).astype(int).tolist())) if count else []
