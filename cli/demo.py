@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 if TYPE_CHECKING:
-    from sparcode_es.data.dataset import Cases, Dataset
+    from sparcode_es.data.dataset import Dataset
+    from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.models.sparcode import SparCode
 
-Scores = Callable[[np.ndarray], np.ndarray]
+Quality = dict[str, dict[str, dict[str, float]]]
+"""Model → view (`all` or `unseen` items) → metric."""
 KS = (10, 50)
 COLUMNS = [f"{metric}@{k}" for k in KS for metric in ("precision", "recall", "ndcg")]
 
@@ -26,7 +29,7 @@ COLUMNS = [f"{metric}@{k}" for k in KS for metric in ("precision", "recall", "nd
 @click.option("-k", "count", default=10, show_default=True, help="Recommendations to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 def command(out: Path, user_id: str, count: int, as_json: bool) -> None:
-    """Fetch MovieLens-100K, train SparCode and its two-tower twin, print recommendations and quality.
+    """Fetch MovieLens-100K, train SparCode and its two-tower twin, ask the embedded engine.
 
     Everything is written under --out. A second run takes up what the first one left there.
     """
@@ -37,16 +40,26 @@ def command(out: Path, user_id: str, count: int, as_json: bool) -> None:
     with _timed("fetch", seconds):
         dataset = _data(out / "data")
     with _timed("train", seconds):
-        scores = _train(dataset, out / "model")
+        model_path, twin_path = _train(dataset, out / "model")
+    with _timed("postings", seconds):
+        engine, model = _engine(dataset, model_path, out / "postings")
+    with _timed("verify", seconds):
+        checked = _verify(engine, model)
     with _timed("evaluate", seconds):
-        quality = _quality(dataset, scores)
-    shown = _recommendations(dataset, scores["SparCode"], user_id, count)
+        quality = _quality(dataset, engine, model, twin_path)
+    shown = _recommendations(dataset, engine, user_id, count)
     if as_json:
-        click.echo(json.dumps({"quality": quality, "recommendations": shown, "seconds": seconds}, ensure_ascii=False))
+        document = {"quality": quality, "recommendations": shown, "verify": checked, "seconds": seconds}
+        click.echo(json.dumps(document, ensure_ascii=False))
         return
     _print_recommendations(shown)
     _print_quality(quality)
-    click.echo("\nseconds  " + "  ".join(f"{step} {value:.0f}" for step, value in seconds.items()))
+    click.echo(
+        f"\nverify: {checked['users']} users on the {engine.info().engine} engine, recall@{checked['k']} "
+        f"{checked['recall']:.4f}, largest relative error {checked['rounded_error']:.1e} against the rounded scores, "
+        f"{checked['unrounded_error']:.1e} against the model"
+    )
+    click.echo("seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in seconds.items()))
 
 
 @contextmanager
@@ -65,71 +78,82 @@ def _data(path: Path) -> Dataset:
     """The data folder at `path`, fetched when it is not there."""
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.data.fetch import Fetcher, default_cache
-    from sparcode_es.data.importer import import_movielens
+    from sparcode_es.data.importer import ImportOptions, import_file
     from sparcode_es.data.write import Preparation
 
     if path.exists():
         _note(f"taking up {path}; remove it to begin again")
         return Dataset.open(path)
-    return import_movielens(Fetcher(default_cache()).archive("ml-100k", _note), path, "ml-100k", Preparation())
+    archive = Fetcher(default_cache()).archive("ml-100k", _note)
+    return import_file(archive, path, "ml-100k", Preparation(), ImportOptions("movielens"))
 
 
-def _train(dataset: Dataset, out: Path) -> dict[str, Scores]:
-    """Train with the preset `demo`; each model's scores of the test cases, by its name."""
-    from sparcode_es.baselines.popularity import Popularity
-    from sparcode_es.baselines.two_tower import TwoTower
+def _train(dataset: Dataset, out: Path) -> tuple[Path, Path | None]:
+    """Train with the preset `demo`: the checkpoints of SparCode and of its two-tower twin."""
     from sparcode_es.config import load_config
-    from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
     from sparcode_es.training.loop import train
-    from sparcode_es.training.validation import code_scores, tower_scores
 
     if out.exists():
         _note(f"taking up {out}; remove it to begin again")
     result = train(load_config(preset="demo"), dataset, out, echo=_note)
-    cases = dataset.cases("test")
-    scores: dict[str, Scores] = {"SparCode": code_scores(load_checkpoint(result.model_path), cases)}
-    if result.two_tower_path is not None:
-        twin = read_checkpoint(result.two_tower_path).model
-        if isinstance(twin, TwoTower):
-            scores["two-tower"] = tower_scores(twin, cases)
-    scores["popularity"] = Popularity(dataset.train_sequences().items, dataset.num_items).scores
-    return scores
+    return result.model_path, result.two_tower_path
 
 
-def _quality(dataset: Dataset, scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
-    """Model → view (`all` or `unseen` items) → metric, on the test split."""
+def _engine(dataset: Dataset, checkpoint: Path, out: Path) -> tuple[EmbeddedEngine, SparCode]:
+    """Score all pairs, encode all users from their whole histories, and open the embedded engine on it."""
+    from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.pipeline import build_from_data
+
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    return EmbeddedEngine(build_from_data(encoder, dataset, out)), encoder.model
+
+
+def _verify(engine: EmbeddedEngine, model: SparCode) -> dict[str, Any]:
+    """The engine beside the model. Raises `VerificationError` when they differ."""
+    from sparcode_es.serving.verify import verify
+
+    found = verify(engine, engine.artifact, model)
+    found.require()
+    return asdict(found)
+
+
+def _quality(dataset: Dataset, engine: EmbeddedEngine, model: SparCode, twin_path: Path | None) -> Quality:
+    """Test metrics: SparCode as the engine answers, its twin and popularity from their own scores."""
+    from sparcode_es.baselines.popularity import Popularity
+    from sparcode_es.baselines.two_tower import TwoTower
     from sparcode_es.evaluation.ranking import rank_metrics
+    from sparcode_es.serving.encoder import encode_histories
+    from sparcode_es.serving.measure import measure
+    from sparcode_es.training.checkpoint import read_checkpoint
+    from sparcode_es.training.validation import tower_scores
 
     cases = dataset.cases("test")
-    return {model: rank_metrics(score, cases, dataset.num_items, KS) for model, score in scores.items()}
+    codes = encode_histories(model, cases.history_offsets, cases.history_items, cases.users)
+    found = {"SparCode": measure(engine, cases, codes, dataset.item_ids, model.shared_heads, KS)}
+    twin = read_checkpoint(twin_path).model if twin_path is not None else None
+    if isinstance(twin, TwoTower):
+        found["two-tower"] = rank_metrics(tower_scores(twin, cases), cases, dataset.num_items, KS)
+    popularity = Popularity(dataset.train_sequences().items, dataset.num_items)
+    found["popularity"] = rank_metrics(popularity.scores, cases, dataset.num_items, KS)
+    return found
 
 
-def _recommendations(dataset: Dataset, scores: Scores, user_id: str, count: int) -> dict[str, Any]:
-    """The user's latest items and the best items not among all of theirs. Raises `NotFoundError`."""
-    cases = dataset.cases("test")
-    row = _case_of(dataset, cases, user_id)
-    history = cases.history[row].astype(np.int64)
-    line = np.array(scores(np.array([row]))[0])
-    line[history] = 0.0
-    best = [int(item) for item in np.argsort(-line, kind="stable")[:count] if line[item] > 0]
+def _recommendations(dataset: Dataset, engine: EmbeddedEngine, user_id: str, count: int) -> dict[str, Any]:
+    """The user's latest items beside the best unseen ones. Raises `NotFoundError` for an unknown user."""
+    from sparcode_es.serving.recommender import Recommender, Request
+
+    answer = Recommender(engine).for_user(user_id, Request(count, exclude_seen=True))
+    user = dataset.user_ids.find(user_id)
+    history = [] if user is None else dataset.full_histories()[user].tolist()
     return {
         "user": user_id,
-        "history": [dataset.item_title(int(item)) for item in history[::-1][:count]],
+        "history": [dataset.item_title(item) for item in history[::-1][:count]],
         "items": [
-            {"item": dataset.item_ids[item], "title": dataset.item_title(item), "score": round(float(line[item]), 4)}
-            for item in best
+            {"item": found.document.item, "title": found.document.title or found.document.item, "score": found.score}
+            for found in answer.recommendations
         ],
     }
-
-
-def _case_of(dataset: Dataset, cases: Cases, user_id: str) -> int:
-    from sparcode_es.errors import NotFoundError
-
-    user = dataset.user_ids.find(user_id)
-    rows = np.flatnonzero(cases.users == user) if user is not None else np.array([], dtype=np.int64)
-    if not len(rows):
-        raise NotFoundError(f"MovieLens-100K has no test case of a user {user_id!r}; its users are 1 to 943")
-    return int(rows[0])
 
 
 def _print_recommendations(shown: dict[str, Any]) -> None:
@@ -141,7 +165,7 @@ def _print_recommendations(shown: dict[str, Any]) -> None:
         click.echo(f"{left:<44} {items[i] if i < len(items) else ''}")
 
 
-def _print_quality(quality: dict[str, dict[str, dict[str, float]]]) -> None:
+def _print_quality(quality: Quality) -> None:
     for view, title in (("all", "all items ranked"), ("unseen", "unseen items ranked")):
         click.echo(f"\n{title}, per cent")
         click.echo(f"{'':<12}" + "".join(f"{name:>14}" for name in COLUMNS))
