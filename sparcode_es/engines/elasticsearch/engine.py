@@ -10,12 +10,12 @@ import orjson
 
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
-from sparcode_es.engines.elasticsearch.connection import Server, api_error
+from sparcode_es.engines.elasticsearch.connection import PASSING, Server, api_error
 from sparcode_es.engines.elasticsearch.layout import check_name, path_of, read_meta, users_name
-from sparcode_es.errors import EngineError, NotFoundError
+from sparcode_es.errors import EngineUnavailableError, NotFoundError
 
-HITS = "hits.hits._score,hits.hits.fields,_shards.failures,timed_out"
-CHUNK = 64
+HITS = "hits.hits._score,hits.hits.fields,timed_out"
+CHUNK = 32
 
 
 class ElasticsearchEngine:
@@ -45,54 +45,65 @@ class ElasticsearchEngine:
 
     def search(self, query: Query) -> list[Hit]:
         """See `Engine.search`."""
-        return self._search(query, request.first_size(query)) if query.clauses else []
+        if not query.clauses:
+            return []
+        hits = self._hits(self._ask(query), query)
+        return hits if hits is not None else self._search_ordered(query)
 
-    def _search(self, query: Query, size: int) -> list[Hit]:
-        while True:
-            answer = self._server.call(
-                "POST",
-                path_of(self._name, "_search"),
-                request.search_body(query, self._field_type, size),
-                params={"filter_path": HITS, "preference": request.preference(query)},
+    def _search_ordered(self, query: Query) -> list[Hit]:
+        """Search again where the fetched hits ended within a tie."""
+        return self._hits(self._ask(query, ordered=True), query, ordered=True) or []
+
+    def _ask(self, query: Query, ordered: bool = False) -> Any:
+        return self._server.call(
+            "POST",
+            path_of(self._name, "_search"),
+            request.search_body(query, self._field_type, ordered),
+            params={"filter_path": HITS, **request.routing(query)},
+        )
+
+    def _hits(self, answer: Any, query: Query, ordered: bool = False) -> list[Hit] | None:
+        """The k best of an answer; None when the fetched rows end within a tie that reaches into them."""
+        if answer.get("timed_out"):
+            raise EngineUnavailableError(
+                f"{self._server.where} gave up the search of {self._name} after its time limit."
             )
-            hits, complete = self._cut(answer, query, size)
-            if complete:
-                return hits
-            size = min(request.WINDOW, size * 4)
-
-    def _cut(self, answer: Any, query: Query, size: int) -> tuple[list[Hit], bool]:
-        """The k best of an answer, and whether a larger answer could not change them."""
-        if answer.get("timed_out") or answer.get("_shards", {}).get("failures"):
-            raise EngineError(f"{self._server.where} answered only in part: {answer.get('_shards')}")
         rows = answer.get("hits", {}).get("hits", [])
         hits = [Hit(row["fields"]["item"][0], float(row["_score"])) for row in rows]
         hits = [hit for hit in hits if hit.item not in query.exclude and hit.score > 0]
         hits.sort(key=lambda hit: (-hit.score, hit.item.encode()))
-        if len(rows) < size or size >= request.WINDOW:
-            return hits[: query.k], True
-        # The fetched rows end inside a tie, or too many of them were excluded: look further.
-        enough = len(hits) >= query.k and hits[query.k - 1].score > float(rows[-1]["_score"])
-        return hits[: query.k], enough
+        if len(rows) == request.first_size(query) and not ordered:
+            last = float(rows[-1]["_score"])
+            if len(hits) < query.k or hits[query.k - 1].score <= last:
+                return None
+        return hits[: query.k]
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """See `Engine.search_many`: `_msearch` in chunks; queries that end in a tie are asked again alone."""
+        """See `Engine.search_many`: `_msearch` in chunks."""
         results: list[list[Hit]] = []
         for start in range(0, len(queries), CHUNK):
             results += self._search_chunk(queries[start : start + CHUNK])
         return results
 
     def _search_chunk(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        asked = [(query, request.first_size(query)) for query in queries if query.clauses]
-        bodies = [
-            ({"preference": request.preference(query)}, request.search_body(query, self._field_type, size))
-            for query, size in asked
-        ]
-        found = []
-        for (query, size), answer in zip(asked, self._msearch(bodies), strict=True):
-            hits, complete = self._cut(answer, query, size)
-            found.append(hits if complete else self._search(query, min(request.WINDOW, size * 4)))
-        rest = iter(found)
-        return [next(rest) if query.clauses else [] for query in queries]
+        asked = [query for query in queries if query.clauses]
+        answers = self._msearch(
+            [(request.routing(query), request.search_body(query, self._field_type)) for query in asked]
+        )
+        found = iter([self._of_many(answer, query) for query, answer in zip(asked, answers, strict=True)])
+        return [next(found) if query.clauses else [] for query in queries]
+
+    def _of_many(self, answer: Any, query: Query) -> list[Hit]:
+        """One answer of several; asked again alone, with pauses, where the server was too busy for it."""
+        if answer.get("status") in PASSING:
+            return self.search(query)
+        self._refuse_error(answer)
+        hits = self._hits(answer, query)
+        return hits if hits is not None else self._search_ordered(query)
+
+    def _refuse_error(self, part: Any) -> None:
+        if "error" in part:
+            raise api_error(self._server.where, int(part.get("status", 500)), part)
 
     def _msearch(self, bodies: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[Any]:
         if not bodies:
@@ -101,9 +112,6 @@ class ElasticsearchEngine:
         paths = ",".join(f"responses.{path}" for path in HITS.split(","))
         params = {"filter_path": f"{paths},responses.status,responses.error"}
         answer = self._server.call("POST", path_of(self._name, "_msearch"), lines, params=params)
-        for part in answer["responses"]:
-            if "error" in part:
-                raise api_error(self._server.where, int(part.get("status", 500)), part)
         return list(answer["responses"])
 
     def user(self, user_id: str) -> UserEntry:
@@ -143,22 +151,22 @@ class ElasticsearchEngine:
         """See `Engine.explain`: every clause is asked alone for the item, which works alike on every version."""
         if item not in self.documents([item]):
             raise NotFoundError(f"the index {self._name} has no item {item!r}")
-        only = [{"term": {"item": item}}]
-        bodies: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        for each in query.clauses:
-            part = request.clause(self._field_type, each.term, 1.0)
-            body = request.search_body(query, self._field_type, 1)
-            bodies.append(({}, {**body, "query": {"bool": {"must": [part], "filter": only}}}))
+        bodies = [
+            (request.routing(query), request.explain_body(query, self._field_type, each.term, item))
+            for each in query.clauses
+        ]
         contributions = []
         for each, answer in zip(query.clauses, self._msearch(bodies), strict=True):
+            self._refuse_error(answer)
             for row in answer.get("hits", {}).get("hits", []):
                 contributions.append(Contribution(each.term, each.boost, float(row["_score"])))
         return contributions
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""
-        body = request.search_body(query, self._field_type, request.first_size(query))
-        return f"GET {self._name}/_search?preference={request.preference(query)}\n{json.dumps(body, indent=2)}"
+        body = request.search_body(query, self._field_type)
+        preference = request.routing(query)["preference"]
+        return f"GET {self._name}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch import bulk
-from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities
+from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import (
     SCHEMA_VERSION,
@@ -26,6 +26,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     users_name,
 )
 from sparcode_es.engines.elasticsearch.request import search_body
+from sparcode_es.engines.elasticsearch.templates import items_body, users_body
 from sparcode_es.errors import EngineError, NotFoundError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
@@ -94,11 +95,11 @@ class _Load:
         started = time.monotonic()
         bulk.check_ids(self.artifact)
         can = capabilities(self.server)
-        field_type = can.choose(self.options.field_type)
+        field_type = choose_field_type(can, self.options.field_type)
         live_generation(self.server, self.name)
         live_generation(self.server, users_name(self.name)) if self._has_users_index() else None
         removed = remove_leftovers(self.server, self.name)
-        self._create(can, field_type)
+        self._create(can.version, field_type)
         try:
             self._upload()
             self._finish(field_type)
@@ -142,11 +143,12 @@ class _Load:
         self.beaten = time.monotonic()
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
 
-    def _create(self, can: Capabilities, field_type: str) -> None:
+    def _create(self, version: tuple[int, ...], field_type: str) -> None:
         self.field_type = field_type
         meta = self._meta("loading", field_type)
-        self.server.call("PUT", path_of(self.items), items_body(can, field_type, self.options.store_codes, meta))
-        self.server.call("PUT", path_of(self.users), loading(_load_mapping("users"), meta))
+        items = items_body(field_type, version, self.options.store_codes, meta)
+        self.server.call("PUT", path_of(self.items), loading(items))
+        self.server.call("PUT", path_of(self.users), loading(users_body(meta)))
         self.beaten = time.monotonic()
         others = [s for s in loading_generations(self.server, self.name) if s != self.suffix]
         if others:
@@ -180,7 +182,7 @@ class _Load:
         self.server.call("POST", f"{both}/_forcemerge", params=params, timeout=MERGE_SECONDS)
         self.server.call("POST", f"{both}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
         self.server.call("POST", f"{both}/_refresh")
-        settings = _load_mapping("users")["settings"]["index"]
+        settings = users_body()["settings"]["index"]
         restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
         self.server.call("PUT", f"{both}/_settings", {"index": restored})
 
@@ -209,9 +211,9 @@ class _Load:
         if not len(numbers):
             return
         query = Query((Clause(self.artifact.term(row), 1.0),), k=10)
-        answer = self.server.call("POST", path_of(self.items, "_search"), search_body(query, field_type, 10))
+        answer = self.server.call("POST", path_of(self.items, "_search"), search_body(query, field_type))
         best = sorted(from_grid(grid).tolist(), reverse=True)[:10]
-        found = [hit["_score"] for hit in answer["hits"]["hits"]]
+        found = [hit["_score"] for hit in answer["hits"]["hits"][:10]]
         if len(found) != len(best) or any(abs(a - b) > 1e-6 * b for a, b in zip(found, best, strict=True)):
             term = self.artifact.term(row)
             raise VerificationError(f"{self.items} scores the code {term} as {found[:3]}, not {best[:3]}; not swapped.")
@@ -221,29 +223,11 @@ class _Load:
         point(self.server, self.name, self.suffix)
 
 
-def _load_mapping(name: str) -> dict[str, Any]:
-    from sparcode_es_mappings import load
-
-    return load(name)
-
-
-def loading(body: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+def loading(body: dict[str, Any]) -> dict[str, Any]:
     """An index body with the settings of a load: no refresh, no replicas."""
     settings = {**body["settings"]["index"], "refresh_interval": "-1", "number_of_replicas": 0}
     settings["auto_expand_replicas"] = "false"
-    return {"settings": {"index": settings}, "mappings": {**body["mappings"], "_meta": meta}}
-
-
-def items_body(can: Capabilities, field_type: str, store_codes: bool, meta: dict[str, Any]) -> dict[str, Any]:
-    """The items index, from mappings/, less what an older server does not know."""
-    body = _load_mapping(f"items-{field_type}")
-    if store_codes:
-        del body["mappings"]["_source"]
-    if not can.keeps_vectors_out_of_source:
-        body["settings"]["index"]["mapping"].pop("exclude_source_vectors", None)
-    if not can.prune_option:
-        body["mappings"]["properties"]["codes"].pop("index_options", None)
-    return loading(body, meta)
+    return {**body, "settings": {"index": settings}}
 
 
 def point(server: Server, name: str, suffix: str) -> None:

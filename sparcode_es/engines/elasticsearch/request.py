@@ -40,32 +40,50 @@ def query_body(query: Query, field_type: str) -> dict[str, Any]:
     }
     if query.filter:
         body["filter"] = [{"term": {f"attributes.{name}": value}} for name, value in query.filter]
-    if len(query.exclude) > DROP_LIMIT:
+    if not _dropped_here(query):
         body["must_not"] = [{"terms": {"item": sorted(query.exclude)}}]
     return {"bool": body}
 
 
+def _dropped_here(query: Query) -> bool:
+    """Whether the excluded items are dropped from the answer rather than by the server."""
+    return len(query.exclude) <= min(DROP_LIMIT, WINDOW - SPARE - query.k)
+
+
 def first_size(query: Query) -> int:
-    """How many hits to fetch at first."""
-    dropped = len(query.exclude) if len(query.exclude) <= DROP_LIMIT else 0
+    """How many hits to fetch so that k are left when every excluded item was among them."""
     if query.k > WINDOW:
         raise EngineError(f"Elasticsearch returns at most {WINDOW} hits, not {query.k}; ask for a smaller k.")
-    return min(WINDOW, query.k + dropped + SPARE)
+    return min(WINDOW, query.k + SPARE + (len(query.exclude) if _dropped_here(query) else 0))
 
 
-def search_body(query: Query, field_type: str, size: int) -> dict[str, Any]:
-    """A whole search. Only the item's doc values are fetched: decompressing `_id` costs more than the scoring."""
-    return {
-        "size": size,
+def search_body(query: Query, field_type: str, ordered: bool = False) -> dict[str, Any]:
+    """A whole search. Only the item's doc values are fetched: decompressing `_id` costs more than the scoring.
+
+    ordered: let the server put equal scores in the order of the item ids' bytes. Slower, and only needed when more
+    items tie at the cut than were fetched.
+    """
+    body: dict[str, Any] = {
+        "size": first_size(query),
         "track_total_hits": False,
         "_source": False,
         "stored_fields": "_none_",
         "docvalue_fields": ["item"],
         "query": query_body(query, field_type),
     }
+    if ordered:
+        body["sort"] = [{"_score": "desc"}, {"item": "asc"}]
+        body["track_scores"] = True
+    return body
 
 
-def preference(query: Query) -> str:
-    """The same for the same codes: one shard copy answers, so that equal scores keep their order."""
+def explain_body(query: Query, field_type: str, term: str, item: str) -> dict[str, Any]:
+    """A search that scores one item by one code, boost 1."""
+    scored = {"bool": {"must": [clause(field_type, term, 1.0)], "filter": [{"term": {"item": item}}]}}
+    return {**search_body(query, field_type), "size": 1, "query": scored}
+
+
+def routing(query: Query) -> dict[str, Any]:
+    """Which copies answer: the same ones for the same codes, and all shards or none."""
     text = " ".join(each.term for each in query.clauses)
-    return f"sparcode{zlib.crc32(text.encode()):08x}"
+    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", "allow_partial_search_results": False}
