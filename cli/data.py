@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
 
 Decorated = Callable[..., Any]
+COUNT = click.IntRange(min=1)
+FILE = click.Path(path_type=Path)
 
 
 def preparation_options(function: Decorated) -> Decorated:
     """The flags that say how events are filtered and split."""
+    protocols = "leave-one-out: test = a user's last event, validation = the last but one. users: 8:1:1 of the users. "
     options = [
         click.option(
             "--split",
@@ -24,15 +29,21 @@ def preparation_options(function: Decorated) -> Decorated:
             type=click.Choice(["leave-one-out", "users", "temporal"]),
             default="leave-one-out",
             show_default=True,
-            help="leave-one-out: test = a user's last event, validation = the last but one. users: 8:1:1 of the users. "
-            "temporal: by time.",
+            help=protocols + "temporal: by time.",
         ),
         click.option("--seed", default=0, show_default=True, help="Draws the held-out users."),
-        click.option("--k-core", default=1, help="Events that every user and every item keeps at least."),
-        click.option("--min-user", type=int, help="The same for users only."),
-        click.option("--min-item", type=int, help="The same for items only."),
+        click.option(
+            "--held-out", default=0.1, show_default=True, help="Share for validation, and as much for the test."
+        ),
+        click.option("--valid-from", help="Temporal: validation begins here (seconds or ISO 8601)."),
+        click.option("--test-from", help="Temporal: the test begins here."),
+        click.option("--k-core", type=COUNT, default=1, help="Events that every user and every item keeps at least."),
+        click.option("--min-user", type=COUNT, help="The same for users only."),
+        click.option("--min-item", type=COUNT, help="The same for items only."),
         click.option("--drop-duplicates", is_flag=True, help="Drop events that repeat a user, item and time."),
         click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
+        click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
+        click.option("--schema", type=FILE, help="TOML file with [[feature]] tables: side, name, kind."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -40,16 +51,40 @@ def preparation_options(function: Decorated) -> Decorated:
 
 
 def _preparation(flags: dict[str, Any]) -> Preparation:
+    from sparcode_es.data.times import parse_time
+
+    bounds = {name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")}
     return Preparation(
-        split=SplitOptions(protocol=flags["protocol"], seed=flags["seed"]),
+        split=SplitOptions(flags["protocol"], flags["seed"], held_out=flags["held_out"], **bounds),
         min_user=flags["min_user"] or flags["k_core"],
         min_item=flags["min_item"] or flags["k_core"],
         drop_duplicates=flags["drop_duplicates"],
     )
 
 
+def _features(flags: dict[str, Any]) -> Any:
+    from sparcode_es.data.side import FeatureSpec, read_schema
+
+    declared = [] if flags["schema"] is None else read_schema(flags["schema"])
+    declared += [FeatureSpec.parse(text) for text in flags["features"]]
+    return tuple(declared) or None
+
+
 def _note(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _report(dataset: Dataset) -> None:
+    counts = dataset.manifest["counts"]
+    for key, text in {
+        "bad_rows": "bad rows left out",
+        "duplicates": "events repeat an earlier one (--drop-duplicates drops them)",
+        "outside_k_core": "events lie outside the k-core",
+    }.items():
+        if counts[key]:
+            _note(f"{counts[key]:,} {text}")
+    sizes = f"{dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events"
+    click.echo(f"{dataset.path}: {sizes}")
 
 
 @click.group()
@@ -64,8 +99,8 @@ def command() -> None:
 
 @command.command()
 @click.argument("name", type=click.Choice(list(ARCHIVE_MD5)))
-@click.option("--out", type=click.Path(path_type=Path), help="The data folder to write.  [default: data/NAME]")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where archives are kept.")
+@click.option("--out", type=FILE, help="The data folder to write.  [default: data/NAME]")
+@click.option("--cache", type=FILE, help="Where archives are kept.  [default: the user's cache folder]")
 @preparation_options
 def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None:
     """Download a MovieLens data set and make a data folder of it.
@@ -74,28 +109,91 @@ def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None
     Example:
       sparcode-es data fetch ml-100k --out data/ml-100k
     """
-    from sparcode_es.data.importer import import_movielens
+    from sparcode_es.data.importer import ImportOptions, SideTables, import_file
 
+    preparation, features = _preparation(flags), _features(flags)
     archive = Fetcher(cache or default_cache()).archive(name, _note)
-    out = out or Path("data") / name
-    dataset = import_movielens(archive, out, name, _preparation(flags), skip_bad_rows=flags["skip_bad_rows"])
-    click.echo(f"{out}: {dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events")
+    options = ImportOptions("movielens", sides=SideTables(features=features), skip_bad_rows=flags["skip_bad_rows"])
+    _report(import_file(archive, out or Path("data") / name, name, preparation, options))
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The data folder to write.")
-@click.option("--format", "kind", type=click.Choice(["movielens", "sequences"]), required=True)
+@click.argument("file", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The data folder to write.")
+@click.option("--name", help="The data set's name.  [default: the folder's]")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["auto", "movielens", "sequences", "csv", "parquet"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--layout", type=click.Choice(["auto", "pairs", "lines"]), default="auto", help="Of sequences.")
+@click.option("--user-column", help="Of csv and parquet.")
+@click.option("--item-column", help="Its cells may be lists: each entry is an event.")
+@click.option("--time-column", help="Numbers or ISO 8601; without one, the order of rows is the order of time.")
+@click.option("--time-unit", type=click.Choice(["auto", "s", "ms", "us", "ns"]), default="auto", help="Of numbers.")
+@click.option("--separator", help="Of csv.  [default: the first line's]")
+@click.option("--items", type=FILE, help="Table of items (csv, parquet, json): titles, attributes, item features.")
+@click.option("--items-id-column", help="[default: the first column]")
+@click.option("--title-column", help="[default: title]")
+@click.option("--attribute", "attributes", multiple=True, help="Columns shown and filtered on.  [default: all]")
+@click.option("--list-column", "list_columns", multiple=True, help="Attributes that hold several values.")
+@click.option("--list-separator", default="|", show_default=True)
+@click.option("--users", type=FILE, help="Table of users (csv, parquet, json): user features.")
+@click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
-def import_(file: Path, out: Path, kind: str, **flags: Any) -> None:
+def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, **flags: Any) -> None:
     """Make a data folder of an interaction log.
 
     \b
-    Example:
+    Examples:
       sparcode-es data import beauty.txt.gz --format sequences --out data/beauty
+      sparcode-es data import log.csv --user-column user --item-column item --time-column time --out data/mine
     """
-    from sparcode_es.data.importer import import_movielens, import_sequences
+    from sparcode_es.data.importer import ImportOptions, SideTables, import_file
+    from sparcode_es.data.tabular import Columns
 
-    make = import_movielens if kind == "movielens" else import_sequences
-    dataset = make(file, out, out.name, _preparation(flags), skip_bad_rows=flags["skip_bad_rows"])
-    click.echo(f"{out}: {dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events")
+    sides = SideTables(
+        items=flags["items"],
+        item_id=flags["items_id_column"],
+        title=flags["title_column"],
+        attributes=flags["attributes"] or None,
+        list_columns=flags["list_columns"],
+        separator=flags["list_separator"],
+        users=flags["users"],
+        user_id=flags["users_id_column"],
+        features=_features(flags),
+    )
+    names = (flags["user_column"], flags["item_column"], flags["time_column"])
+    columns = Columns(*names, flags["time_unit"], flags["separator"])
+    options = ImportOptions(kind, columns, layout, sides, flags["skip_bad_rows"])
+    _report(import_file(file, out, name or out.name, _preparation(flags), options))
+
+
+@command.command()
+@click.argument("folder", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--verify", is_flag=True, help="Recompute every file's checksum first.")
+def describe(folder: Path, as_json: bool, verify: bool) -> None:
+    """Print counts, density and length quantiles of a data folder.
+
+    \b
+    Example:
+      sparcode-es data describe data/ml-100k --json
+    """
+    found = Dataset.open(folder, verify=verify).describe()
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(
+                f"{name} {part:,}" if isinstance(part, int | float) else f"{name} {part}"
+                for name, part in value.items()
+            )
+        elif isinstance(value, list):
+            value = ", ".join(value) or "none"
+        elif isinstance(value, float):
+            value = f"{value:.6f}"
+        click.echo(f"{key:<16} {value:,}" if isinstance(value, int) else f"{key:<16} {value}")

@@ -252,6 +252,12 @@ class Dataset:
             self.items[kept],
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Counts, density, length quantiles and the split, as `sparcode_es.data.describe.describe` gives them."""
+        from sparcode_es.data.describe import describe
+
+        return describe(self)
+
     @functools.cached_property
     def has_times(self) -> bool:
         """Whether the source had timestamps."""

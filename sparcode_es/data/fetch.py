@@ -45,7 +45,10 @@ def open_url(url: str, timeout: float) -> HTTPResponse:
 def run_pip(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """The default runner: this interpreter's pip, with whatever index and proxy it is configured for."""
     command = [sys.executable, "-m", "pip", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DataError("pip did not finish a download within ten minutes; check the network and try again") from error
 
 
 @dataclass(frozen=True)

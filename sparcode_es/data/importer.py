@@ -1,18 +1,29 @@
-"""From a file to a data folder: read, read the side tables, write."""
+"""From a file to a data folder: find the format, read, read the side tables, write."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
 
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.data.movielens import read_movielens
+from sparcode_es.data.events import Events
+from sparcode_es.data.features import FeatureTable
+from sparcode_es.data.movielens import RATINGS, read_movielens
 from sparcode_es.data.sequences import Layout, read_sequences
-from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts
+from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts, read_side
+from sparcode_es.data.tabular import Columns, read_table
 from sparcode_es.data.text import read_bytes
-from sparcode_es.data.write import Preparation, Source, write_dataset
+from sparcode_es.data.write import ItemText, Preparation, Source, write_dataset
+from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
+Format = Literal["auto", "movielens", "sequences", "csv", "parquet"]
 MOVIELENS_FEATURES = (
     FeatureSpec("user", "age", "numerical"),
     FeatureSpec("user", "gender", "categorical"),
@@ -21,35 +32,114 @@ MOVIELENS_FEATURES = (
 """The features of MovieLens, where the copy at hand has its users' columns."""
 
 
-def import_movielens(
-    path: Path,
-    out: Path,
-    name: str,
-    preparation: Preparation,
-    features: Sequence[FeatureSpec] = MOVIELENS_FEATURES,
-    skip_bad_rows: bool = False,
-) -> Dataset:
-    """MovieLens from a folder, an archive or a ratings file."""
-    found = read_movielens(path, skip_bad_rows)
-    texts = {} if found.items is None else item_texts(found.items, "title", ["genres", "year"], ["genres"], "|")
-    if found.users is None and features is MOVIELENS_FEATURES:
-        features = ()
-    tables = [
-        *feature_tables(features, "user", found.users, "|"),
-        *feature_tables(features, "item", found.items, "|"),
-    ]
+@dataclass(frozen=True)
+class SideTables:
+    """The second and third file of an import, and what is taken from them."""
+
+    items: Path | None = None
+    item_id: str | None = None
+    title: str | None = None
+    """The title's column; None takes `title` where there is one."""
+    attributes: tuple[str, ...] | None = None
+    """The attributes' columns; None takes all but the title and vectors."""
+    list_columns: tuple[str, ...] = ()
+    """Columns of text that hold several values with `separator` between them."""
+    separator: str = "|"
+    users: Path | None = None
+    user_id: str | None = None
+    features: tuple[FeatureSpec, ...] | None = None
+    """None: none, but MovieLens's own for MovieLens."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a file is read."""
+
+    format: Format = "auto"
+    columns: Columns = field(default_factory=Columns)
+    layout: Layout = "auto"
+    sides: SideTables = field(default_factory=SideTables)
+    skip_bad_rows: bool = False
+
+
+def import_file(path: Path, out: Path, name: str, preparation: Preparation, options: ImportOptions) -> Dataset:
+    """Read `path` and write the data folder `out`. Raises `DataError` for anything wrong with the files."""
+    kind = detect_format(path) if options.format == "auto" else options.format
+    items = None if options.sides.items is None else read_side(options.sides.items, options.sides.item_id)
+    users = None if options.sides.users is None else read_side(options.sides.users, options.sides.user_id)
+    sides = options.sides
+    if kind == "movielens":
+        found = read_movielens(path, options.skip_bad_rows)
+        events = found.events
+        items, users = found.items if items is None else items, found.users if users is None else users
+        default = MOVIELENS_FEATURES if found.users is not None and sides.users is None else ()
+    else:
+        events, default = _read(path, kind, options), ()
+    features = default if sides.features is None else sides.features
+    tables = _tables(features, users, items, sides.separator)
+    texts = _texts(items, sides, features)
     digest = sha256_of(path) if path.is_file() else ""
-    return write_dataset(out, name, found.events, Source(path.name, digest, "movielens"), preparation, texts, tables)
+    return write_dataset(out, name, events, Source(path.name, digest, kind), preparation, texts, tables)
 
 
-def import_sequences(
-    path: Path,
-    out: Path,
-    name: str,
-    preparation: Preparation,
-    layout: Layout = "auto",
-    skip_bad_rows: bool = False,
-) -> Dataset:
-    """A `sequences` file, gzip or not."""
-    events = read_sequences(read_bytes(path), str(path), layout, skip_bad_rows)
-    return write_dataset(out, name, events, Source(path.name, sha256_of(path), "sequences"), preparation)
+def _read(path: Path, kind: str, options: ImportOptions) -> Events:
+    if kind == "sequences":
+        return read_sequences(read_bytes(path), str(path), options.layout, options.skip_bad_rows)
+    return read_table(path, options.columns, kind == "parquet", options.skip_bad_rows)
+
+
+def _tables(
+    features: Sequence[FeatureSpec], users: pd.DataFrame | None, items: pd.DataFrame | None, separator: str
+) -> list[FeatureTable]:
+    repeated = {
+        f"{f.side}:{f.name}" for f in features if sum((g.side, g.name) == (f.side, f.name) for g in features) > 1
+    }
+    if repeated:
+        raise DataError(f"the feature {sorted(repeated)[0]} is declared twice")
+    return [
+        *feature_tables(features, "user", users, separator),
+        *feature_tables(features, "item", items, separator),
+    ]
+
+
+def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[FeatureSpec]) -> dict[str, ItemText]:
+    if items is None:
+        return {}
+    present = [str(name) for name in items.columns]
+    title = sides.title if sides.title is not None else "title" if "title" in present else None
+    vectors = {f.name for f in features if f.side == "item" and f.kind == "vector"}
+    attributes = sides.attributes
+    if attributes is None:
+        attributes = tuple(name for name in present if name != title and name not in vectors)
+    wanted = [*attributes, *sides.list_columns, *([] if title is None else [title])]
+    missing = next((name for name in wanted if name not in present), None)
+    if missing is not None:
+        raise DataError(f"the table of items has no column {missing!r}; it has: {', '.join(present[:20])}")
+    lists = {*sides.list_columns, *(f.name for f in features if f.side == "item" and f.kind == "list")}
+    return item_texts(items, title, attributes, lists, sides.separator)
+
+
+def detect_format(path: Path) -> Format:
+    """The format by name and first lines. Raises `DataError` when it cannot be told."""
+    if path.is_dir() or path.name in RATINGS or (path.is_file() and zipfile.is_zipfile(path)):
+        return "movielens"
+    content = read_bytes(path)
+    if content[:4] == b"PAR1":
+        return "parquet"
+    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if not content.strip():
+        raise DataError(f"{path} is empty")
+    lines = content[: 1 << 16].decode("utf-8", "replace").splitlines()[:20]
+    if suffix in (".dat", ".inter") or lines[0].count("::") == 3:
+        return "movielens"
+    words = [line.split() for line in lines[: max(1, len(lines) - 1)] if line.strip()]
+    if all(word.lstrip("-").isdigit() for row in words for word in row):
+        tabbed = all(line.count("\t") == 3 for line in lines[: len(words)])
+        # Four numbers a line with a date of this age in the fourth: MovieLens-100K's `u.data` under another name.
+        dated = tabbed and float(np.median([int(row[3]) for row in words])) > 1e8
+        return "movielens" if dated else "sequences"
+    if any(separator in lines[0] for separator in ",\t;"):
+        return "csv"
+    raise DataError(f"cannot tell the format of {path}; give --format movielens, sequences, csv or parquet")

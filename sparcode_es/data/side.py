@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,14 @@ import pandas as pd
 
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.data.features import KINDS, FeatureTable
+from sparcode_es.data.text import read_bytes
 from sparcode_es.data.write import ItemText
 from sparcode_es.errors import DataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,63 @@ class FeatureSpec:
         if re.search(r"[/\\\0]", parts[1]) or parts[1].startswith("."):
             raise DataError(f"the feature name {parts[1]!r} cannot be part of a file name; rename the column")
         return cls(parts[0], parts[1], parts[2])  # type: ignore[arg-type]
+
+
+def read_schema(path: Path) -> list[FeatureSpec]:
+    """Features declared in a TOML file: `[[feature]]` tables with side, name and kind."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the schema {path}: {error}") from error
+    entries = found.get("feature")
+    if set(found) != {"feature"} or not isinstance(entries, list):
+        raise DataError(f"the schema {path} must hold [[feature]] tables with side, name and kind, and nothing else")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != {"side", "name", "kind"}:
+            raise DataError(f"a [[feature]] of {path} must have side, name and kind, and nothing else: {entry}")
+    return [FeatureSpec.parse(f"{entry['side']}:{entry['name']}:{entry['kind']}") for entry in entries]
+
+
+def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
+    """A side table indexed by identifier (`id_column`, or the first column), from CSV, Parquet or JSON; gzip too.
+
+    JSON: an object identifier → list (it becomes the column `attributes`) or identifier → object of columns. Raises
+    `DataError` for a missing column, a repeated or an empty identifier.
+    """
+    content = read_bytes(path)
+    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
+    try:
+        if suffix == ".json":
+            return _from_json(json.loads(content), path)
+        if content[:4] == b"PAR1":
+            frame = pd.read_parquet(io.BytesIO(content))
+        else:
+            first = content[:65536].decode("utf-8", "replace").split("\n", 1)[0]
+            separator = max(",\t;|", key=first.count)
+            frame = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"cannot read the table {path}: {error}") from error
+    id_column = id_column or str(frame.columns[0])
+    if id_column not in frame.columns:
+        columns = ", ".join(str(c) for c in list(frame.columns)[:20])
+        raise DataError(f"{path} has no column {id_column!r}; it has: {columns}")
+    if any(is_missing(value) for value in frame[id_column]):
+        raise DataError(f"{path} has a row without an identifier in the column {id_column!r}")
+    frame.index = pd.Index([as_text(value) for value in frame[id_column]], dtype=object)
+    if not frame.index.is_unique:
+        repeated = frame.index[frame.index.duplicated()][0]
+        raise DataError(f"{path} has the identifier {repeated!r} twice in the column {id_column!r}")
+    return frame.drop(columns=[id_column])
+
+
+def _from_json(found: Any, path: Path) -> pd.DataFrame:
+    if not isinstance(found, dict) or not found:
+        raise DataError(f"{path} must hold a JSON object: identifier → list of attributes, or identifier → object")
+    if all(isinstance(value, dict) for value in found.values()):
+        return pd.DataFrame.from_dict(found, orient="index", dtype=object)
+    if not all(isinstance(value, list) for value in found.values()):
+        raise DataError(f"{path} mixes lists and other values; every identifier needs a list, or every one an object")
+    return pd.DataFrame({"attributes": pd.Series(found, dtype=object)})
 
 
 def is_missing(value: Any) -> bool:

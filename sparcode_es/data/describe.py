@@ -1,0 +1,43 @@
+"""What a data folder holds, in figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sparcode_es.data.dataset import Dataset
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Counts, density (the share of all user-item pairs that occur), quantiles of events a user and an item, the split."""
+    counts = dataset.manifest["counts"]
+    pairs = np.unique(dataset.users.astype(np.int64) * dataset.num_items + dataset.items)
+    times = dataset.times if dataset.has_times else None
+    return {
+        "name": dataset.name,
+        "path": str(dataset.path),
+        "source": dataset.manifest["source"],
+        "users": dataset.num_users,
+        "items": dataset.num_items,
+        "events": dataset.num_events,
+        "density": len(pairs) / (dataset.num_users * dataset.num_items),
+        "first_time": None if times is None else int(times.min()),
+        "last_time": None if times is None else int(times.max()),
+        "events_per_user": _quantiles(np.diff(dataset.user_offsets.astype(np.int64))),
+        "events_per_item": _quantiles(np.bincount(dataset.items, minlength=dataset.num_items)),
+        "labels": {name: counts[name] for name in ("train", "valid", "test", "context")},
+        "cases": {split: len(dataset.cases(split)) for split in ("valid", "test")},  # type: ignore[arg-type]
+        "split": dataset.manifest["split"],
+        "k_core": dataset.manifest["k_core"],
+        "removed": {name: counts[name] for name in ("bad_rows", "duplicates", "dropped_duplicates", "outside_k_core")},
+        "features": [f"{f.side}:{f.name}:{f.kind} ({f.size})" for f in dataset.schema],
+    }
+
+
+def _quantiles(lengths: np.ndarray) -> dict[str, float]:
+    found = np.quantile(lengths, QUANTILES)
+    return {"mean": float(lengths.mean()), **{f"{q:g}": float(v) for q, v in zip(QUANTILES, found, strict=True)}}

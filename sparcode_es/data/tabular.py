@@ -1,0 +1,202 @@
+"""Events from CSV and Parquet tables with named columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from sparcode_es.data.events import Events, ReadReport
+from sparcode_es.data.text import bad_identifiers, make_events, read_bytes
+from sparcode_es.data.times import Unit, parse_times
+from sparcode_es.errors import DataError
+
+USER_NAMES = ("user", "user_id", "userId", "user_index", "reviewerID")
+ITEM_NAMES = ("item", "item_id", "itemId", "movieId", "asin", "parent_asin")
+TIME_NAMES = ("timestamp", "time", "datetime", "date", "unixReviewTime")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns hold what; None looks for the usual names (`USER_NAMES`, …). Without a time column, order is time.
+
+    Cells of the item column may be lists (or text in brackets): each entry is an event.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    unit: Unit = "auto"
+    separator: str | None = None
+    """Of CSV; None takes the most frequent of comma, tab, semicolon and bar in the first line."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The chosen columns of a source and each row's line."""
+
+    table: pa.Table
+    lines: np.ndarray
+    report: ReadReport
+    user: str
+    item: str
+    time: str | None
+
+    def column(self, name: str) -> pa.Array:
+        chunks = self.table.column(name).combine_chunks()
+        return pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
+
+
+def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool = False) -> Events:
+    """Events of a table. Raises `DataError` for a missing column (it lists those found), bad rows, an empty file.
+
+    Bad rows: an identifier that is empty or NaN, a time that is missing, negative, or neither a number nor ISO 8601,
+    too few or too many columns. In Parquet a row's number stands for its line.
+    """
+    found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
+    users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
+    times = None
+    reasons: dict[str, np.ndarray] = {}
+    for name, column in (("user", users), ("item", items)):
+        if pa.types.is_large_list(column.type) or pa.types.is_list(column.type):
+            reasons[f"the {name} is missing"] = pc.is_null(column).to_numpy(zero_copy_only=False)
+            continue
+        empty, missing, _ = bad_identifiers(column)
+        reasons |= {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
+    if found.time is not None:
+        times, wrong = parse_times(found.column(found.time), columns.unit)
+        reasons |= wrong
+    bad = np.zeros(len(users), dtype=bool)
+    for reason, rows in reasons.items():
+        found.report.refuse(found.lines[rows & ~bad], reason)
+        bad |= rows
+    found.report.check(str(path), skip_bad_rows)
+    return _events(users, items, times, ~bad, found.report)
+
+
+def _events(users: pa.Array, items: pa.Array, times: np.ndarray | None, good: np.ndarray, report: ReadReport) -> Events:
+    if not good.all():
+        kept = pa.array(good)
+        users, items, times = users.filter(kept), items.filter(kept), None if times is None else times[good]
+    if pa.types.is_large_list(items.type) or pa.types.is_list(items.type):
+        rows = pc.list_parent_indices(items).to_numpy()
+        users, items = users.take(pa.array(rows)), _as_text(items.flatten())
+        times = None if times is None else times[rows]
+    return make_events(users, items, times, report)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Identifiers as trimmed text; whole floats (integers with gaps, as pandas writes them) lose their `.0`."""
+    if pa.types.is_floating(column.type):
+        values = column.to_numpy(zero_copy_only=False)
+        if np.all(np.isnan(values) | (values == np.floor(values))):
+            column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
+    return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+
+
+def _as_lists(column: pa.Array) -> pa.Array:
+    """Lists, or text; text that is in brackets throughout becomes lists."""
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return column
+    text = _as_text(column)
+    bracketed = pc.all(pc.match_substring_regex(text, r"^\[.*\]$"), min_count=1).as_py()
+    if not bracketed:
+        return text
+    inner = pc.utf8_trim(text, characters="[]() ,\t")
+    return pc.split_pattern_regex(inner, r"[,\s]+")
+
+
+def _choose(columns: Columns, present: list[str], source: str) -> tuple[str, str, str | None]:
+    def find(what: str, asked: str | None, usual: tuple[str, ...], needed: bool) -> str | None:
+        if asked is None:
+            asked = next((name for name in usual if name in present), None)
+        if asked in present or (asked is None and not needed):
+            return asked
+        missing = f"no column {asked!r}" if asked else f"no column with a usual name for the {what}"
+        raise DataError(f"{source} has {missing}; it has: {', '.join(present[:40])}. Give --{what}-column.")
+
+    user = find("user", columns.user, USER_NAMES, True)
+    item = find("item", columns.item, ITEM_NAMES, True)
+    if user is None or item is None:
+        raise AssertionError("find raises where a needed column is missing")
+    return user, item, find("time", columns.time, TIME_NAMES, False)
+
+
+def _read_parquet(path: Path, columns: Columns) -> _Table:
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    try:
+        user, item, time = _choose(columns, pq.read_schema(path).names, str(path))
+        table = pq.read_table(path, columns=[name for name in (user, item, time) if name])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"cannot read {path} as Parquet: {error}") from error
+    lines = np.arange(1, table.num_rows + 1)
+    return _Table(table, lines, ReadReport(rows=table.num_rows), user, item, time)
+
+
+def separator_of(header: str) -> str:
+    """The most frequent of the usual separators in a header line."""
+    return max(",\t;|", key=header.count)
+
+
+def _read_csv(path: Path, columns: Columns) -> _Table:
+    content = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    if not content.strip():
+        raise DataError(f"{path} is empty")
+    try:
+        first = content.split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; convert it, or name its format") from error
+    separator = columns.separator or separator_of(first)
+    header = next(csv.reader(io.StringIO(first), delimiter=separator))
+    user, item, time = _choose(columns, header, str(path))
+    refused: list[pacsv.InvalidRow] = []
+
+    def refuse(row: pacsv.InvalidRow) -> str:
+        refused.append(row)
+        return "skip"
+
+    wanted = [name for name in (user, item, time) if name]
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(content),
+            # One thread: only then does Arrow know the line of a row it refuses.
+            read_options=pacsv.ReadOptions(use_threads=False),
+            parse_options=pacsv.ParseOptions(
+                delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=refuse
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types={name: pa.large_string() for name in wanted},
+                include_columns=wanted,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"cannot read {path} as CSV: {error}") from error
+    return _numbered(table, refused, user, item, time)
+
+
+def _numbered(table: pa.Table, refused: list[pacsv.InvalidRow], user: str, item: str, time: str | None) -> _Table:
+    """The table without blank lines, each row with its line (the header is line 1), refused rows reported."""
+    skipped = np.array([row.number for row in refused], dtype=np.int64)
+    lines = np.setdiff1d(np.arange(2, table.num_rows + len(refused) + 2), skipped, assume_unique=True)
+    columns = [pc.is_null(table.column(name)).to_numpy() for name in table.column_names]
+    blank = np.logical_and.reduce(columns)
+    if blank.any():
+        table, lines = table.filter(pa.array(~blank)), lines[~blank]
+    report = ReadReport(rows=table.num_rows + len(refused))
+    for row in refused:
+        few = "few" if row.actual_columns < row.expected_columns else "many"
+        report.refuse(
+            np.array([row.number]), f"too {few} columns: {row.actual_columns} instead of {row.expected_columns}"
+        )
+    return _Table(table, lines, report, user, item, time)
