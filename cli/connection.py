@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
-Decorated = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 FLAGS = (
     "url",
     "cloud_id",
@@ -23,7 +23,7 @@ FLAGS = (
 )
 
 
-def connection_options(function: Decorated) -> Decorated:
+def connection_options(function: F) -> F:
     """Add the flags; read them with `connection_config(flags)`, `connection_given(flags)` says whether one is set."""
     options = [
         click.option("--url", envvar="ES_URL", help="Elasticsearch, such as http://localhost:9200 [ES_URL]."),

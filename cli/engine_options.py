@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from sparcode_es_cli.connection import connection_options, take_connection
+from sparcode_es_cli.connection import connection_config, connection_given, connection_options
 
 from sparcode_es.errors import ConfigError
 
@@ -51,9 +51,9 @@ def engine_options(function: F) -> F:
 
 @contextmanager
 def chosen_engine(values: dict[str, Any]) -> Iterator[Engine]:
-    """Open the engine that the flags choose, taking their values out of `values`, and close it at the end."""
-    name, postings, index = values.pop("engine"), values.pop("postings"), values.pop("index")
-    connection = take_connection(values)
+    """Open the engine that the flags choose, from their values, and close it at the end."""
+    name, postings, index = values["engine"], values["postings"], values["index"]
+    connection = connection_config(values) if connection_given(values) else None
     if name == "auto":
         name = "embedded" if connection is None else "elasticsearch"
     engine = _open_embedded(postings) if name == "embedded" else _open_elasticsearch(connection, index)
