@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -46,6 +47,8 @@ class ConnectionConfig:
             raise ConfigError("give both --es-username and --es-password, or neither")
         if self.api_key is not None and self.username is not None:
             raise ConfigError("give either --es-api-key or --es-username and --es-password, not both")
+        if self.ca_certs is not None and not Path(self.ca_certs).exists():
+            raise ConfigError(f"--ca-certs names {self.ca_certs}, which is not there")
         if self.timeout <= 0:
             raise ConfigError(f"--timeout must be positive, not {self.timeout:g}")
 
@@ -99,8 +102,10 @@ def connect(config: ConnectionConfig) -> Elasticsearch:
     """A client that does not retry by itself: `Server.call` does, with pauses. Sends nothing yet."""
     from elasticsearch import Elasticsearch
 
-    with translate_errors(config.where):
+    try:
         return Elasticsearch(**config.client_options(), connections_per_node=8)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"the connection options for {config.where} are wrong: {error}") from error
 
 
 @contextlib.contextmanager
@@ -127,8 +132,6 @@ def translate_errors(where: str) -> Iterator[None]:
         raise EngineError(f"{where} answered something that is not JSON; is it Elasticsearch?") from error
     except elastic_transport.TransportError as error:
         raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"the connection options for {where} are wrong: {error}") from error
 
 
 def reason_of(body: Any) -> str:

@@ -1,0 +1,315 @@
+"""What a user is told when Elasticsearch refuses, is busy, is gone or is something else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body
+from sparcode_es.engines.elasticsearch.templates import items_body, users_body
+from sparcode_es.errors import (
+    ConfigError,
+    EngineAuthError,
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+    SparcodeError,
+)
+
+META = {"schema_version": 1, "model_hash": "m", "codebook_hash": "c", "field_type": "rank_features", "counts": {}}
+MAPPING = {"shop-1": {"mappings": {"_meta": META, "properties": {"codes": {"type": "rank_features"}}}}}
+QUERY = Query((Clause("1", 1.0),), k=2)
+Answer = tuple[int, bytes]
+
+
+class Fake:
+    """A server whose answers are told beforehand: (status, body) in turn, the last one for good. Status 0 hangs up."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = [(200, b"{}")]
+        self.asked: list[str] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                fake.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+                status, body = fake.answers[0] if len(fake.answers) == 1 else fake.answers.pop(0)
+                if status == 0:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("x-elastic-product", "Elasticsearch")
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = answer
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+    def say(self, *answers: tuple[int, Any]) -> None:
+        self.answers = [
+            (status, body if isinstance(body, bytes) else json.dumps(body).encode()) for status, body in answers
+        ]
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    server = Fake()
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()
+
+
+@pytest.fixture
+def opened(fake: Fake) -> Iterator[ElasticsearchEngine]:
+    fake.say((200, MAPPING))
+    engine = ElasticsearchEngine(connect(fake), "shop")
+    yield engine
+    engine.close()
+
+
+def connect(fake: Fake, attempts: int = 3) -> Server:
+    return Server(ConnectionConfig(url=fake.url.replace("http://", "http://jo:secret@")), attempts, pause=0.001)
+
+
+def reason(kind: str, text: str = "because") -> dict[str, Any]:
+    return {"error": {"type": kind, "reason": text, "root_cause": [{"type": kind, "reason": text}]}}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (401, EngineAuthError, "credentials"),
+        (403, EngineAuthError, "does not allow"),
+        (404, NotFoundError, "because"),
+        (429, EngineUnavailableError, "overloaded"),
+        (503, EngineUnavailableError, "overloaded"),
+        (400, EngineError, "because"),
+        (500, EngineError, "because"),
+    ],
+)
+def test_statuses(fake: Fake, opened: ElasticsearchEngine, status: int, kind: type[SparcodeError], words: str) -> None:
+    fake.say((status, reason("some_exception")))
+    with pytest.raises(kind, match=words) as caught:
+        opened.search(QUERY)
+    assert fake.url in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", [(429, reason("busy")), (503, reason("busy")), (0, b"")])
+def test_what_may_pass_is_asked_again(fake: Fake, opened: ElasticsearchEngine, trouble: tuple[int, Any]) -> None:
+    fake.say(trouble, trouble, (200, {"hits": {"hits": [{"_score": 2.5, "fields": {"item": ["a"]}}]}}))
+    assert [(hit.item, hit.score) for hit in opened.search(QUERY)] == [("a", 2.5)]
+    assert len(fake.asked) == 4
+
+
+def test_what_does_not_pass_is_asked_once(fake: Fake, opened: ElasticsearchEngine) -> None:
+    fake.say((400, reason("parsing_exception")))
+    with pytest.raises(EngineError, match="parsing_exception"):
+        opened.search(QUERY)
+    assert len(fake.asked) == 2
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"{", b"\xff\xfe"])
+def test_garbage(fake: Fake, opened: ElasticsearchEngine, body: bytes) -> None:
+    fake.say((200, body))
+    with pytest.raises(EngineError, match="not JSON"):
+        opened.search(QUERY)
+
+
+def test_a_dropped_connection(fake: Fake, opened: ElasticsearchEngine) -> None:
+    fake.say((0, b""))
+    with pytest.raises(EngineUnavailableError, match="cannot reach"):
+        opened.search(QUERY)
+
+
+def test_nobody_listens() -> None:
+    server = Server(ConnectionConfig(url="http://jo:secret@127.0.0.1:1"), attempts=1)
+    with pytest.raises(EngineUnavailableError, match=r"cannot reach http://127\.0\.0\.1:1") as caught:
+        ElasticsearchEngine(server, "shop")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_busy_part_of_many_is_asked_again_alone(fake: Fake, opened: ElasticsearchEngine) -> None:
+    hit = {"hits": {"hits": [{"_score": 1.0, "fields": {"item": ["a"]}}]}}
+    fake.say((200, {"responses": [hit, {"status": 429, **reason("busy")}]}), (200, hit))
+    first, second = opened.search_many([QUERY, QUERY])
+    assert first == second
+    assert fake.asked[-2:] == ["POST /shop/_msearch", "POST /shop/_search"]
+
+
+def test_a_wrong_part_of_many(fake: Fake, opened: ElasticsearchEngine) -> None:
+    fake.say((200, {"responses": [{"status": 400, **reason("too_many_clauses", "maxClauseCount is set to 1024")}]}))
+    with pytest.raises(EngineError, match="more codes than"):
+        opened.search_many([QUERY])
+
+
+def test_a_search_that_timed_out_is_no_answer(fake: Fake, opened: ElasticsearchEngine) -> None:
+    fake.say((200, {"timed_out": True}))
+    with pytest.raises(EngineUnavailableError, match="time limit"):
+        opened.search(QUERY)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "kind", "words"),
+    [
+        ({"shop": MAPPING["shop-1"]}, EngineError, "is an index, not an alias"),
+        ({"shop-1": {"mappings": {}}}, EngineError, "not made by"),
+        ({**MAPPING, "shop-2": MAPPING["shop-1"]}, EngineError, "stands for 2 indices"),
+        ({"shop-1": {"mappings": {"_meta": {**META, "schema_version": 9}}}}, EngineError, "schema version 9"),
+        (
+            {"shop-1": {"mappings": {"_meta": META, "properties": {"codes": {"type": "flattened"}}}}},
+            EngineError,
+            "flattened",
+        ),
+    ],
+)
+def test_wrong_indices(fake: Fake, mapping: Any, kind: type[SparcodeError], words: str) -> None:
+    fake.say((200, mapping))
+    with pytest.raises(kind, match=words):
+        ElasticsearchEngine(connect(fake), "shop")
+
+
+def test_no_alias(fake: Fake) -> None:
+    fake.say((404, reason("index_not_found_exception")))
+    with pytest.raises(NotFoundError, match="`sparcode-es index`"):
+        ElasticsearchEngine(connect(fake), "shop")
+
+
+@pytest.mark.parametrize("name", ["", "A", "_x", "a/b", "a*", "a,b"])
+def test_names(fake: Fake, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name an index"):
+        ElasticsearchEngine(connect(fake), name)
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "--url"),
+        ({"url": "http://x", "cloud_id": "y"}, "--url"),
+        ({"url": "localhost:9200"}, "http://"),
+        ({"url": "http://x", "username": "u"}, "both"),
+        ({"url": "http://x", "api_key": "k", "username": "u", "password": "p"}, "not both"),
+        ({"url": "http://x", "timeout": 0.0}, "positive"),
+    ],
+)
+def test_connections_that_cannot_be(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ConnectionConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"url": "https://x", "ca_certs": "/no/such/file.pem"}, "not there"),
+        ({"url": "https://x:99999"}, "wrong"),
+        ({"cloud_id": "nonsense"}, "wrong"),
+    ],
+)
+def test_connections_that_cannot_be_made(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Server(ConnectionConfig(**options))
+
+
+def test_secrets_are_not_shown() -> None:
+    config = ConnectionConfig(url="https://jo:secret1@host:9200", api_key="secret2")
+    assert "secret" not in repr(config)
+    assert config.where == "https://host:9200"
+
+
+@pytest.mark.parametrize(
+    ("version", "modules", "wanted", "expected"),
+    [
+        ("7.17.29", ["mapper-extras"], "auto", "rank_features"),
+        ("9.4.5", ["x-pack-core"], "auto", "sparse_vector"),
+        ("9.4.5-SNAPSHOT", ["mapper-extras"], "auto", "rank_features"),
+        ("9.4.5", ["mapper-extras"], "sparse_vector", "sparse_vector"),
+        ("8.10.4", [], "auto", EngineError),
+        ("8.10.4", ["mapper-extras"], "sparse_vector", EngineError),
+        ("9.4.5", [], "rank_features", EngineError),
+        ("9.4.5", [], "dense_vector", EngineError),
+    ],
+)
+def test_field_types(fake: Fake, version: str, modules: list[str], wanted: str, expected: Any) -> None:
+    node = {"version": version, "modules": [{"name": name} for name in modules]}
+    fake.say((200, {"nodes": {"n": node}}))
+    can = capabilities(connect(fake))
+    if isinstance(expected, str):
+        assert choose_field_type(can, wanted) == expected
+    else:
+        with pytest.raises(expected, match=r"field|older than"):
+            choose_field_type(can, wanted)
+
+
+def test_a_server_that_does_not_list_its_nodes(fake: Fake) -> None:
+    fake.say((403, reason("security_exception")), (200, {"version": {"number": "8.19.1"}}))
+    assert capabilities(connect(fake)) == Capabilities((8, 19, 1), True)
+    fake.say((404, {}), (200, {"tagline": "hello"}))
+    with pytest.raises(EngineError, match="is it Elasticsearch"):
+        capabilities(connect(fake))
+
+
+def prune(body: dict[str, Any]) -> bool:
+    return "index_options" in body["mappings"]["properties"]["codes"]
+
+
+def excludes_vectors(body: dict[str, Any]) -> bool:
+    return "exclude_source_vectors" in body["settings"]["index"]["mapping"]
+
+
+@pytest.mark.parametrize(
+    ("version", "pruning", "excluding"),
+    [
+        ((8, 11, 0), False, False),
+        ((8, 19, 0), True, False),
+        ((9, 0, 4), False, False),
+        ((9, 1, 0), True, False),
+        ((9, 2, 0), True, True),
+        ((10, 0, 0), True, True),
+    ],
+)
+def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excluding: bool) -> None:
+    body = items_body("sparse_vector", version, meta={"model_hash": "m"})
+    assert (prune(body), excludes_vectors(body)) == (pruning, excluding)
+    assert body["mappings"]["_source"] == {"excludes": ["codes"]}
+    assert body["mappings"]["_meta"] == {"model_hash": "m"}
+    assert "_source" not in items_body("sparse_vector", version, store_codes=True)["mappings"]
+    assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
+
+
+def items(count: int) -> frozenset[str]:
+    return frozenset(f"item {i}" for i in range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "k", "dropped"), [(0, 10, True), (400, 10, True), (400, 9_900, False), (9_000, 10, False)]
+)
+def test_exclusions_are_dropped_here_or_there(count: int, k: int, dropped: bool) -> None:
+    query = Query(QUERY.clauses, k, items(count))
+    assert ("must_not" in query_body(query, "rank_features")["bool"]) is not dropped
+    assert k + (count if dropped else 0) <= first_size(query) <= WINDOW
+
+
+def test_more_than_a_window() -> None:
+    with pytest.raises(EngineError, match="at most 10000"):
+        first_size(Query(QUERY.clauses, WINDOW + 1))
