@@ -10,17 +10,6 @@ import click
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
-FLAGS = (
-    "url",
-    "cloud_id",
-    "es_username",
-    "es_password",
-    "es_api_key",
-    "ca_certs",
-    "ssl_assert_fingerprint",
-    "insecure",
-    "timeout",
-)
 
 
 def connection_options(function: F) -> F:
@@ -59,9 +48,3 @@ def connection_config(flags: dict[str, Any]) -> ConnectionConfig:
         insecure=flags["insecure"],
         timeout=flags["timeout"],
     )
-
-
-def take_connection(values: dict[str, Any]) -> ConnectionConfig | None:
-    """Take the connection's flags out of a command's; None when no server is named."""
-    flags = {name: values.pop(name) for name in FLAGS}
-    return connection_config(flags) if connection_given(flags) else None

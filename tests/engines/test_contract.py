@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from sparcode_es.engines.base import Clause, Engine, Query
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
@@ -24,7 +27,20 @@ ITEMS, CODES, USERS = 80, 10, 12
 TOLERANCE = 1e-6
 
 Opener = Callable[[pytest.FixtureRequest, Artifact], Engine]
-OPENERS: dict[str, Opener] = {"embedded": lambda request, artifact: EmbeddedEngine(artifact)}
+
+
+def indexed(request: pytest.FixtureRequest, artifact: Artifact, node: str) -> Engine:
+    """The artifact in a real server, behind the alias `contract`."""
+    server = Server(ConnectionConfig(url=request.getfixturevalue(node).url))
+    index(server, artifact, IndexOptions("contract"), lambda what, more, total: None)
+    return ElasticsearchEngine(server, "contract")
+
+
+OPENERS: dict[str, Opener] = {
+    "embedded": lambda request, artifact: EmbeddedEngine(artifact),
+    "elasticsearch 7.17": lambda request, artifact: indexed(request, artifact, "elasticsearch_7"),
+    "elasticsearch 9": lambda request, artifact: indexed(request, artifact, "elasticsearch_9"),
+}
 
 
 class Scorer:
