@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from sparcode_es.config import PostingsConfig
 
 FOLDER = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+CUTS = (
+    click.option("--bias", type=float, help="b of Eq. 15; the model's own when left out."),
+    click.option("--sparsity", type=float, help="Find the bias that cuts this share of the scored pairs."),
+    click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
+    click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes."),
+    click.option(
+        "--min-codes-per-item", type=int, default=0, show_default=True, help="Never cut an item's best n codes."
+    ),
+    click.option(
+        "--observed-codes-only/--all-codes",
+        default=None,
+        help="Leave out codes that no user has; the default when M is 2 or more.",
+    ),
+)
+
+
+def cut_options(function: F) -> F:
+    """Add the flags of `PostingsConfig`: what of the scores is kept."""
+    for option in reversed(CUTS):
+        function = option(function)
+    return function
 
 
 @click.group(epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k")
@@ -24,16 +49,7 @@ def command() -> None:
 @click.option("--checkpoint", type=FOLDER, required=True, help="model.pt of `sparcode-es train`.")
 @click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder it was trained on.")
 @click.option("--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_default=True)
-@click.option("--bias", type=float, help="b of Eq. 15; the model's own when left out.")
-@click.option("--sparsity", type=float, help="Find the bias that cuts this share of the scored pairs.")
-@click.option("--max-postings-per-code", type=int, help="Keep each code's best n items.")
-@click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes.")
-@click.option("--min-codes-per-item", type=int, default=0, show_default=True, help="Never cut an item's best n codes.")
-@click.option(
-    "--observed-codes-only/--all-codes",
-    default=None,
-    help="Leave out codes that no user has; the default when M is 2 or more.",
-)
+@cut_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **settings: Any) -> None:
     """Score every (code, item) pair and write the artifact.

@@ -63,7 +63,6 @@ def command(
 
     need_training()
     from sparcode_es.data.dataset import Dataset
-
     from sparcode_es.training.loop import train
 
     result = train(config, Dataset.open(data_path), out, tower=tower, echo=lambda line: click.echo(line, err=True))

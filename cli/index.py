@@ -1,0 +1,129 @@
+"""`sparcode-es index`: put postings into Elasticsearch as a new generation and swap to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from sparcode_es_cli.connection import connection_config, connection_options
+from sparcode_es_cli.postings import cut_options
+from tqdm import tqdm
+
+from sparcode_es.config import PostingsConfig
+
+if TYPE_CHECKING:
+    from sparcode_es.engines.elasticsearch.connection import Server
+    from sparcode_es.postings.artifact import Artifact
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="\b\nExample:\n"
+    "  sparcode-es index --url http://localhost:9200 --postings runs/postings\n"
+    "  sparcode-es index --url http://localhost:9200 --checkpoint runs/ml-100k/model.pt"
+)
+@click.option("--index", "name", default="sparcode", envvar="SPARCODE_INDEX", show_default=True, help="The alias.")
+@click.option(
+    "--postings",
+    type=FOLDER,
+    default=Path("runs/postings"),
+    envvar="SPARCODE_POSTINGS",
+    show_default=True,
+    help="The postings artifact; with --checkpoint, where it is written.",
+)
+@click.option("--checkpoint", type=FOLDER, help="Build the postings of this model.pt first.")
+@click.option("--data", "data_path", type=FOLDER, help="The model's data folder; where it was trained when left out.")
+@cut_options
+@click.option(
+    "--field-type",
+    type=click.Choice(["auto", "rank_features", "sparse_vector"]),
+    default="auto",
+    show_default=True,
+    help="auto: what the server can do.",
+)
+@click.option("--store-codes", is_flag=True, help="Keep the codes in _source too, at about six times the disk.")
+@click.option(
+    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
+)
+@click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from a million postings.")
+@click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@connection_options
+def command(
+    name: str,
+    postings: Path,
+    checkpoint: Path | None,
+    data_path: Path | None,
+    field_type: str,
+    store_codes: bool,
+    keep: int,
+    compact: bool | None,
+    rollback: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Load a new generation, check it, and move the alias to it.
+
+    Until the last request readers see the generation before. A run that is killed leaves it live; the next run removes
+    what was left.
+    """
+    from sparcode_es.engines.elasticsearch import index as indexing
+    from sparcode_es.engines.elasticsearch.connection import Server
+
+    server = Server(connection_config(flags))
+    try:
+        if rollback:
+            found = indexing.rollback(server, name)
+            click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
+            return
+        artifact = _artifact(postings, checkpoint, data_path, flags)
+        options = indexing.IndexOptions(name, field_type, store_codes, keep, compact)
+        report = _load(server, artifact, options)
+    finally:
+        server.close()
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for key, value in report.items():
+        click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
+
+
+def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]) -> Artifact:
+    """The artifact to load, its checksums verified; built first when there is a checkpoint."""
+    from sparcode_es.postings.artifact import Artifact
+
+    if checkpoint is None:
+        return Artifact.open(postings, verify=True)
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.data.dataset import Dataset
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.pipeline import build_from_data
+    from sparcode_es.training.checkpoint import read_checkpoint
+
+    fields = ("bias", "sparsity", "max_postings_per_code", "max_codes_per_item", "min_codes_per_item")
+    config = PostingsConfig(**{f: flags[f] for f in (*fields, "observed_codes_only")})
+    dataset = Dataset.open(data_path or Path(read_checkpoint(checkpoint).data))
+    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, config)
+
+
+def _load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:
+    """Run `index` with one progress bar a step (none when not a terminal)."""
+    from sparcode_es.engines.elasticsearch.index import index
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def progress(what: str, more: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = tqdm(total=total, desc=what, disable=None)
+        bars[what].update(more)
+
+    try:
+        return index(server, artifact, options, progress).as_dict()
+    finally:
+        for bar in bars.values():
+            bar.close()
