@@ -12,8 +12,11 @@ WINDOW = 10_000
 """Elasticsearch's default `index.max_result_window`."""
 SPARE = 8
 """Hits fetched beyond k, so that equal scores at the cut are seen."""
-DROP_LIMIT = 500
-"""Excluded items up to this many are dropped by the client; more go into the query as a filter."""
+DROP_LIMIT = 150
+"""Excluded items up to this many are dropped by the client; more go into the query as a filter.
+
+On 50,000 items the two cost the same between 50 and 200 excluded items; at 2,000 the filter takes half the time.
+"""
 
 
 def clause(field_type: str, term: str, boost: float) -> dict[str, Any]:
