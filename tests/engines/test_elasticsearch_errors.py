@@ -14,8 +14,6 @@ from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body
-from sparcode_es.engines.elasticsearch.templates import items_body, users_body
 from sparcode_es.errors import (
     ConfigError,
     EngineAuthError,
@@ -267,49 +265,3 @@ def test_a_server_that_does_not_list_its_nodes(fake: Fake) -> None:
     fake.say((404, {}), (200, {"tagline": "hello"}))
     with pytest.raises(EngineError, match="is it Elasticsearch"):
         capabilities(connect(fake))
-
-
-def prune(body: dict[str, Any]) -> bool:
-    return "index_options" in body["mappings"]["properties"]["codes"]
-
-
-def excludes_vectors(body: dict[str, Any]) -> bool:
-    return "exclude_source_vectors" in body["settings"]["index"]["mapping"]
-
-
-@pytest.mark.parametrize(
-    ("version", "pruning", "excluding"),
-    [
-        ((8, 11, 0), False, False),
-        ((8, 19, 0), True, False),
-        ((9, 0, 4), False, False),
-        ((9, 1, 0), True, False),
-        ((9, 2, 0), True, True),
-        ((10, 0, 0), True, True),
-    ],
-)
-def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excluding: bool) -> None:
-    body = items_body("sparse_vector", version, meta={"model_hash": "m"})
-    assert (prune(body), excludes_vectors(body)) == (pruning, excluding)
-    assert body["mappings"]["_source"] == {"excludes": ["codes"]}
-    assert body["mappings"]["_meta"] == {"model_hash": "m"}
-    assert "_source" not in items_body("sparse_vector", version, store_codes=True)["mappings"]
-    assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
-
-
-def items(count: int) -> frozenset[str]:
-    return frozenset(f"item {i}" for i in range(count))
-
-
-@pytest.mark.parametrize(
-    ("count", "k", "dropped"), [(0, 10, True), (100, 10, True), (100, 9_950, False), (9_000, 10, False)]
-)
-def test_exclusions_are_dropped_here_or_there(count: int, k: int, dropped: bool) -> None:
-    query = Query(QUERY.clauses, k, items(count))
-    assert ("must_not" in query_body(query, "rank_features")["bool"]) is not dropped
-    assert k + (count if dropped else 0) <= first_size(query) <= WINDOW
-
-
-def test_more_than_a_window() -> None:
-    with pytest.raises(EngineError, match="at most 10000"):
-        first_size(Query(QUERY.clauses, WINDOW + 1))

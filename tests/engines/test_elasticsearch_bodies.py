@@ -1,0 +1,83 @@
+"""Index bodies and queries as Elasticsearch gets them; no server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body
+from sparcode_es.engines.elasticsearch.templates import items_body, users_body
+from sparcode_es.errors import EngineError
+
+QUERY = Query((Clause("1", 1.0),), k=2)
+
+
+def prune(body: dict[str, Any]) -> bool:
+    return "index_options" in body["mappings"]["properties"]["codes"]
+
+
+def excludes_vectors(body: dict[str, Any]) -> bool:
+    return "exclude_source_vectors" in body["settings"]["index"]["mapping"]
+
+
+@pytest.mark.parametrize(
+    ("version", "pruning", "excluding"),
+    [
+        ((8, 11, 0), False, False),
+        ((8, 19, 0), True, False),
+        ((9, 0, 4), False, False),
+        ((9, 1, 0), True, False),
+        ((9, 2, 0), True, True),
+        ((10, 0, 0), True, True),
+    ],
+)
+def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excluding: bool) -> None:
+    body = items_body("sparse_vector", version, meta={"model_hash": "m"})
+    assert (prune(body), excludes_vectors(body)) == (pruning, excluding)
+    assert body["mappings"]["_source"] == {"excludes": ["codes"]}
+    assert body["mappings"]["_meta"] == {"model_hash": "m"}
+    assert "_source" not in items_body("sparse_vector", version, store_codes=True)["mappings"]
+    assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
+
+
+def items(count: int) -> frozenset[str]:
+    return frozenset(f"item {i}" for i in range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "k", "dropped"), [(0, 10, True), (100, 10, True), (100, 9_950, False), (9_000, 10, False)]
+)
+def test_exclusions_are_dropped_here_or_there(count: int, k: int, dropped: bool) -> None:
+    query = Query(QUERY.clauses, k, items(count))
+    assert ("must_not" in query_body(query, "rank_features")["bool"]) is not dropped
+    assert k + (count if dropped else 0) <= first_size(query) <= WINDOW
+
+
+def test_more_than_a_window() -> None:
+    with pytest.raises(EngineError, match="at most 10000"):
+        first_size(Query(QUERY.clauses, WINDOW + 1))
+
+
+def test_clauses_of_both_fields() -> None:
+    query = Query((Clause("1_2", 0.5), Clause("h1_3", 2.0), Clause("1_2", 0.25)), filter=(("genre", "x"),))
+    features = query_body(query, "rank_features")["bool"]
+    assert features["should"][0] == {"rank_feature": {"field": "codes.1_2", "linear": {}, "boost": 0.75}}
+    assert features["filter"] == [{"term": {"attributes.genre": "x"}}]
+    vector = query_body(query, "sparse_vector")["bool"]
+    assert vector["should"][1] == {"term": {"codes": {"value": "h1_3", "boost": 2.0}}}
+
+
+def test_only_the_item_is_fetched() -> None:
+    body = search_body(QUERY, "rank_features")
+    assert (body["_source"], body["stored_fields"], body["docvalue_fields"]) == (False, "_none_", ["item"])
+    assert body["track_total_hits"] is False
+    assert "sort" not in body
+    assert search_body(QUERY, "rank_features", ordered=True)["sort"] == [{"_score": "desc"}, {"item": "asc"}]
+
+
+def test_the_same_codes_are_answered_by_the_same_copies() -> None:
+    other = Query((Clause("2", 1.0),))
+    assert routing(QUERY) == routing(Query(QUERY.clauses, 50)) != routing(other)
+    assert routing(QUERY)["allow_partial_search_results"] is False
