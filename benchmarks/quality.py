@@ -65,7 +65,9 @@ def main(data: Path, preset: str, seeds: str, runs: Path, out: Path) -> None:
     reports = []
     for seed in numbers:
         config = load_config(preset=preset, overrides={"training.seed": seed})
-        reports.append(train(config, dataset, runs / f"seed-{seed}", echo=lambda line: click.echo(line, err=True)).report)
+        reports.append(
+            train(config, dataset, runs / f"seed-{seed}", echo=lambda line: click.echo(line, err=True)).report
+        )
     found = [measure(dataset, runs / f"seed-{seed}") for seed in numbers]
     result = {
         "data": dataset.name,

@@ -30,7 +30,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "events_per_user": _quantiles(np.diff(dataset.user_offsets.astype(np.int64))),
         "events_per_item": _quantiles(np.bincount(dataset.items, minlength=dataset.num_items)),
         "labels": {name: counts[name] for name in ("train", "valid", "test", "context")},
-        "cases": {split: len(dataset.cases(split)) for split in ("valid", "test")},  # type: ignore[arg-type]
+        "cases": {split: len(dataset.cases(split)) for split in ("valid", "test")},
         "split": dataset.manifest["split"],
         "k_core": dataset.manifest["k_core"],
         "removed": {name: counts[name] for name in ("bad_rows", "duplicates", "dropped_duplicates", "outside_k_core")},

@@ -35,7 +35,7 @@ def test_every_help_ends_with_an_example(name: str) -> None:
     for path in _leaves(command, (name,)):
         result = CliRunner().invoke(cli, [*path, "--help"])
         assert result.exit_code == 0, path
-        assert f"  sparcode-es {name}" in result.output.partition("Example:")[2], path
+        assert f"  sparcode-es {name}" in result.output.partition("Example")[2], path
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -119,7 +119,7 @@ def test_help_imports_nothing_heavy() -> None:
         "for name in COMMANDS:\n"
         "    assert CliRunner().invoke(cli, [name, '--help']).exit_code == 0, name\n"
         "heavy = {'torch', 'pandas', 'scipy', 'numba', 'elasticsearch'} & set(sys.modules)\n"
-        "sys.exit(', '.join(sorted(heavy)))\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -140,7 +140,7 @@ def test_gradient_to_the_tokenizer(gradient: str, flows: bool) -> None:
 
 def test_soft_pursuit_carries_a_gradient_through_its_boosts() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(QuantizerConfig(codes=16, codes_per_token=3), 12, 2)
+    quantizer = Quantizer(QuantizerConfig(codes=16, codes_per_token=3, gradient="soft"), 12, 2)
     tokens = unit(4, 2, 12).requires_grad_(True)
     assignment = quantizer.assign(tokens)
     with torch.no_grad():
