@@ -187,13 +187,17 @@ def describe(folder: Path, as_json: bool, verify: bool) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for key, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(
-                f"{name} {part:,}" if isinstance(part, int | float) else f"{name} {part}"
-                for name, part in value.items()
-            )
-        elif isinstance(value, list):
-            value = ", ".join(value) or "none"
-        elif isinstance(value, float):
-            value = f"{value:.6f}"
-        click.echo(f"{key:<16} {value:,}" if isinstance(value, int) else f"{key:<16} {value}")
+        click.echo(f"{key:<16} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value of the description as text for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -25,8 +25,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "items": dataset.num_items,
         "events": dataset.num_events,
         "density": len(pairs) / (dataset.num_users * dataset.num_items),
-        "first_time": None if times is None else int(times.min()),
-        "last_time": None if times is None else int(times.max()),
+        "first_time": None if times is None else _iso(times.min()),
+        "last_time": None if times is None else _iso(times.max()),
         "events_per_user": _quantiles(np.diff(dataset.user_offsets.astype(np.int64))),
         "events_per_item": _quantiles(np.bincount(dataset.items, minlength=dataset.num_items)),
         "labels": {name: counts[name] for name in ("train", "valid", "test", "context")},
@@ -41,3 +41,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:
     found = np.quantile(lengths, QUANTILES)
     return {"mean": float(lengths.mean()), **{f"{q:g}": float(v) for q, v in zip(QUANTILES, found, strict=True)}}
+
+
+def _iso(seconds: np.int64) -> str:
+    """UTC, ISO 8601."""
+    return f"{np.datetime64(int(seconds), 's')}Z"
