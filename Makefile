@@ -2,7 +2,7 @@
 # make test   every test, real Elasticsearch servers included
 # make fast   the tests that need neither a server nor a training
 # make check  lint, format, types
-# make bench  the benchmarks; benchmarks/README.md says what each measures
+# make bench  a small benchmark; benchmarks/README.md has the others
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +27,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks
+	test -d data/ml-100k || $(BIN)/sparcode-es data fetch ml-100k --out data/ml-100k
+	$(BIN)/python benchmarks/quality.py --data data/ml-100k --preset demo --seeds 0 --runs runs/bench
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
