@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conftest import FakeScorer, parts
 
+from conftest import FakeScorer, parts
 from sparcode_es.config import PostingsConfig
 from sparcode_es.postings import build
 
