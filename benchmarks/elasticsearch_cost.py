@@ -15,7 +15,8 @@ from environment import describe_environment
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.index import IndexOptions, delete, index
+from sparcode_es.engines.elasticsearch.generations import delete
+from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.node import LocalNode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.codes import UserCodes

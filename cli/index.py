@@ -50,6 +50,7 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from a million postings.")
 @click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
+@click.option("--list", "list_them", is_flag=True, help="List the generations, and upload nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
 def command(
@@ -62,6 +63,7 @@ def command(
     keep: int,
     compact: bool | None,
     rollback: bool,
+    list_them: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -70,17 +72,21 @@ def command(
     Until the last request readers see the generation before. A run that is killed leaves it live; the next run removes
     what was left.
     """
-    from sparcode_es.engines.elasticsearch import index as indexing
+    from sparcode_es.engines.elasticsearch import generations
     from sparcode_es.engines.elasticsearch.connection import Server
+    from sparcode_es.engines.elasticsearch.index import IndexOptions
 
     server = Server(connection_config(flags))
     try:
         if rollback:
-            found = indexing.rollback(server, name)
+            found = generations.rollback(server, name)
             click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
             return
+        if list_them:
+            _show(generations.listed(server, name), as_json)
+            return
         artifact = _artifact(postings, checkpoint, data_path, flags)
-        options = indexing.IndexOptions(name, field_type, store_codes, keep, compact)
+        options = IndexOptions(name, field_type, store_codes, keep, compact)
         report = _load(server, artifact, options)
     finally:
         server.close()
@@ -89,6 +95,14 @@ def command(
         return
     for key, value in report.items():
         click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['generation']}  {row['state']}{'  live' if row['live'] else ''}")
 
 
 def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]) -> Artifact:

@@ -15,7 +15,8 @@ import pytest
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.index import IndexOptions, index, rollback
+from sparcode_es.engines.elasticsearch.generations import rollback
+from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.errors import EngineError, NotFoundError
 from sparcode_es.postings.artifact import Artifact

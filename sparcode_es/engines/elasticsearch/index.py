@@ -5,8 +5,6 @@ Killed anywhere, the aliases still answer the old generation; the next run remov
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,23 +15,22 @@ from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.layout import (
-    SCHEMA_VERSION,
-    check_name,
-    generations,
-    live_generation,
-    path_of,
-    users_name,
+from sparcode_es.engines.elasticsearch.generations import (
+    Heartbeat,
+    delete,
+    loading_generations,
+    owner,
+    point,
+    remove_leftovers,
+    remove_old,
 )
+from sparcode_es.engines.elasticsearch.layout import SCHEMA_VERSION, check_name, live_generation, path_of, users_name
 from sparcode_es.engines.elasticsearch.request import search_body
 from sparcode_es.engines.elasticsearch.templates import items_body, users_body
-from sparcode_es.errors import EngineError, NotFoundError, VerificationError
+from sparcode_es.errors import EngineError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 
-STALE_SECONDS = 120
-"""A load that has not shown itself for so long has died."""
-BEAT_SECONDS = 20
 COMPACT_FROM = 1_000_000
 """Postings from which on it pays to wait until the history may be dropped, before the merge."""
 COMPACT_SECONDS = 60
@@ -89,24 +86,26 @@ class _Load:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")
         self.suffix = f"{stamp}-{artifact.generation_hash}"
         self.items, self.users = f"{self.name}-{self.suffix}", f"{users_name(self.name)}-{self.suffix}"
-        self.beaten = 0.0
 
     def run(self) -> IndexReport:
         started = time.monotonic()
         bulk.check_ids(self.artifact)
         can = capabilities(self.server)
         field_type = choose_field_type(can, self.options.field_type)
-        live_generation(self.server, self.name)
-        live_generation(self.server, users_name(self.name)) if self._has_users_index() else None
+        for alias in (self.name, users_name(self.name)):
+            live_generation(self.server, alias)
         removed = remove_leftovers(self.server, self.name)
         self._create(can.version, field_type)
         try:
-            self._upload()
-            self._finish(field_type)
-            self._check(field_type)
+            with Heartbeat(lambda: self._put_meta("loading", field_type)):
+                self._upload()
+                self._finish()
+                self._check(field_type)
             self._swap(field_type)
         except Exception:
-            delete(self.server, self.name, self.suffix)
+            # The swap may have happened though its answer was lost: what is live is never deleted.
+            if live_generation(self.server, self.name) != self.suffix:
+                delete(self.server, self.name, self.suffix)
             raise
         removed += remove_old(self.server, self.name, self.options.keep)
         size = index_bytes(self.server, self.items)
@@ -122,9 +121,6 @@ class _Load:
             removed=removed,
         )
 
-    def _has_users_index(self) -> bool:
-        return self.server.exists(path_of(users_name(self.name)))
-
     def _meta(self, state: str, field_type: str) -> dict[str, Any]:
         manifest = self.artifact.manifest
         return {
@@ -136,20 +132,17 @@ class _Load:
             "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
             "bias": manifest["bias"],
             "created_at": manifest.get("created_at"),
-            "owner": {"host": socket.gethostname(), "pid": os.getpid(), "beat": int(time.time())},
+            "owner": owner(),
         }
 
     def _put_meta(self, state: str, field_type: str) -> None:
-        self.beaten = time.monotonic()
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
 
     def _create(self, version: tuple[int, ...], field_type: str) -> None:
-        self.field_type = field_type
         meta = self._meta("loading", field_type)
         items = items_body(field_type, version, self.options.store_codes, meta)
         self.server.call("PUT", path_of(self.items), loading(items))
         self.server.call("PUT", path_of(self.users), loading(users_body(meta)))
-        self.beaten = time.monotonic()
         others = [s for s in loading_generations(self.server, self.name) if s != self.suffix]
         if others:
             delete(self.server, self.name, self.suffix)
@@ -164,19 +157,17 @@ class _Load:
 
             def done(more: int, what: str = what, count: int = count) -> None:
                 self.progress(what, more, count)
-                if time.monotonic() - self.beaten > BEAT_SECONDS:
-                    self._put_meta("loading", self.field_type)
 
             bulk.upload(self.server, name, documents, done)
 
-    def _finish(self, field_type: str) -> None:
+    def _finish(self) -> None:
         """Refresh, drop the history, merge to one segment, restore the settings."""
         both = path_of(f"{self.items},{self.users}")
         self.server.call("POST", f"{both}/_refresh")
         self.server.call("POST", f"{both}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
         compact = self.options.compact
         if self.artifact.num_postings >= COMPACT_FROM if compact is None else compact:
-            self._wait_for_history(field_type)
+            self._wait_for_history()
         self.progress("merge", 0, 1)
         params = {"max_num_segments": 1, "flush": "true"}
         self.server.call("POST", f"{both}/_forcemerge", params=params, timeout=MERGE_SECONDS)
@@ -186,14 +177,12 @@ class _Load:
         restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
         self.server.call("PUT", f"{both}/_settings", {"index": restored})
 
-    def _wait_for_history(self, field_type: str) -> None:
+    def _wait_for_history(self) -> None:
         """Wait until no retention lease needs the load's operations: only then does a merge drop their copies."""
         self.progress("history", 0, 1)
         deadline = time.monotonic() + COMPACT_SECONDS
         while not history_released(self.server, self.items) and time.monotonic() < deadline:
             time.sleep(1.0)
-            if time.monotonic() - self.beaten > BEAT_SECONDS:
-                self._put_meta("loading", field_type)
 
     def _check(self, field_type: str) -> None:
         """Counts, and scores of some postings, as real queries answer them."""
@@ -219,8 +208,9 @@ class _Load:
             raise VerificationError(f"{self.items} scores the code {term} as {found[:3]}, not {best[:3]}; not swapped.")
 
     def _swap(self, field_type: str) -> None:
-        self._put_meta("ready", field_type)
+        """Only a generation that is or was live is called ready."""
         point(self.server, self.name, self.suffix)
+        self._put_meta("ready", field_type)
 
 
 def loading(body: dict[str, Any]) -> dict[str, Any]:
@@ -228,84 +218,6 @@ def loading(body: dict[str, Any]) -> dict[str, Any]:
     settings = {**body["settings"]["index"], "refresh_interval": "-1", "number_of_replicas": 0}
     settings["auto_expand_replicas"] = "false"
     return {**body, "settings": {"index": settings}}
-
-
-def point(server: Server, name: str, suffix: str) -> None:
-    """Move both aliases to a generation, in one request."""
-    actions: list[dict[str, Any]] = []
-    for alias in (name, users_name(name)):
-        actions.append({"remove": {"index": f"{alias}-*", "alias": alias, "must_exist": False}})
-        actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
-    live = live_generation(server, name)
-    if live is None:
-        actions = [action for action in actions if "add" in action]
-    server.call("POST", "/_aliases", {"actions": actions})
-
-
-def rollback(server: Server, name: str) -> str:
-    """Move the aliases to the generation before the live one; returns its index."""
-    live = live_generation(server, check_name(name))
-    if live is None:
-        raise NotFoundError(f"{server.where} has no index alias {name}; there is nothing to roll back.")
-    older = [s for s, meta in generations(server, name).items() if s < live and meta.get("state") == "ready"]
-    if not older:
-        raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
-    point(server, name, older[-1])
-    return f"{name}-{older[-1]}"
-
-
-def delete(server: Server, name: str, suffix: str) -> list[str]:
-    """Delete both indices of a generation; the items index, which says whose it is, last."""
-    names = [f"{users_name(name)}-{suffix}", f"{name}-{suffix}"]
-    for each in names:
-        server.call("DELETE", path_of(each), params={"ignore_unavailable": "true"})
-    return names
-
-
-def loading_generations(server: Server, name: str) -> list[str]:
-    """Unfinished generations whose run is still alive."""
-    return [
-        suffix
-        for suffix, meta in generations(server, name).items()
-        if meta.get("state") == "loading" and is_alive(meta.get("owner", {}))
-    ]
-
-
-def is_alive(owner: dict[str, Any]) -> bool:
-    """Whether the run that began a load still goes on: it shows itself, and its process is there when it is ours."""
-    if time.time() - float(owner.get("beat", 0)) > STALE_SECONDS:
-        return False
-    if owner.get("host") != socket.gethostname():
-        return True
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def remove_leftovers(server: Server, name: str) -> list[str]:
-    """Delete what killed runs left. Raises `EngineError` when another run is loading right now."""
-    alive = loading_generations(server, name)
-    if alive:
-        raise EngineError(f"another `index` is loading {name}-{alive[0]}; wait for it, or end it and try again.")
-    live, removed = live_generation(server, name), []
-    for suffix, meta in generations(server, name).items():
-        if meta.get("state") != "ready" and suffix != live:
-            removed += delete(server, name, suffix)
-    return removed
-
-
-def remove_old(server: Server, name: str, keep: int) -> list[str]:
-    """Delete generations but for the newest `keep`; never the live one."""
-    live, removed = live_generation(server, name), []
-    ready = [suffix for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"]
-    for suffix in ready[: max(0, len(ready) - keep)]:
-        if suffix != live:
-            removed += delete(server, name, suffix)
-    return removed
 
 
 def history_released(server: Server, name: str) -> bool:

@@ -18,6 +18,8 @@ def check_name(name: str) -> str:
     """`name` when it can be an alias, else `ConfigError`."""
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"{name!r} cannot name an index: use lower-case letters, digits, '-', '_' and '.'")
+    if name.endswith("-users"):
+        raise ConfigError(f"{name!r} would be the users' companion of {name[:-6]!r}; choose a name without '-users'")
     return name
 
 

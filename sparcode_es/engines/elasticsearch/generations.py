@@ -1,0 +1,151 @@
+"""Generations of an alias over their life: which run loads them, which is live, which are deleted."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.layout import check_name, generations, live_generation, path_of, users_name
+from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
+
+STALE_SECONDS = 120
+"""A load that has not shown itself for so long has died."""
+BEAT_SECONDS = 20
+
+
+def owner() -> dict[str, Any]:
+    """Who loads a generation, and that it lives now."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "beat": int(time.time())}
+
+
+class Heartbeat:
+    """Calls `beat` every `BEAT_SECONDS` from a thread of its own: also while one request, such as a merge, takes long.
+
+    A beat that fails is left to the next one: the load itself meets the same server and reports what is wrong.
+    """
+
+    def __init__(self, beat: Callable[[], None], seconds: float = BEAT_SECONDS) -> None:
+        self._beat, self._seconds, self._ended = beat, seconds, threading.Event()
+        self.last_error: SparcodeError | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            try:
+                self._beat()
+            except SparcodeError as error:
+                self.last_error = error
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def point(server: Server, name: str, suffix: str) -> None:
+    """Move both aliases to a generation, in one request."""
+    actions: list[dict[str, Any]] = []
+    for alias in (name, users_name(name)):
+        live = live_generation(server, alias)
+        if live is not None and live != suffix:
+            actions.append({"remove": {"index": f"{alias}-{live}", "alias": alias}})
+        actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
+    server.call("POST", "/_aliases", {"actions": actions})
+
+
+def rollback(server: Server, name: str) -> str:
+    """Move the aliases to the generation before the live one; returns its index."""
+    live = live_generation(server, check_name(name))
+    if live is None:
+        raise NotFoundError(f"{server.where} has no index alias {name}; there is nothing to roll back.")
+    older = [s for s, meta in generations(server, name).items() if s < live and meta.get("state") == "ready"]
+    if not older:
+        raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
+    point(server, name, older[-1])
+    return f"{name}-{older[-1]}"
+
+
+def delete(server: Server, name: str, suffix: str) -> list[str]:
+    """Delete both indices of a generation; the items index, which says whose it is, last."""
+    names = [f"{users_name(name)}-{suffix}", f"{name}-{suffix}"]
+    for each in names:
+        server.call("DELETE", path_of(each), params={"ignore_unavailable": "true"})
+    return names
+
+
+def loading_generations(server: Server, name: str) -> list[str]:
+    """Unfinished generations whose run is still alive."""
+    return [
+        suffix
+        for suffix, meta in generations(server, name).items()
+        if meta.get("state") == "loading" and is_alive(meta.get("owner", {}))
+    ]
+
+
+def is_alive(run: dict[str, Any]) -> bool:
+    """Whether the run that began a load still goes on: it shows itself, and its process is there when it is ours."""
+    if time.time() - float(run.get("beat", 0)) > STALE_SECONDS:
+        return False
+    if run.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(int(run["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove_leftovers(server: Server, name: str) -> list[str]:
+    """Delete what killed runs left. Raises `EngineError` when another run is loading right now.
+
+    A live generation whose run was killed right after the swap is complete: it is marked so.
+    """
+    alive = loading_generations(server, name)
+    if alive:
+        raise EngineError(f"another `index` is loading {name}-{alive[0]}; wait for it, or end it and try again.")
+    live, removed = live_generation(server, name), []
+    for suffix, meta in generations(server, name).items():
+        if meta.get("state") == "ready":
+            continue
+        if suffix == live:
+            server.call("PUT", path_of(f"{name}-{suffix}", "_mapping"), {"_meta": {**meta, "state": "ready"}})
+        else:
+            removed += delete(server, name, suffix)
+    return removed
+
+
+def listed(server: Server, name: str) -> list[dict[str, Any]]:
+    """Every generation, oldest first: its items index, state (loading, ready), whether it is live, model hash."""
+    live = live_generation(server, check_name(name))
+    return [
+        {
+            "generation": f"{name}-{suffix}",
+            "state": meta.get("state", "unfinished"),
+            "live": suffix == live,
+            "model_hash": meta.get("model_hash"),
+        }
+        for suffix, meta in generations(server, name).items()
+    ]
+
+
+def remove_old(server: Server, name: str, keep: int) -> list[str]:
+    """Delete generations but for the newest `keep`; never the live one."""
+    live, removed = live_generation(server, name), []
+    ready = [suffix for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"]
+    for suffix in ready[: max(0, len(ready) - keep)]:
+        if suffix != live:
+            removed += delete(server, name, suffix)
+    return removed
