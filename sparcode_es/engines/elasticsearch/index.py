@@ -6,9 +6,9 @@ Killed anywhere, the aliases still answer the old generation; the next run remov
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sparcode_es.engines.base import Clause, Query
@@ -24,7 +24,14 @@ from sparcode_es.engines.elasticsearch.generations import (
     remove_leftovers,
     remove_old,
 )
-from sparcode_es.engines.elasticsearch.layout import SCHEMA_VERSION, check_name, live_generation, path_of, users_name
+from sparcode_es.engines.elasticsearch.layout import (
+    SCHEMA_VERSION,
+    check_name,
+    generations,
+    live_generation,
+    path_of,
+    users_name,
+)
 from sparcode_es.engines.elasticsearch.request import search_body
 from sparcode_es.engines.elasticsearch.templates import items_body, users_body
 from sparcode_es.errors import EngineError, VerificationError
@@ -79,12 +86,21 @@ def index(server: Server, artifact: Artifact, options: IndexOptions, progress: P
     return _Load(server, artifact, options, progress).run()
 
 
+def fresh_suffix(taken: Container[str], artifact: Artifact) -> str:
+    """`<yyyymmddHHMMSS>-<hash>` of now, or of the first second after it that no generation has."""
+    moment = datetime.now(timezone.utc)
+    while True:
+        suffix = f"{moment:%Y%m%d%H%M%S}-{artifact.generation_hash}"
+        if suffix not in taken:
+            return suffix
+        moment += timedelta(seconds=1)
+
+
 class _Load:
     def __init__(self, server: Server, artifact: Artifact, options: IndexOptions, progress: Progress) -> None:
         self.server, self.artifact, self.options, self.progress = server, artifact, options, progress
         self.name = check_name(options.name)
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")
-        self.suffix = f"{stamp}-{artifact.generation_hash}"
+        self.suffix = fresh_suffix(generations(server, self.name), artifact)
         self.items, self.users = f"{self.name}-{self.suffix}", f"{users_name(self.name)}-{self.suffix}"
 
     def run(self) -> IndexReport:
@@ -183,6 +199,15 @@ class _Load:
         deadline = time.monotonic() + COMPACT_SECONDS
         while not history_released(self.server, self.items) and time.monotonic() < deadline:
             time.sleep(1.0)
+        self._add_segment()
+
+    def _add_segment(self) -> None:
+        """Index and delete one empty document: a merge rewrites nothing, and frees nothing, where there is one segment."""
+        spare = "merge"
+        while self.artifact.item_ids.find(spare) is not None:
+            spare += "_"
+        self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params={"refresh": "true"})
+        self.server.call("DELETE", path_of(self.items, "_doc", spare), params={"refresh": "true"})
 
     def _check(self, field_type: str) -> None:
         """Counts, and scores of some postings, as real queries answer them."""
