@@ -1,0 +1,114 @@
+"""`data import` and `data describe` from the command line: good logs go in, bad ones are refused in a sentence."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sparcode_es_cli.main import cli
+
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import DataError
+
+CSV = "user,item,time\nu1,a,1\nu1,b,2\nu1,c,3\nu2,b,5\nu2,a,4\n"
+
+
+def imported(tmp_path: Path, name: str, content: str | bytes, *flags: str) -> Dataset:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = ["data", "import", str(path), "--out", str(tmp_path / "data"), *flags]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return Dataset.open(tmp_path / "data", verify=True)
+
+
+COLUMNS = ("--user-column", "user", "--item-column", "item", "--time-column", "time")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flags"),
+    [
+        ("log.txt", "u1 a b c\nu2 a b\n", ("--format", "sequences")),
+        ("log.txt", "u1 a\nu1 b\nu1 c\nu2 a\nu2 b\n", ("--format", "sequences")),
+        ("log.txt.gz", gzip.compress(b"u1 a b c\nu2 a b\n"), ("--format", "sequences")),
+        ("log.csv", CSV, ("--format", "csv", *COLUMNS)),
+        ("log.csv.gz", gzip.compress(CSV.encode()), ("--format", "csv", *COLUMNS)),
+    ],
+)
+def test_every_layout_gives_the_same_histories(
+    tmp_path: Path, name: str, content: str | bytes, flags: tuple[str, ...]
+) -> None:
+    dataset = imported(tmp_path, name, content, *flags)
+    histories = dataset.full_histories()
+    found = {dataset.user_ids[u]: [dataset.item_ids[int(i)] for i in histories[u]] for u in range(dataset.num_users)}
+    assert found == {"u1": ["a", "b", "c"], "u2": ["a", "b"]}
+
+
+def test_leave_one_out(tmp_path: Path) -> None:
+    dataset = imported(tmp_path, "log.txt", "u1 a b c d\nu2 a b\n", "--format", "sequences")
+    for split, target, history in (("valid", "c", "ab"), ("test", "d", "abc")):
+        cases = dataset.cases(split)  # type: ignore[arg-type]
+        assert [dataset.item_ids[int(i)] for i in cases.target_items] == [target]
+        assert "".join(dataset.item_ids[int(i)] for i in cases.history_items) == history
+    train = dataset.train_sequences()
+    assert np.diff(train.offsets.astype(np.int64)).tolist() == [2, 2]
+
+
+def test_describe_as_json(tmp_path: Path) -> None:
+    imported(tmp_path, "log.txt", "u1 a b c d\nu2 a b\n", "--format", "sequences")
+    result = CliRunner().invoke(cli, ["data", "describe", str(tmp_path / "data"), "--json"], catch_exceptions=False)
+    found = json.loads(result.output)
+    assert (found["users"], found["items"], found["events"]) == (2, 4, 6)
+    assert found["labels"] == {"train": 4, "valid": 1, "test": 1, "context": 0}
+
+
+BAD = [
+    ("empty.txt", b"", ("--format", "sequences")),
+    ("short.txt", b"u1\nu2 a b\n", ("--format", "sequences")),
+    ("negative.txt", b"1 2 -3\n", ("--format", "sequences")),
+    ("broken.txt.gz", gzip.compress(b"u1 a b c\n" * 100)[:-9], ("--format", "sequences")),
+    ("empty.csv", b"", ("--format", "csv", *COLUMNS)),
+    ("column.csv", b"user,thing,time\nu1,a,1\n", ("--format", "csv", *COLUMNS)),
+    ("nan.csv", b"user,item,time\nu1,,1\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
+    ("time.csv", b"user,item,time\nu1,a,soon\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
+    ("minus.csv", b"user,item,time\nu1,a,-5\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
+    ("not.parquet", b"this is not parquet", ("--format", "parquet", *COLUMNS)),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "flags"), BAD, ids=[case[0] for case in BAD])
+def test_bad_logs_are_refused(tmp_path: Path, name: str, content: bytes, flags: tuple[str, ...]) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    result = CliRunner().invoke(cli, ["data", "import", str(path), "--out", str(tmp_path / "data"), *flags])
+    assert isinstance(result.exception, DataError), result.exception
+    assert name in str(result.exception)
+    assert not (tmp_path / "data").exists()
+
+
+def test_bad_rows_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
+    content = "user,item,time\nu1,a,1\nu1,,2\nu1,b,3\nu1,c,4\n"
+    dataset = imported(tmp_path, "log.csv", content, "--format", "csv", *COLUMNS, "--skip-bad-rows")
+    assert dataset.num_events == 3
+    assert dataset.manifest["counts"]["bad_rows"] == 1
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "foreign"])
+def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
+    imported(tmp_path, "log.txt", "u1 a b c d\nu2 a b\n", "--format", "sequences")
+    path = tmp_path / "data" / ("manifest.json" if damage == "foreign" else "events.items.npy")
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[:-4])
+    elif damage == "flipped":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    else:
+        path.write_text('{"hello": 1}')
+    with pytest.raises(DataError):
+        Dataset.open(tmp_path / "data", verify=True)
