@@ -12,6 +12,7 @@ import click
 import numpy as np
 from environment import describe_environment
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -19,7 +20,6 @@ from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.node import LocalNode
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.postings.grid import to_grid
 from sparcode_es.postings.write import write_items, write_manifest, write_users
 from sparcode_es.tables import StringTable

@@ -137,6 +137,21 @@ class ScorerConfig:
 
 
 @dataclass(frozen=True)
+class ItemCodesConfig:
+    """Item codes: the history's latest items stand for themselves, beside the codes of the tokens. Their postings are
+    remembered (the lift of what followed them in training), so they know pairs that no vector can express."""
+
+    latest: int = 10
+    """How many of the history's latest items give a code; 0 switches item codes off."""
+    decay: float = 0.8
+    """The boost of the n-th latest item is decayⁿ⁻¹, in a user's codes and in the training counts."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
+        _require(0 < self.decay <= 1, f"item_codes.decay must lie in (0, 1], not {self.decay}")
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Sampled softmax (Eq. 12)."""
 
@@ -215,6 +230,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
+    item_codes: ItemCodesConfig = field(default_factory=ItemCodesConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sparcode_es.postings.codes import Clause
+from sparcode_es.codes import Clause
 
 __all__ = [
     "Clause",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparcode_es.config import ItemCodesConfig
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
 
@@ -79,3 +80,15 @@ def assign_codes(model: SparCode, tokens: Tensor, block: int = 8192) -> tuple[np
     if not codes:
         return np.zeros((0, K, 1 + model.config.quantizer.codebooks), np.uint32), np.zeros((0, K), np.float32)
     return torch.cat(codes).numpy().astype(np.uint32), torch.cat(boosts).numpy().astype(np.float32)
+
+
+def latest_items(config: ItemCodesConfig, offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The latest items of n histories in CSR form, latest first: numbers uint32 [n, L], boosts float32 [n, L].
+
+    The boost of the k-th latest is decayᵏ⁻¹, and 0 where a history is shorter.
+    """
+    ends, lag = offsets[1:].astype(np.int64)[:, None], np.arange(config.latest)
+    places = ends - 1 - lag
+    there = places >= offsets[:-1].astype(np.int64)[:, None]
+    numbers = np.where(there, items[np.where(there, places, 0)], 0) if len(items) else np.zeros(there.shape)
+    return numbers.astype(np.uint32), np.where(there, config.decay**lag, 0).astype(np.float32)

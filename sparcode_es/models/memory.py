@@ -1,15 +1,19 @@
-"""Memory: how much more often an item follows a code among the training pairs than the item's count lets expect.
+"""Memory: which items followed a code among the training pairs, and how much more often than chance.
 
 A table of (code, item) scores can remember pairs that no dot product can express. The lift of (code k, item c) is
-log(1 + β · count(k, c) / (count(c) + γ)), where count(k, c) sums the boosts of code k over the training histories that were
-followed by item c, and count(c) is how often c was a target. It is added to S with a weight that validation chooses.
+log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) sums the boosts of code k over the training histories that were followed
+by item c, n(k) over all training histories, and n(c) is how often c followed. It is the cosine of the two columns of a
+co-occurrence table, damped for rare codes and items; a weight that validation chooses scales it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
+
+from sparcode_es.codes import ItemCodes
 
 BETA, GAMMA = 20.0, 5.0
 
@@ -22,28 +26,32 @@ class Memory(nn.Module):
     lifts: Tensor
     weight: Tensor
 
-    def __init__(self, rows: int, num_items: int) -> None:
+    def __init__(self, rows: int) -> None:
         super().__init__()
-        self.num_items = num_items
         self.register_buffer("offsets", torch.zeros(rows + 1, dtype=torch.int64))
         self.register_buffer("items", torch.zeros(0, dtype=torch.int32))
         self.register_buffer("lifts", torch.zeros(0))
         self.register_buffer("weight", torch.zeros(()))
 
-    def fit(self, codes: np.ndarray, boosts: np.ndarray, targets: np.ndarray) -> None:
-        """codes: int64 [P, R] (rows of the table), boosts: [P, R], targets: item numbers [P] that followed."""
-        rows = len(self.offsets) - 1
-        kept = boosts > 0
-        pairs = (codes.astype(np.int64) * self.num_items + targets.astype(np.int64)[:, None])[kept]
-        unique, inverse = np.unique(pairs, return_inverse=True)
-        count = np.bincount(inverse, weights=boosts[kept])
-        item = unique % self.num_items
-        popularity = np.bincount(targets, minlength=self.num_items)
-        lift = np.log1p(BETA * count / (popularity[item] + GAMMA))
-        row_counts = np.bincount(unique // self.num_items, minlength=rows)
-        self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(row_counts)]).astype(np.int64))
-        self.items = torch.from_numpy(item.astype(np.int32))
-        self.lifts = torch.from_numpy(lift.astype(np.float32))
+    def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray) -> None:
+        """counts: n(k, c), [rows, num_items]; of_item: n(c), [num_items]."""
+        counts.sum_duplicates()
+        row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        of_row = np.asarray(counts.sum(axis=1)).ravel()
+        chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices] + GAMMA))
+        self.offsets = torch.from_numpy(counts.indptr.astype(np.int64))
+        self.items = torch.from_numpy(counts.indices.astype(np.int32))
+        self.lifts = torch.from_numpy(np.log1p(BETA * counts.data / chance).astype(np.float32))
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to remember: a weight above 0."""
+        return float(self.weight) > 0
+
+    def as_item_codes(self) -> ItemCodes:
+        """The weighted lifts, where the rows are items."""
+        weighted = (self.weight * self.lifts).cpu().numpy()
+        return ItemCodes(self.offsets.cpu().numpy(), self.items.cpu().numpy().astype(np.uint32), weighted)
 
     def forward(self, rows: np.ndarray, start: int, stop: int) -> Tensor:
         """The lifts of some codes for a range of items, unweighted and dense, [len(rows), stop - start]."""

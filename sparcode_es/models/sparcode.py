@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparcode_es.codes import ItemCodes
 from sparcode_es.config import Config
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.memory import Memory
@@ -45,7 +46,8 @@ class SparCode(nn.Module):
         codes = torch.zeros_like(self.quantizer.codebooks)
         self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None
         self.bias_parameter = nn.Parameter(torch.zeros(()))
-        self.memory = Memory(self.quantizer.sets * quantizer.codes, num_items) if scorer.memory else None
+        self.memory = Memory(self.quantizer.sets * quantizer.codes) if scorer.memory else None
+        self.item_memory = Memory(num_items) if config.item_codes.latest else None
 
     # -- the user's side ------------------------------------------------------------------------------------------
 
@@ -162,10 +164,15 @@ class SparCode(nn.Module):
         start, stop, _ = items.indices(self.num_items)
         item_tokens = self.items(torch.arange(start, stop, device=device))
         scores = self.pair_scores(self.vectors_of(codes), item_tokens).float().cpu()
-        if self.memory is not None and float(self.memory.weight) != 0:
+        if self.memory is not None and self.memory.active:
             rows = codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
             scores = scores + float(self.memory.weight) * self.memory(rows, start, stop)
         return scores.numpy()
+
+    @property
+    def item_codes(self) -> ItemCodes | None:
+        """The weighted lifts of the item codes; None where there are none, or validation gave them no weight."""
+        return self.item_memory.as_item_codes() if self.item_memory is not None and self.item_memory.active else None
 
     def vectors_of(self, codes: np.ndarray) -> Tensor:
         """Code vectors of codes uint32 [C, 1 + M], [C, D] (Eq. 8)."""

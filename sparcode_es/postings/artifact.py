@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from sparcode_es.codes import Clause, parse_term, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.files import sha256_of
-from sparcode_es.postings.codes import Clause, parse_term, term_of
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
 from sparcode_es.tables import StringTable
 
@@ -120,10 +120,10 @@ class Artifact:
     def code_row(self, term: str) -> int | None:
         """The row of a term's code, or None when the artifact has no such code. O(M log C)."""
         try:
-            code = parse_term(term)
+            code = parse_term(term, self.codes.shape[1] - 1)
         except ValueError:
             return None
-        if len(code) != self.codes.shape[1] or term_of(code, self.shared_heads) != term:
+        if term_of(code, self.shared_heads) != term:
             return None
         low, high = 0, self.num_codes
         for column, number in enumerate(code):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError
 from sparcode_es.files import atomic_folder
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.codes import UserCodes, unique_codes
 from sparcode_es.postings.grid import from_grid, to_grid
 from sparcode_es.postings.prune import best, needs_second_pass, prune
 from sparcode_es.postings.score import CodeScorer, bias_for_sparsity, score_blocks
@@ -51,7 +52,7 @@ def build_postings(
     """
     config = config or PostingsConfig()
     _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
-    observed, _ = unique_codes(user_codes.codes)
+    observed, _ = unique_codes(user_codes.codes[user_codes.codes[:, 0] != ITEM_HEAD])
     codes = _choose_codes(scorer, observed, config)
     if config.sparsity is not None:
         bias = bias_for_sparsity(scorer, codes, config, config.sparsity)
@@ -59,10 +60,12 @@ def build_postings(
         bias = scorer.bias if config.bias is None else config.bias
     with atomic_folder(out) as folder:
         counts, rounding = _write_postings(scorer, codes, np.float32(bias), folder, config)
-        np.save(folder / "codes.npy", codes)
+        table = np.concatenate([codes, _item_rows(scorer, codes.shape[1] - 1)])
+        np.save(folder / "codes.npy", table)
         write_items(folder, item_ids, item_docs)
-        counts |= write_users(folder, user_ids, user_codes, user_seen, codes)
+        counts |= write_users(folder, user_ids, user_codes, user_seen, table)
         counts |= {"observed_codes": len(observed), "possible_codes": scorer.num_possible_codes}
+        counts |= {"codes": len(table), "item_codes": len(table) - len(codes)}
         write_manifest(folder, _manifest(scorer, codes, float(np.float32(bias)), counts, rounding, config))
     return Artifact.open(out)
 
@@ -102,15 +105,23 @@ def _write_postings(
     np.save(folder / "code_offsets.npy", offsets)
     items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
     without = int((count_by_item(items, scorer.num_items) == 0).sum())
-    counts = {"items": scorer.num_items, "postings": int(offsets[-1]), "items_without_postings": without}
+    total = int(offsets[-1])
+    counts = {
+        "items": scorer.num_items,
+        "postings": total,
+        "item_code_postings": total - int(offsets[len(codes)]),
+        "items_without_postings": without,
+    }
     return counts, candidates.max_relative_error
 
 
 def _write_candidates(
     scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig, most: int | None
 ) -> _Candidates:
-    """Stream the positive scores of each code, the best `most` of them."""
-    result = _Candidates(np.zeros(len(codes), dtype=np.int64))
+    """Stream the positive scores of each code, the best `most` of them; then those of the item codes."""
+    remembered = scorer.item_codes
+    item_rows = 0 if remembered is None else scorer.num_items
+    result = _Candidates(np.zeros(len(codes) + item_rows, dtype=np.int64))
     waiting: list[tuple[int, np.ndarray]] = []
     progress = tqdm(total=len(codes), desc="scoring codes", unit="code", disable=None)
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
@@ -125,7 +136,31 @@ def _write_candidates(
                     result.counts[first_code + row] = _append(waiting, row, most, items, grids)
                 waiting.clear()
                 progress.update(len(grid))
+        if remembered is not None:
+            _write_item_codes(remembered, len(codes), result, items, grids, most)
     return result
+
+
+def _write_item_codes(
+    remembered: ItemCodes, first_row: int, result: _Candidates, items: NpyStream, grids: NpyStream, most: int | None
+) -> None:
+    """Stream the postings of the item codes, one row an item."""
+    if not np.isfinite(remembered.scores).all():
+        raise ArtifactError("the model's scores of item codes are not finite; the model is damaged, train it again")
+    for row, (start, stop) in enumerate(itertools.pairwise(remembered.offsets.tolist())):
+        numbers, exact = remembered.items[start:stop], remembered.scores[start:stop]
+        grid = to_grid(exact)
+        result.max_relative_error = max(result.max_relative_error, _rounding(exact, grid))
+        kept = np.flatnonzero(grid) if most is None else np.intersect1d(best(grid, most), np.flatnonzero(grid))
+        items.append(numbers[kept])
+        grids.append(grid[kept])
+        result.counts[first_row + row] = len(kept)
+
+
+def _item_rows(scorer: CodeScorer, codebooks: int) -> np.ndarray:
+    """The item codes of a model, uint32 [I or 0, 1 + M]."""
+    numbers = np.arange(0 if scorer.item_codes is None else scorer.num_items)
+    return item_code_rows(numbers, codebooks)
 
 
 def _append(
@@ -159,15 +194,16 @@ def _manifest(
     rounding: float,
     config: PostingsConfig,
 ) -> dict[str, Any]:
-    """§4.4's figures over all N^M possible codes, and over the C codes that were scored."""
+    """§4.4's figures over all N^M possible codes, and over the C codes that were scored; item codes count in neither."""
     postings, possible, items = counts["postings"], scorer.num_possible_codes, scorer.num_items
+    postings -= counts["item_code_postings"]
     return {
         "model_hash": scorer.model_hash,
         "codebook_hash": scorer.codebook_hash,
         "shared_heads": scorer.shared_heads,
         "M": codes.shape[1] - 1,
         "config": to_mapping(config),
-        "counts": counts | {"codes": len(codes)},
+        "counts": counts,
         "bias": bias,
         "sparsity": 1 - postings / max(possible * items, 1),
         "average_items": postings / max(possible, 1),

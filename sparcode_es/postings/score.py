@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from sparcode_es.codes import ITEM_HEAD, ItemCodes, term_of
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError
-from sparcode_es.postings.codes import term_of
 
 HALF_BITS = 16
 
@@ -45,7 +45,12 @@ class CodeScorer(Protocol):
         ...
 
     def all_codes(self) -> np.ndarray:
-        """Every possible code, uint32 [C, 1 + M]."""
+        """Every possible code but item codes, uint32 [C, 1 + M]."""
+        ...
+
+    @property
+    def item_codes(self) -> ItemCodes | None:
+        """The scores of the item codes; None for a model without them."""
         ...
 
     def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
@@ -69,6 +74,22 @@ def score_blocks(
                 raise ArtifactError(f"the model gave scores of shape {scores.shape}, not {(len(block), stop - item)}")
             _check_finite(scores, block, item, scorer.shared_heads)
             yield code, item, scores
+
+
+def sparse_scores(scorer: CodeScorer, codes: np.ndarray, bias: float) -> np.ndarray:
+    """ReLU(S + b) of Eq. 15 for any codes uint32 [C, 1 + M], and the scores of item codes as they are; float32 [C, I]."""
+    found = np.zeros((len(codes), scorer.num_items), dtype=np.float32)
+    is_item = codes[:, 0] == ITEM_HEAD
+    if not is_item.all():
+        scored = scorer.score_codes(codes[~is_item], slice(0, scorer.num_items))
+        found[~is_item] = np.maximum(scored + np.float32(bias), 0)
+    remembered = scorer.item_codes
+    if remembered is not None:
+        for row in np.flatnonzero(is_item):
+            item = int(codes[row, 1])
+            part = slice(int(remembered.offsets[item]), int(remembered.offsets[item + 1]))
+            found[row, remembered.items[part]] = remembered.scores[part]
+    return found
 
 
 def _check_finite(scores: np.ndarray, codes: np.ndarray, first_item: int, shared_heads: bool) -> None:

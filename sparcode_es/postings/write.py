@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sparcode_es import __version__
+from sparcode_es.codes import UserCodes, rows_of
 from sparcode_es.files import sha256_of
 from sparcode_es.postings.artifact import SCHEMA_VERSION
-from sparcode_es.postings.codes import UserCodes, rows_of
 from sparcode_es.tables import StringTable
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
 from sparcode_es.errors import NotFoundError
-from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.postings.codes import UserCodes, unique_codes
 from sparcode_es.tables import StringTable
 
 
@@ -26,6 +26,10 @@ def encode_histories(
     kept = np.concatenate([[0], np.cumsum(lengths[filled])])
     rows = None if users is None else users[filled]
     codes, boosts = assign_codes(model, encode_tokens(model, kept, items, rows))
+    if model.item_codes is not None:
+        latest, weights = latest_items(model.config.item_codes, kept, items)
+        codes = np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1)
+        boosts = np.concatenate([boosts, weights], axis=1)
     return _merge(codes, boosts, filled, len(lengths))
 
 

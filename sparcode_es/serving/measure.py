@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
 from sparcode_es.evaluation.metrics import KS, case_metrics, coverage, ranks_in_lists
-from sparcode_es.postings.codes import UserCodes, clauses_of
 from sparcode_es.tables import StringTable
 
 BATCH = 256

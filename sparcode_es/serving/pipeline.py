@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import MismatchError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.engines.base import Clause, Contribution, Engine, ItemDocument, Query
 from sparcode_es.errors import MismatchError
-from sparcode_es.postings.codes import UserCodes, clauses_of
 
 EncodeHistory = Callable[[Sequence[str]], UserCodes]
 """Item ids, oldest first → the codes of one user. Given from outside, since it needs the model."""

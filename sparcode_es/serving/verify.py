@@ -11,7 +11,7 @@ from sparcode_es.engines.base import Clause, Engine, Hit, Query
 from sparcode_es.errors import MismatchError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
-from sparcode_es.postings.score import CodeScorer
+from sparcode_es.postings.score import CodeScorer, sparse_scores
 
 ROUNDED_TOLERANCE, UNROUNDED_TOLERANCE = 1e-4, 5e-3
 TIE = 1e-6
@@ -113,9 +113,8 @@ class _ScoreTable:
             self._known.clear()
             missing = list(rows)
         if missing:
-            items = slice(0, self.artifact.num_items)
-            scores = self.scorer.score_codes(np.asarray(self.artifact.codes)[missing], items)
-            scores = np.maximum(scores + np.float32(self.artifact.manifest["bias"]), 0)
+            codes = np.asarray(self.artifact.codes)[missing]
+            scores = sparse_scores(self.scorer, codes, float(self.artifact.manifest["bias"]))
             self._known.update(zip(missing, scores, strict=True))
 
     def scores(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, np.ndarray]:

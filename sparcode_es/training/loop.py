@@ -2,7 +2,7 @@
 
 Stage `tower` trains the tokenizer and the item embeddings with a dot product: that is the two-tower twin, kept as
 `two_tower.pt`. Stage `codes` begins there: k-means codebooks on the training tokens, then scorer, code vectors and bias with
-the loss of Eq. 14. Last, the memory's weight is chosen on validation.
+the loss of Eq. 14. Last, the memories are filled and their weights chosen on validation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sparcode_es.training.batches import Batch, Windows
 from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.losses import NegativeSampler, sampled_softmax
-from sparcode_es.training.memory import fit_memory
+from sparcode_es.training.memory import fit_memories
 from sparcode_es.training.stage import Log, Stage, StageState, run_stage
 from sparcode_es.training.validation import ScoreFunction, code_scores, tower_scores
 
@@ -346,7 +346,7 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model.tokenizer.load_state_dict(twin.tokenizer.state_dict())
     model.log_scale.data.copy_(twin.log_scale.data)
     state = trainer.train_codes(model)
-    report = _report(state, "codes") | fit_memory(trainer, model)
+    report = _report(state, "codes") | fit_memories(trainer, model)
     _codes, boosts = assign_codes(model, trainer.training_tokens(model)[0])
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}

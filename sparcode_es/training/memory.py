@@ -1,37 +1,80 @@
-"""Fitting the memory: the lifts of the training pairs, and their weight by a search on validation."""
+"""Fitting the memories: the lifts of the training pairs, and their weights by a search on validation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
+from sparcode_es.config import ItemCodesConfig
+from sparcode_es.data.dataset import Sequences
 from sparcode_es.models.encode import assign_codes
+from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.validation import CodeTable
+from sparcode_es.training.validation import CodeTable, ScoreFunction
 
 if TYPE_CHECKING:
     from sparcode_es.training.loop import Trainer
 
-WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
-def fit_memory(trainer: Trainer, model: SparCode) -> dict[str, float]:
-    """Fill the model's memory from the training pairs and give it the weight with the best validation metric."""
-    if model.memory is None:
-        return {}
+def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
+    """Fill the model's memories from the training pairs; each gets the weight with the best validation metric, the item
+    codes first."""
+    sequences = trainer.dataset.train_sequences()
+    popularity = np.bincount(sequences.items, minlength=model.num_items)
+    report: dict[str, float] = {}
+    if model.item_memory is not None:
+        model.item_memory.fit(item_counts(model.config.item_codes, sequences, model.num_items), popularity)
+    if model.memory is not None:
+        model.memory.fit(_code_counts(trainer, model), popularity)
+    table = CodeTable(model, trainer.validation)
+    if model.item_memory is not None:
+        report |= _choose(trainer, model.item_memory, "item_codes", lambda w: table.score_function(item_weight=w))
+    if model.memory is not None:
+        item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
+        lifts = model.memory(table_rows(model, table.codes), 0, model.num_items).numpy()
+        report |= _choose(trainer, model.memory, "memory", lambda w: table.score_function(w * lifts, item_weight))
+    return report
+
+
+def _choose(
+    trainer: Trainer, memory: Memory, name: str, scores_with: Callable[[float], ScoreFunction]
+) -> dict[str, float]:
+    """Give a memory the weight whose scores are best on validation; logs all that were tried."""
+    metric = trainer.config.training.metric
+    found = {weight: trainer.metrics(scores_with(weight))[metric] for weight in WEIGHTS}
+    best = max(found, key=lambda weight: found[weight])
+    memory.weight.fill_(best)
+    trainer.log.write(stage=name, **{f"weight {weight}": value for weight, value in found.items()})
+    return {f"{name}_weight": best, f"{name}_validation": found[best]}
+
+
+def item_counts(config: ItemCodesConfig, sequences: Sequences, num_items: int) -> sparse.csr_matrix:
+    """n(j, c) of item codes: the boosts of item j among the `latest` items before each event c, float64 [I, I]."""
+    lengths: np.ndarray = np.diff(sequences.offsets.astype(np.int64))
+    owner = np.repeat(np.arange(len(sequences)), lengths)
+    counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
+    for lag in range(1, config.latest + 1):
+        together = owner[:-lag] == owner[lag:]
+        before, after = sequences.items[:-lag][together], sequences.items[lag:][together]
+        boosts = np.full(len(before), config.decay ** (lag - 1))
+        counts = counts + sparse.coo_matrix((boosts, (before, after)), shape=counts.shape).tocsr()
+    return sparse.csr_matrix(counts)
+
+
+def _code_counts(trainer: Trainer, model: SparCode) -> sparse.csr_matrix:
+    """n(k, c) of the quantizer's codes, float64 [rows, I]."""
     tokens, targets = trainer.training_tokens(model)
     codes, boosts = assign_codes(model, tokens)
-    model.memory.fit(table_rows(model, codes), boosts, targets.numpy())
-    table = CodeTable(model, trainer.validation)
-    rows = table_rows(model, table.codes)
-    lifts = model.memory(rows, 0, model.num_items).numpy()
-    metric = trainer.config.training.metric
-    found = {w: trainer.metrics(table.score_function(extra=w * lifts))[metric] for w in WEIGHTS}
-    best = max(found, key=lambda w: found[w])
-    model.memory.weight.fill_(best)
-    trainer.log.write(stage="memory", **{f"weight {w}": value for w, value in found.items()})
-    return {"memory_weight": best, "memory_validation": found[best]}
+    assert model.memory is not None
+    rows, shape = table_rows(model, codes), (len(model.memory.offsets) - 1, model.num_items)
+    columns = np.broadcast_to(targets.numpy()[:, None], rows.shape)
+    pairs = (rows.ravel(), columns.ravel())
+    return sparse.coo_matrix((boosts.ravel().astype(np.float64), pairs), shape=shape).tocsr()
 
 
 def table_rows(model: SparCode, codes: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.data.dataset import Cases
-from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
+from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
 
 ScoreFunction = Callable[[np.ndarray], np.ndarray]
@@ -45,20 +47,45 @@ class CodeTable:
             ],
             axis=1,
         )
+        self.item_part = None if model.item_memory is None else ItemPart(model, model.item_memory, cases)
 
-    def score_function(self, extra: np.ndarray | None = None, bias: float | None = None) -> ScoreFunction:
-        """Σ boost · ReLU(S + b) (Eq. 10 and 11) as a function of case rows; `extra` is added to S."""
-        sparse = self.scores + (self.bias if bias is None else bias)
+    def score_function(self, extra: np.ndarray | None = None, item_weight: float | None = None) -> ScoreFunction:
+        """Σ boost · ReLU(S + b) (Eq. 10 and 11) over all codes, as a function of case rows.
+
+        extra: added to S; item_weight: the weight of the item codes' lifts instead of the model's.
+        """
+        sparse_scores = self.scores + self.bias
         if extra is not None:
-            sparse += extra
-        np.maximum(sparse, 0, out=sparse)
+            sparse_scores += extra
+        np.maximum(sparse_scores, 0, out=sparse_scores)
 
         def score(rows: np.ndarray) -> np.ndarray:
-            weights = np.zeros((len(rows), len(sparse)), dtype=np.float32)
+            weights = np.zeros((len(rows), len(sparse_scores)), dtype=np.float32)
             np.add.at(weights, (np.arange(len(rows))[:, None], self.rows[rows]), self.boosts[rows])
-            return weights @ sparse
+            scores: np.ndarray = weights @ sparse_scores
+            if self.item_part is not None:
+                self.item_part.add_to(scores, rows, item_weight)
+            return scores
 
         return score
+
+
+class ItemPart:
+    """What the item codes give to the scores of some cases."""
+
+    def __init__(self, model: SparCode, memory: Memory, cases: Cases) -> None:
+        size = model.num_items
+        numbers, boosts = latest_items(model.config.item_codes, cases.history_offsets, cases.history_items)
+        owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
+        self.boosts = sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), size))
+        table = (memory.lifts.cpu().numpy(), memory.items.cpu().numpy(), memory.offsets.cpu().numpy())
+        self.lifts, self.weight = sparse.csr_matrix(table, shape=(size, size)), float(memory.weight)
+
+    def add_to(self, scores: np.ndarray, rows: np.ndarray, weight: float | None) -> None:
+        """Add Σ boost · weight · lift to scores of case rows, float32 [B, I]."""
+        weight = self.weight if weight is None else weight
+        if weight:
+            scores += weight * (self.boosts[rows] @ self.lifts).toarray()
 
 
 def code_scores(model: SparCode, cases: Cases) -> ScoreFunction:

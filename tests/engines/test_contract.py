@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes
 from sparcode_es.engines.base import Clause, Engine, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -19,7 +20,6 @@ from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.tables import StringTable
 
@@ -47,6 +47,11 @@ class Scorer:
     """Scores of few values, so that sums tie; items 70 … 79 score 0 everywhere."""
 
     num_items, num_possible_codes, shared_heads = ITEMS, CODES, True
+    item_codes = ItemCodes(
+        np.minimum(np.arange(ITEMS + 1) * 2, 40),
+        np.tile([3, 11], 20).astype(np.uint32),
+        np.tile([0.5, 2.0], 20).astype(np.float32),
+    )
     bias, model_hash, codebook_hash = -0.1, "feed01", "beef02"
 
     def all_codes(self) -> np.ndarray:
@@ -66,6 +71,8 @@ class Seen:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     rows = np.concatenate([[u % CODES, (u + 3) % CODES, (u + 5) % CODES] for u in range(USERS - 1)])
+    codes = Scorer().all_codes()[rows]
+    codes[2::6] = ITEM_HEAD, 4  # the third code of every other user is an item code
     offsets = [*range(0, 3 * USERS - 2, 3), 3 * (USERS - 1)]
     return build_postings(
         Scorer(),
@@ -81,7 +88,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         user_ids=StringTable.build(f"user {u}" for u in range(USERS)),
         user_codes=UserCodes(
             np.array(offsets, np.uint64),
-            Scorer().all_codes()[rows],
+            codes,
             np.tile([1.0, 0.5, 0.25], USERS - 1).astype(np.float32),
         ),
         user_seen=Seen(),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import MismatchError, NotFoundError
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.postings.grid import from_grid, to_grid
 from sparcode_es.serving.recommender import Recommender, Request
 from sparcode_es.serving.verify import verify
@@ -26,6 +26,7 @@ class Scorer:
     """Few distinct scores, so that sums tie often."""
 
     num_items, num_possible_codes, shared_heads = ITEMS, CODES, False
+    item_codes = None
     bias, model_hash, codebook_hash = 0.0, "aa", "bb"
 
     def __init__(self) -> None:

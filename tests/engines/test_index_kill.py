@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -21,7 +22,6 @@ from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.errors import EngineError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.tables import StringTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.elasticsearch]
@@ -32,6 +32,7 @@ class Scorer:
     """Random scores of one seed: another seed is another model."""
 
     num_items, num_possible_codes, shared_heads, bias = ITEMS, CODES, True, 0.0
+    item_codes = None
 
     def __init__(self, seed: int) -> None:
         self.table = np.random.default_rng(seed).random((CODES, ITEMS), dtype=np.float32)

@@ -7,10 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, QuantizerConfig, ScorerConfig, TokenizerConfig
-from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.config import Config, ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
+from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.memory import BETA, GAMMA
 from sparcode_es.models.sparcode import SparCode
@@ -117,20 +120,45 @@ class TestScores:
 def test_memory_is_the_lift_of_the_training_pairs() -> None:
     model = make(TOKENIZERS[0])
     assert model.memory is not None
-    codes = np.array([[3, 5, 5], [3, 6, 0]])
-    boosts = np.array([[0.5, 0.25, 0.0], [1.0, 0.5, 0.0]], dtype=np.float32)
-    model.memory.fit(codes, boosts, np.array([7, 7]))
+    counts = sparse.coo_matrix(([1.0, 0.5, 0.25, 0.5], ([3, 3, 5, 6], [7, 7, 7, 7])), shape=(16, ITEMS))
+    model.memory.fit(counts.tocsr(), np.bincount([7, 7], minlength=ITEMS))
     model.memory.weight.fill_(2.0)
     lifts = model.memory(np.array([3, 5, 6, 0]), 5, 9).numpy()
     expected = np.zeros((4, 4))
-    expected[:3, 2] = np.log1p(BETA * np.array([1.5, 0.25, 0.5]) / (2 + GAMMA))
+    of_code = np.array([1.5, 0.25, 0.5])
+    expected[:3, 2] = np.log1p(BETA * of_code / np.sqrt((of_code + GAMMA) * (2 + GAMMA)))
     np.testing.assert_allclose(lifts, expected, rtol=1e-5)
     table = np.array([[0, 3]], dtype=np.uint32)
     with_memory = model.score_codes(table, slice(0, ITEMS))
     model.memory.weight.fill_(0.0)
     difference = with_memory - model.score_codes(table, slice(0, ITEMS))
-    assert difference[0, 7] == pytest.approx(2 * np.log1p(BETA * 1.5 / (2 + GAMMA)), rel=1e-4)
+    assert difference[0, 7] == pytest.approx(2 * expected[0, 2], rel=1e-4)
     assert np.count_nonzero(np.abs(difference) > 1e-4) == 1
+
+
+def test_item_codes_are_weighted_lifts_and_none_without_a_weight() -> None:
+    model = make(TOKENIZERS[0])
+    assert model.item_memory is not None
+    counts = sparse.csr_matrix(([3.0, 1.0], ([2, 2], [9, 4])), shape=(ITEMS, ITEMS))
+    model.item_memory.fit(counts, np.full(ITEMS, 5))
+    assert model.item_codes is None
+    model.item_memory.weight.fill_(1.5)
+    found = model.item_codes
+    assert found is not None
+    assert found.offsets.tolist() == [0, 0, 0] + [2] * (ITEMS - 2)
+    assert found.items.tolist() == [4, 9]
+    chance = np.sqrt((4 + GAMMA) * (5 + GAMMA))
+    np.testing.assert_allclose(found.scores, 1.5 * np.log1p(BETA * np.array([1.0, 3.0]) / chance), rtol=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=5), st.integers(1, 8), st.floats(0.1, 1))
+def test_latest_items(histories: list[list[int]], latest: int, decay: float) -> None:
+    numbers, boosts = latest_items(ItemCodesConfig(latest, decay), *csr(*histories))
+    assert numbers.shape == boosts.shape == (len(histories), latest)
+    for history, row, weights in zip(histories, numbers, boosts, strict=True):
+        there = min(latest, len(history))
+        assert row[:there].tolist() == history[::-1][:there]
+        np.testing.assert_allclose(weights, [decay**k if k < there else 0 for k in range(latest)], rtol=1e-5)
 
 
 def test_features_change_tokens_and_unknown_users_have_none() -> None:

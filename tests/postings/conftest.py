@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparcode_es.codes import ItemCodes, UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.tables import StringTable
 
 
 @dataclass
 class FakeScorer:
-    """A CodeScorer: a table of random scores for N^M codes."""
+    """A CodeScorer: a table of random scores for N^M codes, and of item codes where there are any."""
 
     num_items: int = 37
     N: int = 4
@@ -29,6 +29,7 @@ class FakeScorer:
     shared_heads: bool = True
     model_hash: str = "feed01"
     codebook_hash: str = "beef02"
+    item_codes: ItemCodes | None = None
     scores: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:

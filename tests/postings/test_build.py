@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes, parse_term, rows_of, term_of, unique_codes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError, ConfigError, StorageError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes, parse_term, rows_of, term_of, unique_codes
 from sparcode_es.postings.grid import to_grid
-from sparcode_es.postings.score import bias_for_sparsity
+from sparcode_es.postings.score import bias_for_sparsity, sparse_scores
 from sparcode_es.postings.transpose import transpose
 from sparcode_es.tables import StringTable
 
@@ -131,6 +131,51 @@ def test_report_of_section_4_4(build: Any, make_scorer: Any) -> None:
     assert 0 < manifest["rounding"]["max_relative_error"] <= 2**-9
 
 
+def item_codes(num_items: int, seed: int) -> ItemCodes:
+    """About a third of all pairs of items, with scores of which some round to 0."""
+    rng = np.random.default_rng(seed)
+    table = np.where(rng.random((num_items, num_items)) < 0.3, rng.exponential(size=(num_items, num_items)), 0)
+    table[rng.random(table.shape) < 0.05] = 1e-40
+    rows, items = np.nonzero(table)
+    offsets = np.searchsorted(rows, np.arange(num_items + 1))
+    return ItemCodes(offsets, items.astype(np.uint32), table[rows, items].astype(np.float32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    num_items=st.integers(1, 25),
+    M=st.integers(1, 2),
+    per_code=st.none() | st.integers(1, 9),
+    per_item=st.none() | st.integers(1, 4),
+)
+def test_item_codes_follow_the_scored_codes(
+    make_scorer: Any, seed: int, num_items: int, M: int, per_code: int | None, per_item: int | None
+) -> None:
+    remembered = item_codes(num_items, seed)
+    scorer = make_scorer(num_items=num_items, N=3, M=M, seed=seed, item_codes=remembered)
+    config = PostingsConfig(
+        max_postings_per_code=per_code, max_codes_per_item=per_item, observed_codes_only=False, block_codes=2
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = build_small(scorer, Path(folder) / "p", config)
+        wanted = to_grid(sparse_scores(scorer, np.asarray(artifact.codes), scorer.bias))
+        np.testing.assert_array_equal(dense(artifact), brute(wanted, per_code, per_item, 0))
+        assert [artifact.term(3**M + i) for i in range(num_items)] == [f"i{i}" for i in range(num_items)]
+        assert artifact.code_row(f"i{num_items}") is None
+        counts = artifact.manifest["counts"]
+        assert (counts["codes"], counts["item_codes"]) == (3**M + num_items, num_items)
+        scored = counts["postings"] - counts["item_code_postings"]
+        assert scored == (dense(artifact)[: 3**M] > 0).sum()
+        assert artifact.manifest["sparsity"] == pytest.approx(1 - scored / (3**M * num_items))
+
+
+def test_item_codes_that_are_not_finite_are_refused(build: Any, make_scorer: Any) -> None:
+    broken = ItemCodes(np.array([0, 1, *[1] * 36]), np.zeros(1, np.uint32), np.full(1, np.nan, np.float32))
+    with pytest.raises(ArtifactError, match="item codes"):
+        build(make_scorer(item_codes=broken))
+
+
 def test_all_codes_on_request_and_codes_without_a_row_are_counted(build: Any, make_scorer: Any) -> None:
     assert build(make_scorer(N=4, M=2), observed_codes_only=False).num_codes == 16
 
@@ -150,10 +195,13 @@ def test_terms_that_the_artifact_does_not_have(build: Any, term: str) -> None:
     assert build().code_row(term) is None
 
 
-@pytest.mark.parametrize(("code", "shared", "term"), [((0, 12, 201), True, "12_201"), ((3, 117), False, "h3_117")])
+@pytest.mark.parametrize(
+    ("code", "shared", "term"),
+    [((0, 12, 201), True, "12_201"), ((3, 117), False, "h3_117"), ((ITEM_HEAD, 42, 0), False, "i42")],
+)
 def test_terms(code: tuple[int, ...], shared: bool, term: str) -> None:
     assert term_of(code, shared) == term
-    assert parse_term(term) == code
+    assert parse_term(term, len(code) - 1) == code
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=20))

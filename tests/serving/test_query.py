@@ -13,14 +13,15 @@ import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.errors import ArtifactError, ConfigError, NotFoundError
 from sparcode_es.postings.build import build_postings
-from sparcode_es.postings.codes import UserCodes
 from sparcode_es.tables import StringTable
 
 
 class Scorer:
     num_items, num_possible_codes, shared_heads, bias, model_hash, codebook_hash = 9, 2, True, 0.0, "aa", "bb"
+    item_codes = None
 
     def all_codes(self) -> np.ndarray:
         return np.array([[0, 0], [0, 1]], dtype=np.uint32)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 TERM = re.compile(r"(?:h(\d{1,9})_)?(\d{1,9}(?:_\d{1,9})*)")
+ITEM_TERM = re.compile(r"i(\d{1,10})")
+ITEM_HEAD = 0xFFFF_FFFF
+"""The head of item codes: an item of the history that stands for itself. Its row is (ITEM_HEAD, item number, 0, …)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class UserCodes:
     offsets: np.ndarray
     """uint64 [U + 1]"""
     codes: np.ndarray
-    """uint32 [T, 1 + M]: head (0 when heads share their codebooks), then the M sub-codes"""
+    """uint32 [T, 1 + M]: head (0 when heads share their codebooks), then the M sub-codes; or an item code"""
     boosts: np.ndarray
     """float32 [T], positive"""
 
@@ -34,19 +37,43 @@ class UserCodes:
         return len(self.offsets) - 1
 
 
+@dataclass(frozen=True)
+class ItemCodes:
+    """Scores of the item codes in CSR form: row j holds what item j in a history says for other items. Nothing is added."""
+
+    offsets: np.ndarray
+    """int64 [I + 1]"""
+    items: np.ndarray
+    """uint32 [n], ascending in a row"""
+    scores: np.ndarray
+    """float32 [n], positive"""
+
+
 def term_of(code: Sequence[int] | np.ndarray, shared_heads: bool) -> str:
-    """The term of a code row [1 + M]: `12_201`, or `h3_12_201` where each head has codebooks of its own."""
+    """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `i42` of an item."""
+    if int(code[0]) == ITEM_HEAD:
+        return f"i{int(code[1])}"
     numbers = "_".join(str(int(part)) for part in code[1:])
     return numbers if shared_heads else f"h{int(code[0])}_{numbers}"
 
 
-def parse_term(term: str) -> tuple[int, ...]:
-    """The code row (head, sub-codes…) of a term. Raises `ValueError` for anything that `term_of` does not write."""
+def parse_term(term: str, codebooks: int) -> tuple[int, ...]:
+    """The code row (head, M sub-codes) of a term. Raises `ValueError` for anything that `term_of` does not write."""
+    item = ITEM_TERM.fullmatch(term)
+    if item is not None:
+        return (ITEM_HEAD, int(item[1]), *[0] * (codebooks - 1))
     match = TERM.fullmatch(term)
-    if match is None:
+    numbers = () if match is None else tuple(int(number) for number in match[2].split("_"))
+    if match is None or len(numbers) != codebooks:
         raise ValueError(f"{term!r} is not the term of a code")
-    head, numbers = match.groups()
-    return (int(head or 0), *(int(number) for number in numbers.split("_")))
+    return (int(match[1] or 0), *numbers)
+
+
+def item_code_rows(items: np.ndarray, codebooks: int) -> np.ndarray:
+    """The codes of items: item numbers [...] → uint32 [..., 1 + M]."""
+    codes = np.zeros((*items.shape, 1 + codebooks), dtype=np.uint32)
+    codes[..., 0], codes[..., 1] = ITEM_HEAD, items
+    return codes
 
 
 def clauses_of(user_codes: UserCodes, user: int, shared_heads: bool) -> tuple[Clause, ...]:
