@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from sparcode_es_cli.connection import connection_config, connection_given, connection_options
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Dataset
-    from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.engines.base import Engine
     from sparcode_es.models.sparcode import SparCode
+    from sparcode_es.postings.artifact import Artifact
 
 Quality = dict[str, dict[str, dict[str, float]]]
 """Model → view (`all` or `unseen` items) → metric."""
@@ -27,11 +29,14 @@ COLUMNS = [f"{metric}@{k}" for k in KS for metric in ("precision", "recall", "nd
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
 @click.option("--user", "user_id", default="1", show_default=True, help="Whose recommendations are printed.")
 @click.option("-k", "count", default=10, show_default=True, help="Recommendations to print.")
+@click.option("--index", default="sparcode-demo", show_default=True, help="The alias, where a server is named.")
+@connection_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-def command(out: Path, user_id: str, count: int, as_json: bool) -> None:
-    """Fetch MovieLens-100K, train SparCode and its two-tower twin, ask the embedded engine.
+def command(out: Path, user_id: str, count: int, as_json: bool, index: str, **flags: Any) -> None:
+    """Fetch MovieLens-100K, train SparCode and its two-tower twin, index, ask the engine.
 
-    Everything is written under --out. A second run takes up what the first one left there.
+    The engine is the Elasticsearch that --url or ES_URL names, else the embedded one. Everything is written under --out. A
+    second run takes up what the first one left there.
     """
     from sparcode_es_cli.extras import need_training
 
@@ -42,9 +47,11 @@ def command(out: Path, user_id: str, count: int, as_json: bool) -> None:
     with _timed("train", seconds):
         model_path, twin_path = _train(dataset, out / "model")
     with _timed("postings", seconds):
-        engine, model = _engine(dataset, model_path, out / "postings")
+        artifact, model = _postings(dataset, model_path, out / "postings")
+    with _timed("index", seconds):
+        engine = _engine(artifact, index, flags)
     with _timed("verify", seconds):
-        checked = _verify(engine, model)
+        checked = _verify(engine, artifact, model)
     with _timed("evaluate", seconds):
         quality = _quality(dataset, engine, model, twin_path)
     shown = _recommendations(dataset, engine, user_id, count)
@@ -99,26 +106,42 @@ def _train(dataset: Dataset, out: Path) -> tuple[Path, Path | None]:
     return result.model_path, result.two_tower_path
 
 
-def _engine(dataset: Dataset, checkpoint: Path, out: Path) -> tuple[EmbeddedEngine, SparCode]:
-    """Score all pairs, encode all users from their whole histories, and open the embedded engine on it."""
-    from sparcode_es.engines.embedded import EmbeddedEngine
+def _postings(dataset: Dataset, checkpoint: Path, out: Path) -> tuple[Artifact, SparCode]:
+    """Score all pairs and encode all users from their whole histories."""
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.pipeline import build_from_data
 
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    return EmbeddedEngine(build_from_data(encoder, dataset, out)), encoder.model
+    return build_from_data(encoder, dataset, out), encoder.model
 
 
-def _verify(engine: EmbeddedEngine, model: SparCode) -> dict[str, Any]:
+def _engine(artifact: Artifact, index: str, flags: dict[str, Any]) -> Engine:
+    """The artifact in Elasticsearch where a server is named, else behind the embedded engine."""
+    if not connection_given(flags):
+        from sparcode_es.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine(artifact)
+    from sparcode_es_cli.index import load
+
+    from sparcode_es.engines.elasticsearch.connection import Server
+    from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+    from sparcode_es.engines.elasticsearch.index import IndexOptions
+
+    server = Server(connection_config(flags))
+    load(server, artifact, IndexOptions(index))
+    return ElasticsearchEngine(server, index)
+
+
+def _verify(engine: Engine, artifact: Artifact, model: SparCode) -> dict[str, Any]:
     """The engine beside the model. Raises `VerificationError` when they differ."""
     from sparcode_es.serving.verify import verify
 
-    found = verify(engine, engine.artifact, model)
+    found = verify(engine, artifact, model)
     found.require()
     return asdict(found)
 
 
-def _quality(dataset: Dataset, engine: EmbeddedEngine, model: SparCode, twin_path: Path | None) -> Quality:
+def _quality(dataset: Dataset, engine: Engine, model: SparCode, twin_path: Path | None) -> Quality:
     """Test metrics: SparCode as the engine answers, its twin and popularity from their own scores."""
     from sparcode_es.baselines.popularity import Popularity
     from sparcode_es.baselines.two_tower import TwoTower
@@ -139,7 +162,7 @@ def _quality(dataset: Dataset, engine: EmbeddedEngine, model: SparCode, twin_pat
     return found
 
 
-def _recommendations(dataset: Dataset, engine: EmbeddedEngine, user_id: str, count: int) -> dict[str, Any]:
+def _recommendations(dataset: Dataset, engine: Engine, user_id: str, count: int) -> dict[str, Any]:
     """The user's latest items beside the best unseen ones. Raises `NotFoundError` for an unknown user."""
     from sparcode_es.serving.recommender import Recommender, Request
 

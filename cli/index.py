@@ -87,7 +87,7 @@ def command(
             return
         artifact = _artifact(postings, checkpoint, data_path, flags)
         options = IndexOptions(name, field_type, store_codes, keep, compact)
-        report = _load(server, artifact, options)
+        report = load(server, artifact, options)
     finally:
         server.close()
     if as_json:
@@ -125,7 +125,7 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
     return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, config)
 
 
-def _load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:
+def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:
     """Run `index` with one progress bar a step (none when not a terminal)."""
     from sparcode_es.engines.elasticsearch.index import index
 
