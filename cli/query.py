@@ -106,6 +106,10 @@ def _as_json(
         "clauses": [asdict(clause) for clause in answer.query.clauses],
         "items": [_item_json(item) for item in answer.recommendations],
     }
+    if answer.code_items:
+        found["code_items"] = {
+            term: {"item": item.item, "title": item.title} for term, item in answer.code_items.items()
+        }
     if titles:
         found["history"] = titles
     if show_request:
@@ -134,4 +138,11 @@ def _print(answer: Answer, titles: list[str]) -> None:
         if item.explanation is not None:
             for part in item.explanation.contributions:
                 given = part.boost * part.score
-                click.echo(f"       {given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {part.term}")
+                name = _code_name(answer, part.term)
+                click.echo(f"       {given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {name}")
+
+
+def _code_name(answer: Answer, term: str) -> str:
+    """A code's term, and for an item code the item of the history that it is."""
+    item = answer.code_items.get(term)
+    return term if item is None else f"{term}, after {item.title or item.item}"

@@ -52,9 +52,19 @@ class ItemCodes:
 def term_of(code: Sequence[int] | np.ndarray, shared_heads: bool) -> str:
     """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `i42` of an item."""
     if int(code[0]) == ITEM_HEAD:
-        return f"i{int(code[1])}"
+        return item_term(int(code[1]))
     numbers = "_".join(str(int(part)) for part in code[1:])
     return numbers if shared_heads else f"h{int(code[0])}_{numbers}"
+
+
+def item_term(item: int) -> str:
+    """The term of an item's own code: `i42` for item number 42."""
+    return f"i{item}"
+
+
+def is_item_term(term: str) -> bool:
+    """Whether a term is that of an item code."""
+    return ITEM_TERM.fullmatch(term) is not None
 
 
 def parse_term(term: str, codebooks: int) -> tuple[int, ...]:

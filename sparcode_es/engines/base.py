@@ -111,6 +111,10 @@ class Engine(Protocol):
         """The documents of those items that the index holds, by item id."""
         ...
 
+    def code_items(self, terms: Sequence[str]) -> dict[str, ItemDocument]:
+        """The items that item codes stand for, by term; terms of other codes are left out."""
+        ...
+
     def explain(self, query: Query, item: str) -> list[Contribution]:
         """The clauses that hit the item, in the query's order; Σ boost × score is its score. Raises `NotFoundError`."""
         ...

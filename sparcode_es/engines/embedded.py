@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
@@ -112,6 +113,16 @@ class EmbeddedEngine:
             if number is not None:
                 document = self.artifact.item_doc(number)
                 found[item] = ItemDocument(item, document["title"], document["attributes"])
+        return found
+
+    def code_items(self, terms: Sequence[str]) -> dict[str, ItemDocument]:
+        """See `Engine.code_items`."""
+        found = {}
+        for term in terms:
+            row = self.artifact.code_row(term)
+            if row is not None and is_item_term(term):
+                item = self.artifact.item_ids[int(self.artifact.codes[row, 1])]
+                found[term] = self.documents([item])[item]
         return found
 
     def explain(self, query: Query, item: str) -> list[Contribution]:

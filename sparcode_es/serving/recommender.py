@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.engines.base import Clause, Contribution, Engine, ItemDocument, Query
@@ -37,6 +37,8 @@ class Answer:
     recommendations: tuple[Recommendation, ...]
     query: Query
     seen: tuple[str, ...]
+    code_items: Mapping[str, ItemDocument] = field(default_factory=dict)
+    """Term → the item of the history that an item code stands for, when an explanation was asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Recommender:
             )
             for hit in hits
         )
-        return Answer(found, query, seen)
+        named = self.engine.code_items([clause.term for clause in clauses]) if request.explain else {}
+        return Answer(found, query, seen, named)
 
     def explain(self, query: Query, item: str) -> Explanation:
         """Which clauses gave the item what. Raises `NotFoundError`."""

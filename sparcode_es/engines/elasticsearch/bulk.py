@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from sparcode_es.codes import item_term
 from sparcode_es.engines.elasticsearch.connection import PASSING, Server
 from sparcode_es.engines.elasticsearch.layout import path_of
 from sparcode_es.errors import EngineError, EngineUnavailableError
@@ -27,13 +28,16 @@ Document = tuple[str, bytes]
 
 
 def item_documents(artifact: Artifact) -> Iterator[Document]:
-    """The items' documents: id, title, attributes, and code → score on the grid."""
+    """The items' documents: id, title, attributes, the code that stands for the item, and code → score on the grid."""
     terms = [artifact.term(row) for row in range(artifact.num_codes)]
+    has_item_codes = artifact.manifest["counts"].get("item_codes", 0) > 0
     for item, rows, grid in artifact.by_item():
         shown, name = artifact.item_doc(item), artifact.item_ids[item]
         source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}}
         if shown.get("title") is not None:
             source["title"] = shown["title"]
+        if has_item_codes:
+            source["code"] = item_term(item)
         if len(rows):
             source["codes"] = dict(zip([terms[row] for row in rows.tolist()], from_grid(grid).tolist(), strict=True))
         yield name, orjson.dumps(source)

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import PASSING, Server, api_error
@@ -130,6 +131,19 @@ class ElasticsearchEngine:
         return {
             item: ItemDocument(item, source.get("title"), source.get("attributes", {}))
             for item, source in found.items()
+        }
+
+    def code_items(self, terms: Sequence[str]) -> dict[str, ItemDocument]:
+        """See `Engine.code_items`."""
+        wanted = [term for term in dict.fromkeys(terms) if is_item_term(term)]
+        if not wanted:
+            return {}
+        body = {"size": len(wanted), "query": {"terms": {"code": wanted}}, "_source": ["code", "title", "attributes"]}
+        answer = self._server.call("POST", path_of(self._name, "_search"), body)
+        return {
+            source["code"]: ItemDocument(row["_id"], source.get("title"), source.get("attributes", {}))
+            for row in answer["hits"]["hits"]
+            for source in [row["_source"]]
         }
 
     def _get_many(self, index: str, ids: list[str], fields: list[str]) -> dict[str, dict[str, Any]]:
