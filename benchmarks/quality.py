@@ -1,4 +1,4 @@
-"""SparCode beside its two-tower twin and popularity, over seeds, on the test split of a data folder.
+"""SparCode, with and without item codes, beside its two-tower twin and popularity, over seeds, on a test split.
 
     python benchmarks/quality.py --data data/beauty --preset beauty --seeds 0,1,2 --runs runs/beauty
 
@@ -18,11 +18,13 @@ from environment import describe_environment
 from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
-from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
-from sparcode_es.training.loop import train
-from sparcode_es.training.validation import code_scores, tower_scores
+from sparcode_es.training.loop import sample_cases, train
+from sparcode_es.training.memory import WEIGHTS
+from sparcode_es.training.validation import CodeTable, ItemPart, ScoreFunction, code_scores, tower_scores
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 
@@ -33,12 +35,37 @@ def measure(dataset: Dataset, run: Path) -> dict[str, dict[str, dict[str, float]
     twin = read_checkpoint(run / "two_tower.pt").model
     if not isinstance(twin, TwoTower):
         raise click.ClickException(f"{run}/two_tower.pt is not a two-tower")
-    scores = {
-        "SparCode": code_scores(load_checkpoint(run / "model.pt"), cases),
-        "two-tower": tower_scores(twin, cases),
-        "popularity": Popularity(dataset.train_sequences().items, dataset.num_items).scores,
-    }
+    model = load_checkpoint(run / "model.pt")
+    scores = {"SparCode": code_scores(model, cases)}
+    if model.item_memory is not None:
+        scores["SparCode without item codes"] = CodeTable(model, cases).score_function(item_weight=0.0)
+        scores["two-tower + item codes (control)"] = with_item_codes(twin, model, dataset, cases)
+    scores["two-tower"] = tower_scores(twin, cases)
+    scores["popularity"] = Popularity(dataset.train_sequences().items, dataset.num_items).scores
     return {name: rank_metrics(score, cases, dataset.num_items) for name, score in scores.items()}
+
+
+def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases) -> ScoreFunction:
+    """The two-tower's scores plus SparCode's item codes, at the weight that is best for the two-tower on validation."""
+    settings = model.config.training
+    valid = sample_cases(dataset.cases("valid"), settings.validation_users, settings.seed)
+
+    def scores_at(weight: float, cases: Cases) -> ScoreFunction:
+        assert model.item_memory is not None
+        towers, items = tower_scores(twin, cases), ItemPart(model, model.item_memory, cases)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            found = towers(rows)
+            items.add_to(found, rows, weight)
+            return found
+
+        return score
+
+    def validated(weight: float) -> float:
+        metrics = rank_metrics(scores_at(weight, valid), valid, dataset.num_items, ks=(5, 10, 20, 50))
+        return metrics["all"][settings.metric]
+
+    return scores_at(max(WEIGHTS, key=validated), cases)
 
 
 def table(found: list[dict[str, dict[str, dict[str, float]]]]) -> str:
