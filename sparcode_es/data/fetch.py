@@ -88,17 +88,18 @@ class Fetcher:
         """Stream `url` into `target`, which appears only whole and with the right MD5. Raises `DataError` otherwise."""
         with atomic_write(target) as file:
             try:
-                self._stream(url, file)
+                found = self._stream(url, file)
             except urllib.error.HTTPError as error:
                 error.close()
                 raise DataError(f"{url} answered {error.code} ({error.reason})") from error
             except (OSError, HTTPException) as error:
                 raise DataError(f"cannot download {url}: {getattr(error, 'reason', None) or error}") from error
-            file.flush()
-            if (found := _md5_of(Path(file.name))) != md5:
+            if found != md5:
                 raise DataError(f"{url} came with the wrong checksum: MD5 {found}, not {md5}")
 
-    def _stream(self, url: str, file: IO[bytes]) -> None:
+    def _stream(self, url: str, file: IO[bytes]) -> str:
+        """Write what `url` gives to `file`; its MD5."""
+        digest = hashlib.md5(usedforsecurity=False)
         with self.opener(url, self.timeout) as response:
             length = int(response.headers.get("Content-Length") or 0)
             bar = tqdm(total=length or None, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1], disable=None)
@@ -106,10 +107,12 @@ class Fetcher:
             with bar:
                 while block := response.read(BLOCK):
                     file.write(block)
+                    digest.update(block)
                     received += len(block)
                     bar.update(len(block))
         if length and received != length:
             raise DataError(f"{url} broke off after {received:,} of {length:,} bytes; try again")
+        return digest.hexdigest()
 
     def wheel(self) -> Path:
         """RecBole's wheel in the cache, by pip's own download, so that mirrors and proxies work."""
