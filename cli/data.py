@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sparcode_es_cli.extras import need_tables
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
@@ -53,7 +54,9 @@ def preparation_options(function: Decorated) -> Decorated:
 def _preparation(flags: dict[str, Any]) -> Preparation:
     from sparcode_es.data.times import parse_time
 
-    bounds = {name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")}
+    bounds: dict[str, Any] = {
+        name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")
+    }
     return Preparation(
         split=SplitOptions(flags["protocol"], flags["seed"], held_out=flags["held_out"], **bounds),
         min_user=flags["min_user"] or flags["k_core"],
@@ -109,6 +112,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None
     Example:
       sparcode-es data fetch ml-100k --out data/ml-100k
     """
+    need_tables()
     from sparcode_es.data.importer import ImportOptions, SideTables, import_file
 
     preparation, features = _preparation(flags), _features(flags)
@@ -151,6 +155,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, **f
       sparcode-es data import beauty.txt.gz --format sequences --out data/beauty
       sparcode-es data import log.csv --user-column user --item-column item --time-column time --out data/mine
     """
+    need_tables()
     from sparcode_es.data.importer import ImportOptions, SideTables, import_file
     from sparcode_es.data.tabular import Columns
 

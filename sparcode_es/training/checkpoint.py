@@ -63,7 +63,13 @@ def save_checkpoint(
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """`torch.save` through a temporary file, so that a kill leaves the old file or the new one."""
     with atomic_write(path) as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # torch's zip writer hides what the disk said behind an error of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -50,6 +51,12 @@ def test_no_two_kinds_of_error_share_an_exit_code() -> None:
     codes = [c.exit_code for c in _error_classes()]
     assert len(codes) == len(set(codes))
     assert not {0, 2, main_module.INTERRUPTED, main_module.CLOSED_PIPE} & set(codes)
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    lines = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
+    listed = {line.split("|")[3].strip(" `"): line.split("|")[1].strip() for line in lines if line.endswith("Error` |")}
+    assert listed == {kind.__name__: str(kind.exit_code) for kind in _error_classes()}
 
 
 @pytest.mark.parametrize("kind", _error_classes(), ids=lambda c: c.__name__)
