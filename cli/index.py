@@ -48,7 +48,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
 )
-@click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from a million postings.")
+@click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from 10,000 items.")
 @click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
 @click.option("--list", "list_them", is_flag=True, help="List the generations, and upload nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 TERM = re.compile(r"(?:h(\d{1,9})_)?(\d{1,9}(?:_\d{1,9})*)")
-ITEM_TERM = re.compile(r"i(\d{1,10})")
+ITEM_TERM = re.compile(r"item_(\d{1,10})")
 ITEM_HEAD = 0xFFFF_FFFF
 """The head of item codes: an item of the history that stands for itself. Its row is (ITEM_HEAD, item number, 0, …)."""
 
@@ -50,7 +50,7 @@ class ItemCodes:
 
 
 def term_of(code: Sequence[int] | np.ndarray, shared_heads: bool) -> str:
-    """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `i42` of an item."""
+    """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `item_42` of an item."""
     if int(code[0]) == ITEM_HEAD:
         return item_term(int(code[1]))
     numbers = "_".join(str(int(part)) for part in code[1:])
@@ -58,8 +58,8 @@ def term_of(code: Sequence[int] | np.ndarray, shared_heads: bool) -> str:
 
 
 def item_term(item: int) -> str:
-    """The term of an item's own code: `i42` for item number 42."""
-    return f"i{item}"
+    """The term of an item's own code: `item_42` for item number 42."""
+    return f"item_{item}"
 
 
 def is_item_term(term: str) -> bool:

@@ -196,14 +196,14 @@ def test_an_item_that_nothing_hits_has_no_explanation(engine: Engine, artifact: 
 
 def test_item_codes_name_the_items_they_stand_for(engine: Engine, artifact: Artifact) -> None:
     terms = [clause.term for clause in engine.user("user 0").clauses]
-    assert "i4" in terms
-    found = engine.code_items([*terms, "i5", "i999"])
+    assert "item_4" in terms
+    found = engine.code_items([*terms, "item_5", "item_999"])
     assert {term: document.item for term, document in found.items()} == {
-        "i4": artifact.item_ids[4],
-        "i5": artifact.item_ids[5],
+        "item_4": artifact.item_ids[4],
+        "item_5": artifact.item_ids[5],
     }
-    assert found["i4"].title == "Title 4"
-    assert found["i5"].title is None
+    assert found["item_4"].title == "Title 4"
+    assert found["item_5"].title is None
 
 
 def test_info(engine: Engine, artifact: Artifact) -> None:

@@ -161,8 +161,8 @@ def test_item_codes_follow_the_scored_codes(
         artifact = build_small(scorer, Path(folder) / "p", config)
         wanted = to_grid(sparse_scores(scorer, np.asarray(artifact.codes), scorer.bias))
         np.testing.assert_array_equal(dense(artifact), brute(wanted, per_code, per_item, 0))
-        assert [artifact.term(3**M + i) for i in range(num_items)] == [f"i{i}" for i in range(num_items)]
-        assert artifact.code_row(f"i{num_items}") is None
+        assert [artifact.term(3**M + i) for i in range(num_items)] == [f"item_{i}" for i in range(num_items)]
+        assert artifact.code_row(f"item_{num_items}") is None
         counts = artifact.manifest["counts"]
         assert (counts["codes"], counts["item_codes"]) == (3**M + num_items, num_items)
         scored = counts["postings"] - counts["item_code_postings"]
@@ -197,7 +197,7 @@ def test_terms_that_the_artifact_does_not_have(build: Any, term: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "shared", "term"),
-    [((0, 12, 201), True, "12_201"), ((3, 117), False, "h3_117"), ((ITEM_HEAD, 42, 0), False, "i42")],
+    [((0, 12, 201), True, "12_201"), ((3, 117), False, "h3_117"), ((ITEM_HEAD, 42, 0), False, "item_42")],
 )
 def test_terms(code: tuple[int, ...], shared: bool, term: str) -> None:
     assert term_of(code, shared) == term

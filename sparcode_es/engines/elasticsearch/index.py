@@ -38,8 +38,8 @@ from sparcode_es.errors import EngineError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 
-COMPACT_FROM = 1_000_000
-"""Postings from which on it pays to wait until the history may be dropped, before the merge."""
+COMPACT_FROM = 10_000
+"""Items from which on it pays to wait until the history may be dropped, before the merge."""
 COMPACT_SECONDS = 60
 MERGE_SECONDS = 3600.0
 SAMPLES = 20
@@ -59,7 +59,7 @@ class IndexOptions:
     keep: int = 2
     """Generations kept, the live one counted."""
     compact: bool | None = None
-    """Wait (half a minute) until the load's history may be dropped, then merge. None: from a million postings on."""
+    """Wait (half a minute) until the load's history may be dropped, then merge. None: from 10,000 items on."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Load:
         self.server.call("POST", f"{both}/_refresh")
         self.server.call("POST", f"{both}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
         compact = self.options.compact
-        if self.artifact.num_postings >= COMPACT_FROM if compact is None else compact:
+        if self.artifact.num_items >= COMPACT_FROM if compact is None else compact:
             self._wait_for_history()
         self.progress("merge", 0, 1)
         params = {"max_num_segments": 1, "flush": "true"}
