@@ -1,0 +1,154 @@
+"""Local servers: what is missing is named, a fetched zip is unpacked whole or not at all, ended servers are cleared away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sparcode_es_cli.main import cli
+
+from sparcode_es.engines.node import LocalNode, install, java, local, process, running_nodes
+from sparcode_es.engines.node.install import RELEASES
+from sparcode_es.errors import ConfigError, EngineUnavailableError, NotFoundError
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own."""
+    folder = tmp_path / "cache"
+    for module in (install, local):
+        monkeypatch.setattr(module, "cache_folder", lambda: folder)
+    monkeypatch.setenv("MAVEN_REPO_LOCAL", str(tmp_path / "m2"))
+    return folder
+
+
+def fake_maven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a shell script in the place of `mvn`."""
+    (tmp_path / "bin").mkdir()
+    maven = tmp_path / "bin" / "mvn"
+    maven.write_text(f"#!/bin/sh\n{script}\n")
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{maven.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": "8.0.0"}, "9.4.5, not 8.0.0"),
+        ({"nodes": 0}, "at least one"),
+        ({"nodes": 2, "security": True}, "one node"),
+    ],
+)
+def test_what_cannot_be_started_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LocalNode(**options)  # type: ignore[arg-type]
+
+
+def test_a_taken_port_is_named(cache: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(EngineUnavailableError, match=f"port {port} is taken"):
+            LocalNode(port=port).start()
+    assert running_nodes() == []
+
+
+def test_without_maven_the_message_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EngineUnavailableError, match="Install maven, or start Docker"):
+        install.install(RELEASES["9.4.5"])
+
+
+def test_maven_that_fails_is_quoted(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_maven(tmp_path, monkeypatch, "echo no such artifact; exit 1")
+    with pytest.raises(EngineUnavailableError, match=r"could not fetch .*:zip: no such artifact"):
+        install.install(RELEASES["9.4.5"])
+    assert not cache.exists()
+
+
+def test_a_zip_is_unpacked_without_its_top_folder_and_nothing_outside(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        archive.writestr("elasticsearch-9.4.5/bin/elasticsearch", "run")
+        archive.writestr("elasticsearch-9.4.5/config/elasticsearch.yml", "")
+        archive.writestr("elasticsearch-9.4.5/../../outside", "no")
+    group = install.GROUP.replace(".", "/")
+    place = tmp_path / "m2" / group / "elasticsearch" / "9.4.5"
+    fake_maven(tmp_path, monkeypatch, f"mkdir -p {place}; cp {tmp_path}/made.zip {place}/elasticsearch-9.4.5.zip")
+    home = install.install(RELEASES["9.4.5"])
+    assert sorted(path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()) == [
+        "bin/elasticsearch",
+        "config/elasticsearch.yml",
+    ]
+    assert os.access(home / "bin/elasticsearch", os.X_OK)
+    assert not (cache.parent / "outside").exists()
+    # At hand now: neither the archive nor Maven is needed again.
+    (tmp_path / "bin" / "mvn").unlink()
+    assert install.install(RELEASES["9.4.5"]) == home
+
+
+def test_the_oldest_java_that_fits_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("17.0.1", "21.0.2", "25", "1.8.0"):
+        home = tmp_path / f"java-{version}"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "java").touch()
+        (home / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')
+    monkeypatch.setattr(java, "candidates", lambda: [tmp_path / "none", *tmp_path.iterdir()])
+    assert java.find_java(17, 17).name == "java-17.0.1"
+    assert java.find_java(18, None).name == "java-21.0.2"
+    with pytest.raises(EngineUnavailableError, match="Java 26 or newer; found: 8, 17, 21, 25"):
+        java.find_java(26, None)
+
+
+def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
+    folder = cache / "nodes" / "9.4.5-1"
+    folder.mkdir(parents=True)
+    state = {"name": "9.4.5-1", "version": "9.4.5", "port": 1, "nodes": 1, "folder": str(folder), "pids": [2**22 + 1]}
+    (folder / "state.json").write_text(json.dumps(state))
+    listed = CliRunner().invoke(cli, ["node", "status"])
+    assert "http://127.0.0.1:1  9.4.5  1 node(s)  ended" in listed.output
+    wrong = CliRunner().invoke(cli, ["node", "down", "--port", "2"])
+    assert isinstance(wrong.exception, NotFoundError)
+    assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
+    assert running_nodes() == []
+    assert not folder.exists()
+
+
+def test_before_a_start_there_is_no_address() -> None:
+    with pytest.raises(EngineUnavailableError, match="has not been started"):
+        _ = LocalNode().url
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_while_it_starts_is_reported_with_its_last_words() -> None:
+    node = LocalNode("9.4.5", heap="none", use_docker=False)
+    with pytest.raises(EngineUnavailableError, match="did not start; its last lines"):
+        node.start()
+    assert all(state.version != "9.4.5" or state.is_running() for state in running_nodes())
+
+
+@pytest.mark.slow
+def test_up_status_kill_and_down() -> None:
+    made = CliRunner().invoke(cli, ["node", "up", "--version", "7.17.29", "--heap", "512m", "--json"])
+    assert made.exit_code == 0, made.output
+    row = json.loads(made.stdout)
+    port = row["url"].rsplit(":", 1)[1]
+    try:
+        listed = json.loads(CliRunner().invoke(cli, ["node", "status", "--json"]).stdout)
+        assert row["url"] in [each["url"] for each in listed if each["running"]]
+        os.killpg(row["pids"][0], signal.SIGKILL)
+        while process.is_ours(row["pids"][0]):
+            pass
+        listed = json.loads(CliRunner().invoke(cli, ["node", "status", "--json"]).stdout)
+        assert row["url"] in [each["url"] for each in listed if not each["running"]]
+    finally:
+        assert CliRunner().invoke(cli, ["node", "down", "--port", port]).exit_code == 0
+    assert row["url"] not in [state.url for state in running_nodes()]
