@@ -36,8 +36,9 @@ def _require(holds: bool, message: str) -> None:
 class TokenizerConfig:
     """User → K_u tokens (Eq. 4-6), and item → K_c tokens."""
 
-    kind: Literal["self_attention", "gru", "dnn"] = "self_attention"
-    """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec) or an MLP over the mean of the history."""
+    kind: Literal["self_attention", "gru", "dnn", "capsule"] = "self_attention"
+    """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec), an MLP over the mean of the history (DSSM), or
+    multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
     max_length: int = 50
     """How many of a user's latest events are read."""
     dim: int = 64
@@ -47,6 +48,8 @@ class TokenizerConfig:
     attention_heads: int = 2
     hidden: tuple[int, ...] = (256, 256)
     """Hidden units of the DNN tokenizer."""
+    routing_iterations: int = 3
+    """Of the capsules."""
     dropout: float = 0.5
     tokens: int = 1
     """K_u, tokens a user."""
@@ -62,6 +65,8 @@ class TokenizerConfig:
         _require(1 <= self.item_tokens <= 10, f"tokenizer.item_tokens (K_c) must lie in 1…10, not {self.item_tokens}")
         _require(self.dim >= 2 and self.max_length >= 1, "tokenizer.dim must be at least 2 and max_length at least 1")
         _require(0 <= self.dropout < 1, f"tokenizer.dropout must lie in [0, 1), not {self.dropout}")
+        _require(self.kind != "capsule" or self.tokens > 1, "tokenizer.kind 'capsule' needs tokens of at least 2")
+        _require(self.routing_iterations >= 1, "tokenizer.routing_iterations must be at least 1")
         _require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
         _require(
             self.kind != "self_attention" or self.dim % self.attention_heads == 0,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import TokenizerConfig
+from sparcode_es.models.capsule import CapsuleEncoder
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 
 
@@ -136,7 +137,7 @@ class SENetHeads(nn.Module):
         return heads
 
 
-ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DNNEncoder}
+ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DNNEncoder, "capsule": CapsuleEncoder}
 HEADS = {"linear": LinearHeads, "senet": SENetHeads}
 
 
@@ -161,7 +162,8 @@ class Tokenizer(nn.Module):
         self.item_features = FeatureEncoder(item_features, num_items, config.dim)
         self.user_features = FeatureEncoder(user_features, num_users, config.dim)
         self.encoder = ENCODERS[config.kind](config)
-        self.heads = HEADS[config.token_heads](config.dim, config.tokens)
+        # Capsules come out as K_u tokens already.
+        self.heads = None if config.kind == "capsule" else HEADS[config.token_heads](config.dim, config.tokens)
 
     def items(self, items: Tensor) -> Tensor:
         """items: int64 [...] → their embeddings with features, [..., D] (Eq. 5, summed)."""
@@ -172,10 +174,10 @@ class Tokenizer(nn.Module):
         """histories: int64 [B, L] (padded on the right with any item), positions: flat indices into B·L, int64 [P],
         users: rows of the user features or -1, int64 [B] → unit tokens [P, K_u, D]."""
         B, L = histories.shape
-        states = self.encoder(self.items(histories))  # [B, L, D]
+        states = self.encoder(self.items(histories)).reshape(B * L, -1, self.config.dim)[positions]  # [P, 1 or K_u, D]
         if self.user_features.specs:
-            states = states + self.user_features(users).unsqueeze(1)
-        return F.normalize(self.heads(states.reshape(B * L, -1)[positions]), dim=-1)
+            states = states + self.user_features(users)[positions // L].unsqueeze(1)
+        return F.normalize(states if self.heads is None else self.heads(states[:, 0]), dim=-1)
 
 
 class ItemTokens(nn.Module):

@@ -22,8 +22,9 @@ ITEMS, DIM = 30, 8
 TOKENIZERS = [
     TokenizerConfig(kind=kind, dim=DIM, max_length=6, tokens=tokens, token_heads=heads, item_tokens=2, hidden=(12,))  # type: ignore[arg-type]
     for kind, (tokens, heads) in itertools.product(
-        ["self_attention", "gru", "dnn"], [(1, "linear"), (4, "linear"), (10, "senet")]
+        ["self_attention", "gru", "dnn", "capsule"], [(1, "linear"), (4, "linear"), (10, "senet")]
     )
+    if (kind, tokens) != ("capsule", 1)
 ]
 QUANTIZERS = [
     QuantizerConfig(codes=16, codes_per_token=3),
