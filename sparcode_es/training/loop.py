@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, StageConfig, to_toml
+from sparcode_es.config import Config, StageConfig, load_config, to_toml
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import ConfigError, DataError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
@@ -71,7 +71,7 @@ class Trainer:
     def _claim(self) -> None:
         """Write the configuration, or refuse a folder that another one trained in."""
         path, text = self.out / "config.toml", to_toml(self.config)
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        if path.exists() and load_config(path) != self.config:
             raise ConfigError(
                 f"{self.out} holds a training with another configuration; choose another folder or remove it"
             )
