@@ -160,8 +160,9 @@ class ItemCodesConfig:
 class LossConfig:
     """Sampled softmax (Eq. 12)."""
 
-    negatives: Literal["uniform", "in_batch", "mixed"] = "mixed"
-    """Uniform samples shared by the batch; the batch's other positives, with logQ correction; or both."""
+    negatives: Literal["uniform", "in_batch", "mixed", "all"] = "mixed"
+    """Uniform samples shared by the batch; the batch's other positives, with logQ correction; both; or every item, the full
+    softmax, for small catalogues."""
     num_negatives: int = 1024
     """Uniform samples a batch."""
     temperature: float = 0.07

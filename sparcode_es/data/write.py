@@ -16,8 +16,8 @@ from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
 from sparcode_es.data.filters import k_core, repeated
 from sparcode_es.data.splits import SplitOptions, label_events
-from sparcode_es.errors import DataError
-from sparcode_es.files import atomic_folder, sha256_of
+from sparcode_es.errors import DataError, StorageError
+from sparcode_es.files import atomic_folder, sha256_of, storage_errors
 from sparcode_es.tables import StringTable
 
 
@@ -58,11 +58,12 @@ def write_dataset(
     items: dict[str, ItemText] | None = None,
     features: Sequence[FeatureTable] = (),
 ) -> Dataset:
-    """Filter, sort and split the events, and write the folder in one piece (an old folder of that name is replaced).
+    """Filter, sort and split the events, and write the folder in one piece (an old data folder of that name is replaced).
 
     `items`: texts by item identifier; `features`: values by identifier. Raises `DataError` when no event is left, and
-    `StorageError` when the folder cannot be written.
+    `StorageError` when the folder cannot be written or something else is in its place.
     """
+    _check_replaceable(path)
     preparation = preparation or Preparation()
     kept, removed = _filtered(events, preparation)
     ordered = kept.in_natural_order()
@@ -112,6 +113,24 @@ def write_dataset(
             json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     return Dataset.open(path)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise `StorageError` when writing `path` would take away something other than a data folder's own files."""
+    if not path.exists():
+        return
+    advice = "it would be lost. Choose another folder, or remove it first."
+    if not path.is_dir():
+        raise StorageError(f"{path} exists and is not a folder; {advice}")
+    with storage_errors(path):
+        present = {file.name for file in path.iterdir()}
+    try:
+        ours = {"manifest.json", *json.loads((path / "manifest.json").read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = set()
+    foreign = sorted(present - ours)
+    if foreign:
+        raise StorageError(f"{path} exists and holds {foreign[0]}, which is no file of a data folder; {advice}")
 
 
 def _filtered(events: Events, preparation: Preparation) -> tuple[Events, dict[str, int]]:

@@ -26,7 +26,7 @@ class Candidates:
 
 
 class NegativeSampler:
-    """Draws candidates: uniform samples, the batch's own positives, or both (mixed negative sampling, Yang et al. 2020)."""
+    """Draws candidates: uniform samples, the batch's own positives, both (mixed negative sampling, Yang et al. 2020), or all."""
 
     def __init__(self, config: LossConfig, item_counts: Tensor) -> None:
         self.config = config
@@ -36,6 +36,11 @@ class NegativeSampler:
     def draw(self, targets: Tensor) -> Candidates:
         """targets: int64 [P]."""
         kind, device = self.config.negatives, targets.device
+        if kind == "all":
+            items = torch.arange(self.num_items, device=device)
+            return Candidates(
+                items, torch.zeros(len(items), device=device), torch.ones_like(items, dtype=torch.bool), targets
+            )
         drawn = torch.zeros(self.num_items, dtype=torch.bool, device=device)
         expected = torch.zeros(self.num_items, device=device)
         if kind != "in_batch":

@@ -75,7 +75,11 @@ def test_every_position_finds_its_own_item() -> None:
 
 def test_softmax_over_all_items_is_cross_entropy() -> None:
     """With every item drawn for certain, Eq. 12 is the full softmax."""
-    sampler = NegativeSampler(LossConfig(negatives="uniform", num_negatives=100_000), torch.ones(6))
+    for config in (LossConfig(negatives="uniform", num_negatives=100_000), LossConfig(negatives="all")):
+        _check_full_softmax(NegativeSampler(config, torch.ones(6)))
+
+
+def _check_full_softmax(sampler: NegativeSampler) -> None:
     targets = torch.tensor([0, 5, 2])
     candidates = sampler.draw(targets)
     scores = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
