@@ -6,8 +6,9 @@ import inspect
 import re
 from pathlib import Path
 
+import click
 import pytest
-from sparcode_es_cli.main import CLOSED_PIPE, INTERRUPTED, main
+from sparcode_es_cli.main import CLOSED_PIPE, INTERRUPTED, cli, main
 
 from sparcode_es import errors
 from sparcode_es.errors import SparcodeError
@@ -44,11 +45,23 @@ def test_no_two_classes_share_a_code_and_none_takes_one_that_is_spoken_for() -> 
 def test_the_command_line_ends_with_the_code_of_the_error(
     found: type[SparcodeError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> None:
-        raise found("the reason")
-
-    monkeypatch.setattr("sparcode_es_cli.main.cli.main", fail)
-    with pytest.raises(SystemExit) as ended:
-        main(["data"])
-    assert ended.value.code == found.exit_code
+    assert _exit_code(monkeypatch, found("the reason")) == found.exit_code
     assert capsys.readouterr().err == "error: the reason\n"
+
+
+def test_an_interrupt_has_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(monkeypatch, KeyboardInterrupt()) == INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def _exit_code(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> object:
+    """What `main` exits with when a command raises."""
+
+    @click.command()
+    def command() -> None:
+        raise raised
+
+    monkeypatch.setattr(cli, "get_command", lambda ctx, name: command)
+    with pytest.raises(SystemExit) as ended:
+        main(["anything"])
+    return ended.value.code

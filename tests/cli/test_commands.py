@@ -1,19 +1,15 @@
-"""The command line as a person meets it: help, exit codes, completion, interrupts, a light start."""
+"""The command line as a person meets it: help, completion, a light start."""
 
 from __future__ import annotations
 
 import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
-from sparcode_es_cli import main as main_module
 from sparcode_es_cli.main import COMMANDS, cli, main
-
-from sparcode_es import errors
 
 
 def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -23,10 +19,6 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[st
     ctx = click.Context(command)
     below = [(name, command.get_command(ctx, name)) for name in command.list_commands(ctx)]
     return [path, *(leaf for name, child in below if child is not None for leaf in _leaves(child, (*path, name)))]
-
-
-def _error_classes() -> list[type[errors.SparcodeError]]:
-    return [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.SparcodeError)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -45,45 +37,6 @@ def test_every_command_has_a_module_with_a_docstring(name: str) -> None:
     assert module.__doc__
     assert isinstance(module.command, click.Command)
     assert module.command.help
-
-
-def test_no_two_kinds_of_error_share_an_exit_code() -> None:
-    codes = [c.exit_code for c in _error_classes()]
-    assert len(codes) == len(set(codes))
-    assert not {0, 2, main_module.INTERRUPTED, main_module.CLOSED_PIPE} & set(codes)
-
-
-def test_the_readme_lists_every_exit_code() -> None:
-    lines = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
-    listed = {line.split("|")[3].strip(" `"): line.split("|")[1].strip() for line in lines if line.endswith("Error` |")}
-    assert listed == {kind.__name__: str(kind.exit_code) for kind in _error_classes()}
-
-
-@pytest.mark.parametrize("kind", _error_classes(), ids=lambda c: c.__name__)
-def test_an_error_is_one_line_and_its_own_exit_code(
-    kind: type[errors.SparcodeError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _exit_code(monkeypatch, kind("what is wrong")) == kind.exit_code
-    assert capsys.readouterr().err == "error: what is wrong\n"
-
-
-def test_an_interrupt_gives_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _exit_code(monkeypatch, KeyboardInterrupt()) == 130
-    assert "interrupted" in capsys.readouterr().err
-
-
-def _exit_code(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> int:
-    """What `main` exits with when a command raises."""
-
-    @click.command()
-    def command() -> None:
-        raise raised
-
-    monkeypatch.setattr(cli, "get_command", lambda ctx, name: command)
-    with pytest.raises(SystemExit) as exit_:
-        main(["anything"])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
