@@ -15,16 +15,17 @@ import click
 import numpy as np
 from environment import describe_environment
 
-from sparcode_es.baselines.popularity import Popularity
+from sparcode_es.baselines.popularity import popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
-from sparcode_es.data.dataset import Cases, Dataset
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
-from sparcode_es.training.loop import sample_cases, train
+from sparcode_es.training.loop import train
 from sparcode_es.training.memory import WEIGHTS
-from sparcode_es.training.validation import CodeTable, ItemPart, ScoreFunction, code_scores, tower_scores
+from sparcode_es.training.trainer import sample_cases
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 
@@ -36,12 +37,12 @@ def measure(dataset: Dataset, run: Path) -> dict[str, dict[str, dict[str, float]
     if not isinstance(twin, TwoTower):
         raise click.ClickException(f"{run}/two_tower.pt is not a two-tower")
     model = load_checkpoint(run / "model.pt")
-    scores = {"SparCode": code_scores(model, cases)}
+    scores = {"SparCode": model.case_scores(cases)}
     if model.item_memory is not None:
         scores["SparCode without item codes"] = CodeTable(model, cases).score_function(item_weight=0.0)
         scores["two-tower + item codes (control)"] = with_item_codes(twin, model, dataset, cases)
-    scores["two-tower"] = tower_scores(twin, cases)
-    scores["popularity"] = Popularity(dataset.train_sequences().items, dataset.num_items).scores
+    scores["two-tower"] = twin.case_scores(cases)
+    scores["popularity"] = popularity(model.config, dataset).case_scores(cases)
     return {name: rank_metrics(score, cases, dataset.num_items) for name, score in scores.items()}
 
 
@@ -52,7 +53,7 @@ def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Ca
 
     def scores_at(weight: float, cases: Cases) -> ScoreFunction:
         assert model.item_memory is not None
-        towers, items = tower_scores(twin, cases), ItemPart(model, model.item_memory, cases)
+        towers, items = twin.case_scores(cases), ItemPart(model, model.item_memory, cases)
 
         def score(rows: np.ndarray) -> np.ndarray:
             found = towers(rows)

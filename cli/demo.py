@@ -143,22 +143,20 @@ def _verify(engine: Engine, artifact: Artifact, model: SparCode) -> dict[str, An
 
 def _quality(dataset: Dataset, engine: Engine, model: SparCode, twin_path: Path | None) -> Quality:
     """Test metrics: SparCode as the engine answers, its twin and popularity from their own scores."""
-    from sparcode_es.baselines.popularity import Popularity
-    from sparcode_es.baselines.two_tower import TwoTower
+    from sparcode_es.baselines.popularity import popularity
     from sparcode_es.evaluation.ranking import rank_metrics
     from sparcode_es.serving.encoder import encode_histories
     from sparcode_es.serving.measure import measure
     from sparcode_es.training.checkpoint import read_checkpoint
-    from sparcode_es.training.validation import tower_scores
 
     cases = dataset.cases("test")
     codes = encode_histories(model, cases.history_offsets, cases.history_items, cases.users)
     found = {"SparCode": measure(engine, cases, codes, dataset.item_ids, model.shared_heads, KS)}
-    twin = read_checkpoint(twin_path).model if twin_path is not None else None
-    if isinstance(twin, TwoTower):
-        found["two-tower"] = rank_metrics(tower_scores(twin, cases), cases, dataset.num_items, KS)
-    popularity = Popularity(dataset.train_sequences().items, dataset.num_items)
-    found["popularity"] = rank_metrics(popularity.scores, cases, dataset.num_items, KS)
+    if twin_path is not None:
+        twin = read_checkpoint(twin_path).model
+        found["two-tower"] = rank_metrics(twin.case_scores(cases), cases, dataset.num_items, KS)
+    counted = popularity(model.config, dataset).case_scores(cases)
+    found["popularity"] = rank_metrics(counted, cases, dataset.num_items, KS)
     return found
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
 
+if TYPE_CHECKING:
+    from sparcode_es.data.dataset import Cases, Dataset
+    from sparcode_es.training.checkpoint import Checkpoint
+
+Metrics = dict[str, dict[str, float]]
+"""View (`all` or `unseen` items) → metric."""
 METRICS = ("precision", "recall", "ndcg", "coverage")
 
 
@@ -22,35 +28,61 @@ METRICS = ("precision", "recall", "ndcg", "coverage")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 @engine_options
 def command(checkpoint: Path, data_path: Path, split: Any, as_json: bool, **engine_flags: Any) -> None:
-    """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage."""
+    """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.
+
+    A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself.
+    """
     from sparcode_es_cli.extras import need_training
 
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.errors import DataError
+    from sparcode_es.models.sparcode import SparCode
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.measure import measure
     from sparcode_es.serving.pipeline import encode_cases
     from sparcode_es.serving.recommender import Recommender
+    from sparcode_es.training.checkpoint import read_checkpoint
 
     dataset = Dataset.open(data_path)
     cases = dataset.cases(split)
     if len(cases) == 0:
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
-    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    trained = read_checkpoint(checkpoint)
+    if not isinstance(trained.model, SparCode):
+        _report(split, len(cases), _ranked_by_model(trained, dataset, cases), as_json)
+        return
+    encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
         Recommender(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
         found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
         note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
+    _report(split, len(cases), found, as_json)
+
+
+def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Metrics:
+    """A system without codes has no index to ask: it ranks every item itself."""
+    from sparcode_es.evaluation.ranking import rank_metrics
+    from sparcode_es.serving.pipeline import require_same_items
+
+    require_same_items(trained.item_ids, dataset)
+    started = time.perf_counter()
+    found = rank_metrics(trained.model.case_scores(cases), cases, dataset.num_items)
+    seconds = time.perf_counter() - started
+    click.echo(f"{trained.model.config.model} itself, no engine: {len(cases)} cases in {seconds:.1f} s", err=True)
+    return found
+
+
+def _report(split: str, cases: int, found: Metrics, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"split": split, "cases": len(cases), **found}))
+        click.echo(json.dumps({"split": split, "cases": cases, **found}))
     else:
         _print(found)
 
 
-def _print(found: dict[str, dict[str, float]]) -> None:
+def _print(found: Metrics) -> None:
     for view, title in (("all", "all items"), ("unseen", "unseen items only")):
         click.echo(f"\n{title}, per cent")
         click.echo(f"{'k':>4}" + "".join(f"{name:>12}" for name in METRICS))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from sparcode_es.config import load_config, preset_names, to_toml
+from sparcode_es.config import ModelName, load_config, preset_names, to_toml
 from sparcode_es.errors import ConfigError
 
-MODELS = ("sparcode", "two_tower")
+MODELS = get_args(ModelName)
 
 
 @click.command(
@@ -44,9 +44,10 @@ def command(
     print_config: bool,
     as_json: bool,
 ) -> None:
-    """Train SparCode, or its two-tower twin, on a data folder.
+    """Train SparCode, or a system to compare it with, on a data folder.
 
-    Writes model.pt, two_tower.pt (the twin, from the same data and loop), config.toml and log.jsonl into --out.
+    Writes model.pt, config.toml and log.jsonl into --out; for SparCode also two_tower.pt, its twin from the same data and
+    loop, and for --model two_tower only that.
     """
     overrides = dict(parse_setting(text) for text in settings)
     if model is not None:

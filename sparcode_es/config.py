@@ -228,11 +228,14 @@ class TrainingConfig:
         )
 
 
+ModelName = Literal["sparcode", "two_tower", "popularity"]
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything a training is told."""
 
-    model: Literal["sparcode", "two_tower", "popularity"] = "sparcode"
+    model: ModelName = "sparcode"
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     scorer: ScorerConfig = field(default_factory=ScorerConfig)

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
+
+from sparcode_es.config import Config
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
+from sparcode_es.models.base import RankingModel
+from sparcode_es.models.batches import Batch
+from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.losses import NegativeSampler
 
 
-class Popularity:
-    """Counts of the training events, the same ranking for everybody."""
+class Popularity(RankingModel):
+    """Counts of the training events, the same ranking for everybody. Nothing is learned by gradient."""
 
-    def __init__(self, train_items: np.ndarray, num_items: int) -> None:
-        self.counts = np.bincount(train_items, minlength=num_items).astype(np.float32)
+    counts: Tensor
 
-    def scores(self, cases: np.ndarray) -> np.ndarray:
-        """cases: any [B] → float32 [B, num_items]."""
-        return np.broadcast_to(self.counts, (len(cases), len(self.counts)))
+    def __init__(
+        self,
+        config: Config,
+        num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[FeatureSpec] = (),
+        user_features: Sequence[FeatureSpec] = (),
+    ) -> None:
+        super().__init__(config, num_items, num_users, item_features, user_features)
+        self.register_buffer("counts", torch.zeros(num_items))
+
+    def prepare(self, sequences: Sequences) -> None:
+        """Count the items."""
+        self.counts.copy_(torch.from_numpy(np.bincount(sequences.items, minlength=self.num_items)))
+
+    def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """0: there are no weights."""
+        return torch.zeros(())
+
+    def case_scores(self, cases: Cases) -> ScoreFunction:
+        """The counts, for every case."""
+        counts = self.counts.cpu().numpy()
+        return lambda rows: np.broadcast_to(counts, (len(rows), len(counts)))
+
+
+def popularity(config: Config, dataset: Dataset) -> Popularity:
+    """The counts of a data folder's training events."""
+    model = Popularity(config, dataset.num_items)
+    model.prepare(dataset.train_sequences())
+    return model

@@ -9,11 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import Config
+from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.models.base import RankingModel
+from sparcode_es.models.batches import Batch
+from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.tokenizers import Tokenizer
 
+BLOCK = 32_768
+"""Items embedded at once."""
 
-class TwoTower(nn.Module):
+
+class TwoTower(RankingModel):
     """score(user, item) = scale · <mean of the user's tokens, item embedding>; the embedding is the tokenizer's own."""
 
     def __init__(
@@ -24,8 +32,7 @@ class TwoTower(nn.Module):
         item_features: Sequence[FeatureSpec] = (),
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
-        super().__init__()
-        self.config, self.num_items, self.num_users = config, num_items, num_users
+        super().__init__(config, num_items, num_users, item_features, user_features)
         self.tokenizer = Tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
 
@@ -37,3 +44,25 @@ class TwoTower(nn.Module):
     def candidate_scores(self, tokens: Tensor, items: Tensor) -> Tensor:
         """tokens [P, K, D], items int64 [n] → [P, n]."""
         return self.log_scale.exp() * tokens.mean(1) @ self.tokenizer.items(items).T
+
+    def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """The sampled softmax (Eq. 12) of the dot products."""
+        candidates = sampler.draw(batch.targets)
+        tokens = self.tokens(batch.histories, batch.positions, batch.users)
+        return sampled_softmax(self.candidate_scores(tokens, candidates.items), candidates)
+
+    @torch.inference_mode()
+    def item_vectors(self) -> Tensor:
+        """Every item's vector, scaled, on the CPU: a user's score is a dot product with it. [I, D]."""
+        parts = torch.arange(self.num_items, device=self.log_scale.device).split(BLOCK)
+        items = torch.cat([self.tokenizer.items(part).cpu() for part in parts])
+        return items * float(self.log_scale.exp())
+
+    def user_vectors(self, cases: Cases) -> Tensor:
+        """The vector of each case's history, on the CPU, [n, D]."""
+        return encode_tokens(self, cases.history_offsets, cases.history_items, cases.users).mean(1)
+
+    def case_scores(self, cases: Cases) -> ScoreFunction:
+        """Eq. 1 of the cases' histories."""
+        users, items = self.user_vectors(cases), self.item_vectors()
+        return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +102,10 @@ class Cases:
         """The cases of these rows, in this order."""
         history, targets = self.history.take(rows), self.targets.take(rows)
         return Cases(self.users[rows], history.offsets, history.items, targets.offsets, targets.items)
+
+
+ScoreFunction = Callable[[np.ndarray], np.ndarray]
+"""Rows of some cases, int64 [B] → scores of all items, float32 [B, I]."""
 
 
 def _take(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

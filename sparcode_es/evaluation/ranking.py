@@ -5,17 +5,15 @@ Two views of one ranking: `all` ranks every item; `unseen` leaves out the items 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparcode_es.data.dataset import Cases
+from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.evaluation.metrics import KS, case_metrics
 
 VIEWS = ("all", "unseen")
-ScoreFunction = Callable[[np.ndarray], np.ndarray]
-"""Case rows int64 [B] → scores of all items, float32 [B, I]."""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparcode_es.config import ItemCodesConfig
-from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from sparcode_es.models.sparcode import SparCode
 
 
 class TokenModel(Protocol):

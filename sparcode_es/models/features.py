@@ -32,9 +32,9 @@ class FeatureEncoder(nn.Module):
     Row -1 stands for somebody unknown: it has no features, and its embedding is 0.
     """
 
-    def __init__(self, specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
+    def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
         super().__init__()
-        self.specs, self.dim = tuple(specs), dim
+        self.side, self.specs, self.dim = side, tuple(specs), dim
         self.layers = nn.ModuleDict()
         for spec in self.specs:
             width = spec.longest if spec.kind == "list" else spec.size if spec.kind == "vector" else 1

@@ -16,14 +16,19 @@ from torch.nn import functional as F
 
 from sparcode_es.codes import ItemCodes
 from sparcode_es.config import Config
+from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.models.base import RankingModel
+from sparcode_es.models.batches import Batch
+from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_scorer
 from sparcode_es.models.tokenizers import ItemTokens, Tokenizer
 
 
-class SparCode(nn.Module):
+class SparCode(RankingModel):
     """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.build`): `all_codes`, `score_codes`."""
 
     def __init__(
@@ -34,8 +39,7 @@ class SparCode(nn.Module):
         item_features: Sequence[FeatureSpec] = (),
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
-        super().__init__()
-        self.config, self.num_items, self.num_users = config, num_items, num_users
+        super().__init__(config, num_items, num_users, item_features, user_features)
         tokenizer, quantizer, scorer = config.tokenizer, config.quantizer, config.scorer
         self.tokenizer = Tokenizer(tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
@@ -116,6 +120,27 @@ class SparCode(nn.Module):
         vectors = self.code_vectors(tokens, assignment).reshape(P * K * R, -1)
         sparse = F.relu(self.pair_scores(vectors, item_tokens) + self.bias_parameter).view(P, K * R, -1)
         return torch.einsum("pk,pkn->pn", assignment.boosts.reshape(P, K * R), sparse)
+
+    def position_loss(self, tokens: Tensor, assignment: Assignment, candidates: Candidates) -> Tensor:
+        """Eq. 14 of some positions: tokens [P, K, D] and their codes against the candidates.
+
+        λ is relative: the commitment term (Eq. 13) is scaled to `quantizer.commitment` of the match loss (Eq. 12).
+        """
+        loss = sampled_softmax(self.candidate_scores(tokens, assignment, candidates.items), candidates)
+        if tokens.requires_grad:
+            commitment = self.quantizer.commitment(tokens, assignment)
+            relative = (loss / commitment.clamp(min=1e-8)).detach()
+            loss = loss + self.config.quantizer.commitment * relative * commitment
+        return loss
+
+    def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """Eq. 14 of a batch, end to end from its histories."""
+        tokens = self.tokens(batch.histories, batch.positions, batch.users)
+        return self.position_loss(tokens, self.quantizer.assign(tokens), sampler.draw(batch.targets))
+
+    def case_scores(self, cases: Cases) -> ScoreFunction:
+        """Σ boost · ReLU(S + b) (Eq. 10 and 11) of the cases' histories, unrounded."""
+        return CodeTable(self, cases).score_function()
 
     def _shares_codes(self) -> bool:
         quantizer = self.config.quantizer

@@ -159,8 +159,8 @@ class Tokenizer(nn.Module):
         self.config, self.num_items = config, num_items
         self.item_embedding = nn.Embedding(num_items, config.dim)
         nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
-        self.item_features = FeatureEncoder(item_features, num_items, config.dim)
-        self.user_features = FeatureEncoder(user_features, num_users, config.dim)
+        self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
+        self.user_features = FeatureEncoder("user", user_features, num_users, config.dim)
         self.encoder = ENCODERS[config.kind](config)
         # Capsules come out as K_u tokens already.
         self.heads = None if config.kind == "capsule" else HEADS[config.token_heads](config.dim, config.tokens)

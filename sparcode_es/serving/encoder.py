@@ -54,9 +54,9 @@ class HistoryEncoder:
     @classmethod
     def from_checkpoint(cls, path: Path) -> HistoryEncoder:
         """Raises `CheckpointError`, also for a model without codes."""
-        from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+        from sparcode_es.training.checkpoint import read_sparcode
 
-        return cls(load_checkpoint(path), read_checkpoint(path).item_ids)
+        return cls(*read_sparcode(path))
 
     def numbers(self, items: Sequence[str]) -> np.ndarray:
         """Item ids → item numbers, uint32 [n]. Raises `NotFoundError` naming the unknown ones, and for an empty history."""

@@ -13,6 +13,7 @@ from sparcode_es.errors import MismatchError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
+from sparcode_es.tables import StringTable
 
 
 def build_from_data(
@@ -22,7 +23,7 @@ def build_from_data(
 
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` raises.
     """
-    require_same_items(encoder, dataset)
+    require_same_items(encoder.item_ids, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
     return build_postings(
@@ -39,13 +40,13 @@ def build_from_data(
 
 def encode_cases(encoder: HistoryEncoder, dataset: Dataset, cases: Cases) -> UserCodes:
     """The codes of the cases' histories. Raises `MismatchError` as `build_from_data` does."""
-    require_same_items(encoder, dataset)
+    require_same_items(encoder.item_ids, dataset)
     return encode_histories(encoder.model, cases.history_offsets, cases.history_items, cases.users)
 
 
-def require_same_items(encoder: HistoryEncoder, dataset: Dataset) -> None:
-    """Raise `MismatchError` unless the model's item numbers mean the data's items."""
-    if list(encoder.item_ids) != list(dataset.item_ids):
+def require_same_items(item_ids: StringTable, dataset: Dataset) -> None:
+    """Raise `MismatchError` unless a model's item numbers mean the data's items."""
+    if list(item_ids) != list(dataset.item_ids):
         raise MismatchError(
             f"the checkpoint was trained on other items than those of {dataset.path}; give the data it was trained on"
         )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 import numpy as np
 
+from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Dataset, ListFeature
+from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
+
+MODELS: dict[str, type[RankingModel]] = {"sparcode": SparCode, "two_tower": TwoTower, "popularity": Popularity}
+"""`config.model` → the class that it names."""
 
 MAX_LIST = 32
 """Values of a list feature that are read a row."""
 
 
-def feature_tables(dataset: Dataset, side: Literal["user", "item"]) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
+def feature_tables(dataset: Dataset, side: Side) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
     """The features of one side of the schema as the model reads them: specs, and a table [rows, width] each."""
     specs, tables = [], {}
     for feature in dataset.schema:
@@ -44,15 +46,13 @@ def _padded(values: ListFeature) -> np.ndarray:
     return table
 
 
-def build_model(config: Config, dataset: Dataset) -> SparCode | TwoTower:
+def build_model(config: Config, dataset: Dataset) -> RankingModel:
     """The model that `config.model` names, with the data folder's features, untrained."""
-    specs: Mapping[str, list[FeatureSpec]] = {"user": [], "item": []}
-    tables: dict[str, dict[str, np.ndarray]] = {"user": {}, "item": {}}
+    specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
+    tables: dict[Side, dict[str, np.ndarray]] = {"user": {}, "item": {}}
     if config.tokenizer.use_features:
-        for side in ("user", "item"):
-            specs[side], tables[side] = feature_tables(dataset, side)  # type: ignore[index]
-    make = TwoTower if config.model == "two_tower" else SparCode
-    model = make(config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
-    model.tokenizer.item_features.load_tables(tables["item"])
-    model.tokenizer.user_features.load_tables(tables["user"])
+        for side in specs:
+            specs[side], tables[side] = feature_tables(dataset, side)
+    model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
+    model.load_features(tables)
     return model

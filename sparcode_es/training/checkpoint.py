@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config, from_mapping, to_mapping
 from sparcode_es.errors import CheckpointError, ConfigError
 from sparcode_es.files import atomic_write
+from sparcode_es.models.base import RankingModel
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.tables import StringTable
+from sparcode_es.training.build import MODELS
 
 FORMAT = "sparcode-es checkpoint 1"
 
@@ -27,7 +28,7 @@ FORMAT = "sparcode-es checkpoint 1"
 class Checkpoint:
     """A trained model and what it was trained on."""
 
-    model: SparCode | TwoTower
+    model: RankingModel
     item_ids: StringTable
     data: str
     """The data folder's path when it was trained."""
@@ -35,16 +36,14 @@ class Checkpoint:
     """Epochs, seconds, validation metrics."""
 
 
-def save_checkpoint(
-    path: Path, model: SparCode | TwoTower, item_ids: StringTable, data: str, report: dict[str, Any]
-) -> None:
+def save_checkpoint(path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any]) -> None:
     """Write a model so that `load_checkpoint` needs nothing else. Atomic; raises `StorageError`."""
     header = {
         "config": to_mapping(model.config),
         "num_items": model.num_items,
         "num_users": model.num_users,
-        "item_features": [spec.__dict__ for spec in model.tokenizer.item_features.specs],
-        "user_features": [spec.__dict__ for spec in model.tokenizer.user_features.specs],
+        "item_features": [spec.__dict__ for spec in model.item_specs],
+        "user_features": [spec.__dict__ for spec in model.user_specs],
         "data": data,
         "report": report,
     }
@@ -94,9 +93,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         header = json.loads(content["header"])
         config = from_mapping(Config, header["config"])
-        make = TwoTower if config.model == "two_tower" else SparCode
         specs = {side: [FeatureSpec(**spec) for spec in header[f"{side}_features"]] for side in ("item", "user")}
-        model = make(config, header["num_items"], header["num_users"], specs["item"], specs["user"])
+        model = MODELS[config.model](config, header["num_items"], header["num_users"], specs["item"], specs["user"])
         model.load_state_dict(content["model"])
         lines = bytes(content["item_ids"].numpy()).decode().splitlines()
         item_ids = StringTable.build(json.loads(line) for line in lines)
@@ -109,11 +107,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(model, item_ids, data, report)
 
 
-def load_checkpoint(path: Path) -> SparCode:
-    """The SparCode model of a checkpoint. Raises `CheckpointError` also for a model that has no codes."""
-    model = read_checkpoint(path).model
+def read_sparcode(path: Path) -> tuple[SparCode, StringTable]:
+    """The SparCode model of a checkpoint and its item ids. Raises `CheckpointError` also for a model without codes."""
+    found = read_checkpoint(path)
+    model = found.model
     if not isinstance(model, SparCode):
         raise CheckpointError(
-            f"{path} holds a two-tower model, which has no codes; give the checkpoint of a SparCode model"
+            f"{path} holds a model of kind {model.config.model}, which has no codes; give the checkpoint of a SparCode model"
         )
-    return model
+    return model, found.item_ids
+
+
+def load_checkpoint(path: Path) -> SparCode:
+    """The SparCode model alone; see `read_sparcode`."""
+    return read_sparcode(path)[0]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
 from sparcode_es.config import ItemCodesConfig
-from sparcode_es.data.dataset import Sequences
+from sparcode_es.data.dataset import ScoreFunction, Sequences
+from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.validation import CodeTable, ScoreFunction
-
-if TYPE_CHECKING:
-    from sparcode_es.training.loop import Trainer
+from sparcode_es.training.codes import training_tokens
+from sparcode_es.training.trainer import Trainer
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
@@ -68,7 +66,7 @@ def item_counts(config: ItemCodesConfig, sequences: Sequences, num_items: int) -
 
 def _code_counts(trainer: Trainer, model: SparCode) -> sparse.csr_matrix:
     """n(k, c) of the quantizer's codes, float64 [rows, I]."""
-    tokens, targets = trainer.training_tokens(model)
+    tokens, targets = training_tokens(trainer, model)
     codes, boosts = assign_codes(model, tokens)
     assert model.memory is not None
     rows, shape = table_rows(model, codes), (len(model.memory.offsets) - 1, model.num_items)

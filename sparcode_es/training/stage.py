@@ -23,7 +23,7 @@ from sparcode_es.config import StageConfig
 from sparcode_es.errors import CheckpointError, TrainingError
 from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
 
-STAGES = ("tower", "codes")
+STAGES = ("tower", "codes", "model")
 
 
 class Log:

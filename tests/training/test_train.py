@@ -10,11 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from sparcode_es.baselines.popularity import Popularity
+from sparcode_es.baselines.popularity import popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.data.dataset import Dataset
@@ -22,39 +21,7 @@ from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
 from sparcode_es.training.loop import train
-from sparcode_es.training.validation import code_scores, tower_scores
-
-SMALL = {
-    "tokenizer.dim": 16,
-    "tokenizer.max_length": 10,
-    "tokenizer.layers": 1,
-    "tokenizer.dropout": 0.1,
-    "quantizer.codes": 16,
-    "quantizer.codes_per_token": 3,
-    "quantizer.kmeans_iterations": 5,
-    "scorer.hidden": [8],
-    "training.tower.epochs": 6,
-    "training.tower.batch_size": 32,
-    "training.codes.epochs": 3,
-    "training.codes.batch_size": 32,
-    "training.device": "cpu",
-}
-
-
-@pytest.fixture(scope="session")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log whose right answer is known: each user walks along a ring of 40 items, so the next item is certain."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("chain")
-    lines = []
-    for user in range(200):
-        start, length = rng.integers(40), rng.integers(6, 14)
-        lines.append(" ".join([f"u{user}", *(f"i{(start + step) % 40}" for step in range(length))]))
-    source = folder / "chain.txt"
-    source.write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "sparcode_es_cli", "data", "import", str(source)]
-    subprocess.run([*command, "--format", "sequences", "--out", str(folder / "data")], check=True, capture_output=True)
-    return folder / "data"
+from training.small import SMALL
 
 
 def test_it_learns_and_writes_what_it_says(chain: Path, tmp_path: Path) -> None:
@@ -64,13 +31,12 @@ def test_it_learns_and_writes_what_it_says(chain: Path, tmp_path: Path) -> None:
     twin = read_checkpoint(tmp_path / "two_tower.pt").model
     assert isinstance(twin, TwoTower)
     model = load_checkpoint(result.model_path)
-    popularity = Popularity(dataset.train_sequences().items, dataset.num_items)
     found = {
         name: rank_metrics(scores, cases, dataset.num_items)["all"]["recall@5"]
         for name, scores in {
-            "popularity": popularity.scores,
-            "two_tower": tower_scores(twin, cases),
-            "sparcode": code_scores(model, cases),
+            "popularity": popularity(model.config, dataset).case_scores(cases),
+            "two_tower": twin.case_scores(cases),
+            "sparcode": model.case_scores(cases),
         }.items()
     }
     assert found["popularity"] < 0.4 < 0.8 < min(found["two_tower"], found["sparcode"]), found

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcode_es.config import LossConfig
-from sparcode_es.training.batches import Windows
-from sparcode_es.training.losses import NegativeSampler, sampled_softmax
+from sparcode_es.models.batches import Windows
+from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 
 def pairs_of(windows: Windows, batch_size: int, generator: np.random.Generator | None) -> list[tuple[int, int, int]]:

@@ -1,34 +1,21 @@
-"""Scores of every item for the cases of a split, for validation and for the baselines' rows in a table."""
+"""SparCode's scores of every item for the cases of a split, unrounded, for validation and for tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy import sparse
 
-from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.data.dataset import Cases
+from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.memory import Memory
-from sparcode_es.models.sparcode import SparCode
 
-ScoreFunction = Callable[[np.ndarray], np.ndarray]
-"""Case rows [B] → scores of all items, float32 [B, I]."""
+if TYPE_CHECKING:
+    from sparcode_es.models.sparcode import SparCode
 
 BLOCK = 32_768
-
-
-def tower_scores(model: TwoTower, cases: Cases) -> ScoreFunction:
-    """The two-tower's scores (Eq. 1) of the cases' histories."""
-    users = encode_tokens(model, cases.history_offsets, cases.history_items, cases.users).mean(1)
-    with torch.inference_mode():
-        device = model.log_scale.device
-        parts = torch.arange(model.num_items, device=device).split(BLOCK)
-        items = torch.cat([model.tokenizer.items(part).cpu() for part in parts])
-        items = items * float(model.log_scale.exp())
-    return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()
+"""Items scored at once."""
 
 
 class CodeTable:
@@ -86,8 +73,3 @@ class ItemPart:
         weight = self.weight if weight is None else weight
         if weight:
             scores += weight * (self.boosts[rows] @ self.lifts).toarray()
-
-
-def code_scores(model: SparCode, cases: Cases) -> ScoreFunction:
-    """SparCode's own scores, unrounded, of the cases' histories."""
-    return CodeTable(model, cases).score_function()

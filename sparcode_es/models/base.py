@@ -1,0 +1,55 @@
+"""What every trained system is: a module that learns from batches of histories and scores all items for the cases of a split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from sparcode_es.config import Config
+from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
+from sparcode_es.models.batches import Batch
+from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+from sparcode_es.models.losses import NegativeSampler
+
+Side = Literal["user", "item"]
+
+
+class RankingModel(nn.Module, ABC):
+    """A system with a row in the tables. All are made by the same call and pass `tests/models/test_systems.py`."""
+
+    def __init__(
+        self,
+        config: Config,
+        num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[FeatureSpec] = (),
+        user_features: Sequence[FeatureSpec] = (),
+    ) -> None:
+        super().__init__()
+        self.config, self.num_items, self.num_users = config, num_items, num_users
+        self.item_specs, self.user_specs = tuple(item_features), tuple(user_features)
+
+    def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
+        """Fill every feature encoder in the model: side → name → array [rows, width]."""
+        for module in self.modules():
+            if isinstance(module, FeatureEncoder):
+                module.load_tables(tables[module.side])
+
+    def prepare(self, sequences: Sequences) -> None:
+        """Called once before training: what the model takes straight from the training sequences."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """The training loss of one batch, a scalar."""
+
+    @abstractmethod
+    def case_scores(self, cases: Cases) -> ScoreFunction:
+        """The scores of all items for the cases, as ranked; -inf for an item that the system does not retrieve."""
+
+    def after_epoch(self) -> dict[str, float]:
+        """Called after each epoch of training; what it returns is logged."""
+        return {}

@@ -1,0 +1,135 @@
+"""Stage 2: codebooks by k-means on the training tokens, then scorer, code vectors and bias with the loss of Eq. 14."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparcode_es.errors import TrainingError
+from sparcode_es.models.encode import assign_codes
+from sparcode_es.models.quantizer import Assignment
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.stage import Stage, StageState
+from sparcode_es.training.trainer import Trainer, make_optimizer
+
+POSITIONS_A_SEQUENCE = 8
+"""Positions that stand for one sequence of `batch_size` where a batch is made of positions."""
+
+Positions = tuple[Tensor, Assignment, Tensor]
+"""Tokens [P, K, D], their assignment, and the targets int64 [P]."""
+
+PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
+"""Batch size and generator → an epoch's positions."""
+
+
+def train_codes(trainer: Trainer, model: SparCode) -> StageState:
+    """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch."""
+    training = trainer.config.training
+    settings = training.codes
+    model.untie_items()
+    torch.manual_seed(training.seed)
+    tokens, targets = training_tokens(trainer, model)
+    start_codes(model, tokens, trainer.dataset.num_items)
+    if training.freeze_tokenizer:
+        model.tokenizer.requires_grad_(False)
+        source = _frozen_positions(trainer, model)
+        steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
+    else:
+        source, steps = _live_positions(trainer, model), -(-len(trainer.windows) // settings.batch_size)
+    optimizer = make_optimizer(model, settings)
+    model.quantizer.usage_report()
+
+    def epoch(generator: np.random.Generator) -> Iterator[float]:
+        for tokens, assignment, targets in source(settings.batch_size, generator):
+            candidates = trainer.sampler.draw(targets)
+            with trainer.autocast():
+                loss = model.position_loss(tokens, assignment, candidates)
+            yield trainer.step(model, optimizer, loss)
+            if tokens.requires_grad:
+                model.quantizer.update(tokens.detach())
+
+    return trainer.run(
+        Stage(
+            name="codes",
+            config=settings,
+            model=model,
+            optimizer=optimizer,
+            steps=steps,
+            run_epoch=epoch,
+            validate=lambda: trainer.metrics(model.case_scores(trainer.validation)),
+            metric=training.metric,
+            after_epoch=lambda: _codebook_report(model),
+        )
+    )
+
+
+def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
+    def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
+        for batch in trainer.windows.batches(batch_size, generator):
+            batch = batch.to(trainer.device)
+            tokens = model.tokens(batch.histories, batch.positions, batch.users)
+            assignment = model.quantizer.assign(tokens)
+            model.quantizer.observe(assignment)
+            yield tokens, assignment, batch.targets
+
+    return epoch
+
+
+def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
+    """Positions of a tokenizer that no longer learns: encoded at the start of an epoch, drawn in random order.
+
+    Dropout stays on, as when the tower learned: without it the training histories look better known than new ones.
+    """
+
+    def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
+        tokens, targets = training_tokens(trainer, model, dropout=True)
+        codes, boosts = assign_codes(model, tokens)
+        P, K, _ = tokens.shape
+        index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
+        weights = torch.from_numpy(boosts).view(P, K, -1)
+        for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
+            assignment = Assignment(index[rows].to(trainer.device), weights[rows].to(trainer.device))
+            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device)
+
+    return epoch
+
+
+def _codebook_report(model: SparCode) -> dict[str, float]:
+    used, perplexity = model.quantizer.usage_report()
+    least = model.config.quantizer.min_perplexity
+    if perplexity < least:
+        raise TrainingError(
+            f"the codebook collapsed: perplexity is {perplexity:.1%} of N, below quantizer.min_perplexity = {least:.0%}. "
+            "Lower quantizer.commitment or the learning rate, or train the tower first (training.tower.epochs)."
+        )
+    return {"codes_used": used, "perplexity": perplexity}
+
+
+@torch.inference_mode()
+def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor]:
+    """The tokens of every training position, [P, K, D], and the item that followed, int64 [P], on the CPU."""
+    model.tokenizer.train(dropout)
+    tokens, targets = [], []
+    for batch in trainer.windows.batches(1024, None):
+        targets.append(batch.targets)
+        batch = batch.to(trainer.device)
+        tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
+    return torch.cat(tokens), torch.cat(targets)
+
+
+@torch.no_grad()
+def start_codes(model: SparCode, tokens: Tensor, num_items: int, sample: int = 200_000) -> None:
+    """k-means codebooks on training tokens [P, K, D], and b at the quantile that `initial_sparsity` names."""
+    device = model.bias_parameter.device
+    picks = torch.randperm(len(tokens))[:sample]
+    model.quantizer.warm_start(tokens[picks].to(device))
+    some = torch.randint(len(tokens), (256,))
+    items = torch.randperm(num_items, device=device)[:2048]
+    assignment = model.quantizer.assign(tokens[some].to(device))
+    vectors = model.code_vectors(tokens[some].to(device), assignment).flatten(0, 2)
+    scores = model.pair_scores(vectors[assignment.boosts.flatten() > 0], model.items(items))
+    picked = scores.flatten()[torch.randint(scores.numel(), (1_000_000,), device=device)]
+    model.bias_parameter.fill_(-torch.quantile(picked, model.config.scorer.initial_sparsity))

@@ -1,0 +1,134 @@
+"""What every training shares: batches, negatives, validation cases, the optimizer's step, the log, a stage's run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sparcode_es.config import Config, StageConfig, load_config, to_toml
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
+from sparcode_es.errors import ConfigError, DataError
+from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.files import atomic_write, storage_errors
+from sparcode_es.models.base import RankingModel
+from sparcode_es.models.batches import Windows
+from sparcode_es.models.losses import NegativeSampler
+from sparcode_es.training.stage import Log, Stage, StageState, run_stage
+
+
+class Trainer:
+    """One training into one folder. `train` runs it; what a killed run left there is taken up."""
+
+    def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
+        self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
+        self.device = pick_device(config)
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        self._claim()
+        self.log = Log(out / "log.jsonl", echo)
+        train = dataset.train_sequences()
+        self.windows = Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
+        if not len(self.windows):
+            raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
+        counts = np.bincount(train.items, minlength=dataset.num_items)
+        self.sampler = NegativeSampler(config.loss, torch.from_numpy(counts).float().to(self.device))
+        self.validation = sample_cases(dataset.cases("valid"), config.training.validation_users, config.training.seed)
+        if not len(self.validation.users):
+            raise DataError(f"{dataset.path} has no validation case; split it, or import more events a user")
+
+    def _claim(self) -> None:
+        """Write the configuration, or refuse a folder that another one trained in."""
+        path, text = self.out / "config.toml", to_toml(self.config)
+        if path.exists() and load_config(path) != self.config:
+            raise ConfigError(
+                f"{self.out} holds a training with another configuration; choose another folder or remove it"
+            )
+        with atomic_write(path, "w") as file:
+            file.write(text)
+
+    def train_whole(self, model: RankingModel, name: str) -> StageState:
+        """A model from batches of histories, by its own loss, to convergence on validation."""
+        settings = self.config.training.tower
+        optimizer = make_optimizer(model, settings)
+
+        def epoch(generator: np.random.Generator) -> Iterator[float]:
+            for batch in self.windows.batches(settings.batch_size, generator):
+                with self.autocast():
+                    loss = model.loss(batch.to(self.device), self.sampler)
+                yield self.step(model, optimizer, loss)
+
+        return self.run(
+            Stage(
+                name=name,
+                config=settings,
+                model=model,
+                optimizer=optimizer,
+                steps=-(-len(self.windows) // settings.batch_size),
+                run_epoch=epoch,
+                validate=lambda: self.metrics(model.case_scores(self.validation)),
+                metric=self.config.training.metric,
+                after_epoch=model.after_epoch,
+            )
+        )
+
+    def run(self, stage: Stage) -> StageState:
+        """Run a stage; its state lies in this training's folder."""
+        path = self.out / f"{stage.name}.state"
+        return run_stage(stage, self.config.training.seed, path, self.log, self._progress)
+
+    def metrics(self, scores: ScoreFunction) -> dict[str, float]:
+        """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
+        found = rank_metrics(scores, self.validation, self.dataset.num_items, ks=(5, 10, 20, 50))["all"]
+        names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
+        return {name: float(found[name]) for name in dict.fromkeys(names)}
+
+    def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+        """One step of the optimizer; the loss as a number."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return float(loss.detach())
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bfloat16 where `training.amp` and CUDA say so."""
+        if self.config.training.amp and self.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _progress(self, steps: Iterator[float], total: int, title: str) -> Iterator[float]:
+        return iter(tqdm(steps, total=total, desc=title, unit="step", leave=False, disable=None if self.bars else True))
+
+
+def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optimizer:
+    """Adam; the embedding table has its own L2 factor (§4.1.3)."""
+    embeddings = [p for n, p in model.named_parameters() if p.requires_grad and n.endswith("item_embedding.weight")]
+    others = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("item_embedding.weight")]
+    groups = [
+        {"params": others, "weight_decay": settings.weight_decay},
+        {"params": embeddings, "weight_decay": settings.embedding_l2},
+    ]
+    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate)
+
+
+def pick_device(config: Config) -> torch.device:
+    """CUDA where there is one, unless the configuration says otherwise."""
+    wanted = config.training.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("training.device is cuda, but torch sees no CUDA device; set it to cpu or auto")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def sample_cases(cases: Cases, most: int, seed: int) -> Cases:
+    """At most `most` cases, drawn with the seed."""
+    if len(cases.users) <= most:
+        return cases
+    rows = np.sort(np.random.default_rng(seed).choice(len(cases.users), most, replace=False))
+    return cases.take(rows)
