@@ -23,6 +23,13 @@ class FeatureSpec:
     kind: Literal["categorical", "numerical", "vector", "list"]
     size: int
     longest: int = 1
+    role: Literal["input", "target"] = "input"
+    """A target is learned towards, and known of some rows only; no encoder reads it."""
+
+
+def inputs(specs: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:
+    """The features that may be read."""
+    return tuple(spec for spec in specs if spec.role == "input")
 
 
 class FeatureEncoder(nn.Module):
@@ -34,7 +41,7 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
         super().__init__()
-        self.side, self.specs, self.dim = side, tuple(specs), dim
+        self.side, self.specs, self.dim = side, inputs(specs), dim
         self.layers = nn.ModuleDict()
         for spec in self.specs:
             width = spec.longest if spec.kind == "list" else spec.size if spec.kind == "vector" else 1

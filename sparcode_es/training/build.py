@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparcode_es.baselines.deezernet import DeezerNet
+from sparcode_es.baselines.dropoutnet import DropoutNet
+from sparcode_es.baselines.melu import MeLU
 from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
@@ -12,7 +15,14 @@ from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 
-MODELS: dict[str, type[RankingModel]] = {"sparcode": SparCode, "two_tower": TwoTower, "popularity": Popularity}
+MODELS: dict[str, type[RankingModel]] = {
+    "sparcode": SparCode,
+    "two_tower": TwoTower,
+    "popularity": Popularity,
+    "dropoutnet": DropoutNet,
+    "melu": MeLU,
+    "deezernet": DeezerNet,
+}
 """`config.model` → the class that it names."""
 
 MAX_LIST = 32

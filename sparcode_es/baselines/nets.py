@@ -1,0 +1,74 @@
+"""Feed-forward nets over the features and the latent of one side, users or items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparcode_es.models.base import Side
+from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+
+Order = Literal["norm_tanh", "relu_norm"]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes its running statistics where a training batch has a single row."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input: [n, h] → [n, h]."""
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+class SideNet(nn.Module):
+    """Rows of one side → [n, out]. The first layer is linear in the features and the latent, joined.
+
+    order: between two linear layers, batch normalisation then tanh (DropoutNet), or ReLU then batch normalisation
+    (DeezerNet). latent: the latent's size, 0 for a net without.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        specs: Sequence[FeatureSpec],
+        rows: int,
+        latent: int,
+        hidden: Sequence[int],
+        out: int,
+        order: Order,
+    ) -> None:
+        super().__init__()
+        widths = [*hidden, out]
+        self.content = FeatureEncoder(side, specs, rows, widths[0])
+        self.latent = nn.Linear(latent, widths[0], bias=False) if latent else None
+        self.bias = nn.Parameter(torch.zeros(widths[0]))
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            norm = BatchNorm(before)
+            layers += [norm, nn.Tanh()] if order == "norm_tanh" else [nn.ReLU(), norm]
+            layers.append(nn.Linear(before, after))
+        self.rest = nn.Sequential(*layers)
+
+    def forward(self, rows: Tensor, latents: Tensor | None = None) -> Tensor:
+        """rows: int64 [n], -1 for unknown; latents: [n, d] for a net that has them → [n, out]."""
+        first = self.content(rows) + self.bias
+        if self.latent is not None and latents is not None:
+            first = first + self.latent(latents)
+        out: Tensor = self.rest(first)
+        return out
+
+    @torch.inference_mode()
+    def evaluate(self, rows: Tensor, latents: Tensor | None = None, block: int = 8192) -> Tensor:
+        """The same in blocks, without dropout or gradients, on the CPU."""
+        was_training, device = self.training, self.bias.device
+        self.eval()
+        parts = rows.split(block)
+        given = [None] * len(parts) if latents is None else latents.to(device).split(block)
+        found = [self(part.to(device), some).float().cpu() for part, some in zip(parts, given, strict=True)]
+        self.train(was_training)
+        return torch.cat(found)
