@@ -252,7 +252,7 @@ class DropoutNetConfig:
     rank: int = 200
     """The length of the two nets' outputs, whose dot product is the score."""
     dropout: float = 0.5
-    """The share of users, and of items, whose latents are zeros in a training step."""
+    """The share of users, and of items, whose latents are zeros in a training step, where that side has features."""
 
     def __post_init__(self) -> None:
         _require(all(h > 0 for h in self.hidden), "dropoutnet.hidden must be positive numbers")
@@ -299,7 +299,7 @@ class MeLUConfig:
     """How many of the decision layers, the output counted, adapt to a user; the paper adapts all three."""
     local_steps: int = 1
     """Gradient steps on a user's support set."""
-    local_learning_rate: float = 0.05
+    local_learning_rate: float = 1.0
     """α, of these steps. The paper's 5e-6 is for ratings."""
     support: int = 20
     """The latest events of a history that are the support set."""
@@ -321,6 +321,7 @@ class MeLUConfig:
         )
         counts = (self.local_steps, self.support, self.query, self.negatives)
         _require(min(counts) >= 1, "melu.local_steps, support, query and negatives must be at least 1")
+        _require(self.support <= 256, f"melu.support must be at most 256, not {self.support}")
         _require(self.local_learning_rate > 0, "melu.local_learning_rate must be positive")
         _require(0 <= self.cold_share <= 1, f"melu.cold_share must lie in [0, 1], not {self.cold_share}")
 

@@ -26,6 +26,8 @@ class DeezerNet(RankingModel):
     """û = net(features) of length 1. Full-personalised: score = <û, V_i>. Semi-personalised: the share of item i among the
     events of the segment of warm users that û falls into."""
 
+    reads_targets = True
+
     def __init__(
         self,
         config: Config,

@@ -23,6 +23,8 @@ from sparcode_es.models.losses import NegativeSampler
 class DropoutNet(RankingModel):
     """score(u, i) = <f_U(U_u, Φ_u), f_V(V_i, Φ_i)>, trained towards <U_u, V_i>; U_u = 0 for a user without a latent."""
 
+    reads_targets = True
+
     def __init__(
         self,
         config: Config,
@@ -54,14 +56,18 @@ class DropoutNet(RankingModel):
         self.latents.prepare(sequences, self.config.training.seed)
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        """Eq. 1 of Volkovs et al. over the batch's users and the sampler's items, with the dropout of their Eq. 3."""
+        """Eq. 2 of Volkovs et al. over the batch's users and the sampler's items, some of their latents dropped."""
         users, items = batch.users.unique(), sampler.draw(batch.targets).items
         U, V = self.latents.users[users], self.latents.items[items]
-        predicted = self.user_net(users, self._dropped(U)) @ self.item_net(items, self._dropped(V)).T
-        return F.mse_loss(predicted.float(), U @ V.T)
+        f_U = self.user_net(users, self._dropped(self.user_net, U))
+        f_V = self.item_net(items, self._dropped(self.item_net, V))
+        return F.mse_loss((f_U @ f_V.T).float(), U @ V.T)
 
-    def _dropped(self, latents: Tensor) -> Tensor:
-        """Whole rows of [n, d] set to 0, with the probability of the configuration."""
+    def _dropped(self, net: SideNet, latents: Tensor) -> Tensor:
+        """Whole rows of [n, d] set to 0, with the probability of the configuration; none for a net without content, which
+        would have nothing left to read."""
+        if not net.content.specs:
+            return latents
         kept = torch.rand(len(latents), 1, device=latents.device) >= self.config.dropoutnet.dropout
         return latents * kept
 

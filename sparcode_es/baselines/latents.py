@@ -68,7 +68,9 @@ class Latents(nn.Module):
         matrix.data[:] = 1
         rank = min(self.dim, *matrix.shape)
         vectors = np.zeros((len(self.items), self.dim), dtype=np.float32)
-        vectors[:, :rank] = TruncatedSVD(rank, random_state=seed).fit(matrix).components_.T
+        found = TruncatedSVD(rank, random_state=seed).fit(matrix)
+        # Directions that no user has are left at 0.
+        vectors[:, :rank] = (found.components_ * (found.singular_values_ > 1e-4 * found.singular_values_[0])[:, None]).T
         self._set_items(vectors)
         rows = torch.from_numpy(sequences.users.astype(np.int64)).to(self.users.device)
         self.users[rows] = self.of_histories(sequences.offsets, sequences.items)
@@ -79,7 +81,7 @@ class Latents(nn.Module):
 
     def of_histories(self, offsets: np.ndarray, items: np.ndarray) -> Tensor:
         """The direction of the mean latent of n histories in CSR form, 0 for an empty one, [n, d]: DropoutNet's transform
-        for users who were not in training (§4.2 of Volkovs et al.)."""
+        for users who were not in training (§4.3 of Volkovs et al.)."""
         sums = _interactions(offsets, items, len(self.items)) @ self.items.cpu().numpy()
         return F.normalize(torch.from_numpy(sums), dim=-1).to(self.items.device)
 

@@ -27,7 +27,7 @@ class MeLU(RankingModel):
     """logit(u, i) = decision(user features, item features; θ_u), θ_u one local step away from the global θ.
 
     The paper regresses on ratings; here an event has label 1, a random item 0, and the loss is the cross-entropy. A user
-    without a history is ranked with θ itself.
+    without a history is ranked with θ itself. Embeddings are normalised (layer norm), as features come in any scale.
     """
 
     def __init__(
@@ -44,12 +44,19 @@ class MeLU(RankingModel):
         self.item_encoder = FeatureEncoder("item", item_features, num_items, settings.dim)
         has_ids = not inputs(item_features) if settings.item_ids is None else settings.item_ids
         self.item_embedding = nn.Embedding(num_items, settings.dim) if has_ids else None
+        self.user_norm, self.item_norm = nn.LayerNorm(settings.dim), nn.LayerNorm(settings.dim)
         self.decision = Decision(settings.dim, settings.hidden)
+
+    def users(self, users: Tensor) -> Tensor:
+        """users: int64 [...], -1 for unknown → embeddings [..., D]."""
+        found: Tensor = self.user_norm(self.user_encoder(users))
+        return found
 
     def items(self, items: Tensor) -> Tensor:
         """items: int64 [...] → embeddings [..., D]."""
-        found: Tensor = self.item_encoder(items)
-        return found if self.item_embedding is None else found + self.item_embedding(items)
+        content = self.item_encoder(items)
+        found: Tensor = self.item_norm(content if self.item_embedding is None else content + self.item_embedding(items))
+        return found
 
     def task_loss(self, users: Tensor, sets: Items, tail: Weights) -> Tensor:
         """Each user's mean cross-entropy, summed over users. users: [B, D]."""
@@ -68,7 +75,7 @@ class MeLU(RankingModel):
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         """The meta-update's: the query sets' loss with the weights that the support sets gave, the mean over users."""
         support, known, query, asked = split_batch(batch, self.settings)
-        users = self.user_encoder(batch.users)
+        users = self.users(batch.users)
         tail = self.local_weights(users, labelled(support, known, self._random(support)), differentiable=True)
         return self.task_loss(users, labelled(query, asked, self._random(query)), tail) / len(users)
 
@@ -100,7 +107,7 @@ class MeLU(RankingModel):
         size = max(1, BLOCK // (len(items) * max(self.settings.hidden, default=1)))
         found = []
         for rows in torch.arange(len(users)).split(size):
-            embedded = self.user_encoder(users[rows].to(items.device)).detach()
+            embedded = self.users(users[rows].to(items.device)).detach()
             part = Items(*(t[rows].to(items.device) for t in (support.items, support.labels, support.weights)))
             tail = self.local_weights(embedded, part, differentiable=False)
             with torch.no_grad():

@@ -26,7 +26,8 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class SideNet(nn.Module):
-    """Rows of one side → [n, out]. The first layer is linear in the features and the latent, joined.
+    """Rows of one side → [n, out]. The first layer is linear in the features and the latent, joined; where there are both,
+    each part is normalised over the batch first, because features come in any scale and would drown or be drowned.
 
     order: between two linear layers, batch normalisation then tanh (DropoutNet), or ReLU then batch normalisation
     (DeezerNet). latent: the latent's size, 0 for a net without.
@@ -47,6 +48,8 @@ class SideNet(nn.Module):
         self.content = FeatureEncoder(side, specs, rows, widths[0])
         self.latent = nn.Linear(latent, widths[0], bias=False) if latent else None
         self.bias = nn.Parameter(torch.zeros(widths[0]))
+        both = bool(hidden and latent and self.content.specs)
+        self.content_norm, self.latent_norm = (BatchNorm(widths[0]) if both else nn.Identity() for _ in range(2))
         layers: list[nn.Module] = []
         for before, after in zip(widths, widths[1:], strict=False):
             norm = BatchNorm(before)
@@ -56,9 +59,9 @@ class SideNet(nn.Module):
 
     def forward(self, rows: Tensor, latents: Tensor | None = None) -> Tensor:
         """rows: int64 [n], -1 for unknown; latents: [n, d] for a net that has them → [n, out]."""
-        first = self.content(rows) + self.bias
+        first = self.content_norm(self.content(rows)) + self.bias
         if self.latent is not None and latents is not None:
-            first = first + self.latent(latents)
+            first = first + self.latent_norm(self.latent(latents))
         out: Tensor = self.rest(first)
         return out
 

@@ -1,4 +1,4 @@
-"""Segments of users by k-means on their latents, and what is popular in each (Briand et al. 2021, §3.3)."""
+"""Segments of users by k-means on their latents, and what is popular in each (Briand et al. 2021)."""
 
 from __future__ import annotations
 

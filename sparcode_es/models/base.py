@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ Side = Literal["user", "item"]
 
 
 class RankingModel(nn.Module, ABC):
-    """A system with a row in the tables. All are made by the same call and pass `tests/models/test_systems.py`."""
+    """A system with a row in the tables. All are made by the same call and pass `tests/training/test_systems.py`."""
+
+    reads_targets: ClassVar[bool] = False
+    """Whether the features of role `target` are among those given."""
 
     def __init__(
         self,

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparcode_es.data.dataset import Role
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -23,8 +25,7 @@ class FeatureSpec:
     kind: Literal["categorical", "numerical", "vector", "list"]
     size: int
     longest: int = 1
-    role: Literal["input", "target"] = "input"
-    """A target is learned towards, and known of some rows only; no encoder reads it."""
+    role: Role = "input"
 
 
 def inputs(specs: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:

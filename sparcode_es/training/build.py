@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from sparcode_es.baselines.deezernet import DeezerNet
@@ -45,7 +47,7 @@ def feature_tables(
         if isinstance(values, ListFeature):
             values = _padded(values)
             longest = values.shape[1]
-        specs.append(FeatureSpec(feature.name, feature.kind, feature.size, longest))
+        specs.append(FeatureSpec(feature.name, feature.kind, feature.size, longest, role))
         tables[feature.name] = values
     return specs, tables
 
@@ -65,9 +67,12 @@ def build_model(config: Config, dataset: Dataset) -> RankingModel:
     """The model that `config.model` names, with the data folder's features, untrained."""
     specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
     tables: dict[Side, dict[str, np.ndarray]] = {"user": {}, "item": {}}
-    if config.tokenizer.use_features:
-        for side in specs:
-            specs[side], tables[side] = feature_tables(dataset, side)
-    model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
+    kind = MODELS[config.model]
+    roles: tuple[Role, ...] = ("input", "target") if kind.reads_targets else ("input",)
+    for side, role in itertools.product(specs, roles) if config.tokenizer.use_features else ():
+        found, values = feature_tables(dataset, side, role)
+        specs[side] += found
+        tables[side] |= values
+    model = kind(config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.load_features(tables)
     return model
