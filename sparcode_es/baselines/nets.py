@@ -55,6 +55,8 @@ class SideNet(nn.Module):
             norm = BatchNorm(before)
             layers += [norm, nn.Tanh()] if order == "norm_tanh" else [nn.ReLU(), norm]
             layers.append(nn.Linear(before, after))
+            if order == "norm_tanh":
+                nn.init.trunc_normal_(layers[-1].weight, std=0.01, a=-0.02, b=0.02)
         self.rest = nn.Sequential(*layers)
 
     def forward(self, rows: Tensor, latents: Tensor | None = None) -> Tensor:
