@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
+from sparcode_es.config import Config, ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig, TrainingConfig
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.memory import BETA, GAMMA
@@ -38,7 +38,12 @@ QUANTIZERS = [
 def make(tokenizer: TokenizerConfig, quantizer: QuantizerConfig = QUANTIZERS[0], **scorer: object) -> SparCode:
     torch.manual_seed(0)
     scorer.setdefault("memory", quantizer.codebooks == 1)
-    config = Config(tokenizer=tokenizer, quantizer=quantizer, scorer=ScorerConfig(hidden=(6,), **scorer))  # type: ignore[arg-type]
+    config = Config(
+        tokenizer=tokenizer,
+        quantizer=quantizer,
+        scorer=ScorerConfig(hidden=(6,), **scorer),  # type: ignore[arg-type]
+        training=TrainingConfig(freeze_tokenizer=False),
+    )
     model = SparCode(config, ITEMS).eval()
     torch.nn.init.normal_(model.scorer.head.output.weight)
     model.untie_items()
