@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.losses import NegativeSampler
 
 Side = Literal["user", "item"]
@@ -34,10 +34,11 @@ class RankingModel(nn.Module, ABC):
         self.item_specs, self.user_specs = tuple(item_features), tuple(user_features)
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
-        """Fill every feature encoder in the model: side → name → array [rows, width]."""
+        """Fill every feature table in the model, and fit its scales: side → name → array [rows, width]."""
         for module in self.modules():
-            if isinstance(module, FeatureEncoder):
+            if isinstance(module, FeatureTables):
                 module.load_tables(tables[module.side])
+                module.fit_scales()
 
     def prepare(self, sequences: Sequences) -> None:
         """Called once before training: what the model takes straight from the training sequences."""

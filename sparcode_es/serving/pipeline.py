@@ -15,6 +15,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.tables import StringTable
+from sparcode_es.training.build import load_user_features
 
 
 def build_from_data(
@@ -27,6 +28,7 @@ def build_from_data(
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` raises.
     """
     require_same_items(encoder.item_ids, dataset)
+    load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
     asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]
@@ -46,6 +48,7 @@ def build_from_data(
 def encode_cases(encoder: HistoryEncoder, dataset: Dataset, cases: Cases) -> UserCodes:
     """The codes of the cases' histories. Raises `MismatchError` as `build_from_data` does."""
     require_same_items(encoder.item_ids, dataset)
+    load_user_features(encoder.model, dataset)
     return encode_histories(encoder.model, cases.history_offsets, cases.history_items, cases.users)
 
 

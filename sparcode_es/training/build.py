@@ -7,10 +7,12 @@ import numpy as np
 from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
-from sparcode_es.data.dataset import Dataset, ListFeature
+from sparcode_es.data.dataset import Dataset, ListFeature, Role
+from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.base import RankingModel, Side
-from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Tokenizer
 
 MODELS: dict[str, type[RankingModel]] = {"sparcode": SparCode, "two_tower": TwoTower, "popularity": Popularity}
 """`config.model` → the class that it names."""
@@ -19,11 +21,16 @@ MAX_LIST = 32
 """Values of a list feature that are read a row."""
 
 
-def feature_tables(dataset: Dataset, side: Side) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
-    """The features of one side of the schema as the model reads them: specs, and a table [rows, width] each."""
+def feature_tables(
+    dataset: Dataset, side: Side, role: Role = "input"
+) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
+    """The features of one side of the schema as the model reads them: specs, and a table [rows, width] each.
+
+    Targets are given only where they are asked for: nothing that is to be predicted may be read.
+    """
     specs, tables = [], {}
     for feature in dataset.schema:
-        if feature.side != side:
+        if (feature.side, feature.role) != (side, role):
             continue
         values = dataset.feature(side, feature.name)
         longest = 1
@@ -46,6 +53,23 @@ def _padded(values: ListFeature) -> np.ndarray:
     return table
 
 
+def load_user_features(model: RankingModel, dataset: Dataset) -> None:
+    """Give a model read from a checkpoint the user features that the checkpoint leaves out (see `FeatureTables`).
+
+    Raises `MismatchError` when the data folder has other features than the model was trained on.
+    """
+    left_out = [m for m in model.modules() if isinstance(m, FeatureTables) and not m.persistent]
+    if not left_out:
+        return
+    specs, tables = feature_tables(dataset, "user")
+    for module in left_out:
+        if module.specs != tuple(specs):
+            raise MismatchError(
+                f"the checkpoint was trained on other user features than those of {dataset.path}; give the data it was trained on"
+            )
+        module.load_tables(tables)
+
+
 def build_model(config: Config, dataset: Dataset) -> RankingModel:
     """The model that `config.model` names, with the data folder's features, untrained."""
     specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
@@ -55,4 +79,9 @@ def build_model(config: Config, dataset: Dataset) -> RankingModel:
             specs[side], tables[side] = feature_tables(dataset, side)
     model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.load_features(tables)
+    if dataset.has_cold_users and isinstance(getattr(model, "tokenizer", None), Tokenizer):
+        raise ConfigError(
+            f"{dataset.path} asks for users without a history, and this tokenizer reads histories; "
+            "set tokenizer.source = 'features' (as the presets deezer-… do)"
+        )
     return model

@@ -167,6 +167,19 @@ def test_latest_items(histories: list[list[int]], latest: int, decay: float) -> 
         np.testing.assert_allclose(weights, [decay**k if k < there else 0 for k in range(latest)], rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["type", "items", "forward", "a.b", "a%2Eb", "größe °"])
+def test_features_may_have_any_name(name: str) -> None:
+    users = [FeatureSpec(name, "numerical", 1), FeatureSpec("other", "list", 3, 2)]
+    model = TwoTower(Config(tokenizer=TOKENIZERS[0]), ITEMS, 2, (), users).eval()
+    model.load_features({"user": {name: np.ones(2, np.float32), "other": np.ones((2, 2), np.int32)}, "item": {}})
+    again = TwoTower(Config(tokenizer=TOKENIZERS[0]), ITEMS, 2, (), users).eval()
+    again.load_state_dict(model.state_dict())
+    offsets, history = csr([1, 2])
+    tokens = encode_tokens(model, offsets, history, np.array([0]))
+    assert torch.equal(tokens, encode_tokens(again, offsets, history, np.array([0])))
+    assert not torch.allclose(tokens, encode_tokens(model, offsets, history), atol=1e-4)
+
+
 def test_features_change_tokens_and_unknown_users_have_none() -> None:
     torch.manual_seed(0)
     config = Config(tokenizer=TOKENIZERS[0], quantizer=QUANTIZERS[0])
