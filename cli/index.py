@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_config, connection_options
-from sparcode_es_cli.postings import cut_options
+from sparcode_es_cli.postings import cut_options, cuts_of
 from tqdm import tqdm
 
 from sparcode_es.config import PostingsConfig
@@ -109,7 +109,10 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
     """The artifact to load, its checksums verified; built first when there is a checkpoint."""
     from sparcode_es.postings.artifact import Artifact
 
+    cuts = cuts_of(flags)
     if checkpoint is None:
+        if data_path is not None or cuts != PostingsConfig():
+            raise click.UsageError("--data and the flags that cut postings build an artifact: give --checkpoint too")
         return Artifact.open(postings, verify=True)
     from sparcode_es_cli.extras import need_training
 
@@ -119,10 +122,8 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
     from sparcode_es.serving.pipeline import build_from_data
     from sparcode_es.training.checkpoint import read_checkpoint
 
-    fields = ("bias", "sparsity", "max_postings_per_code", "max_codes_per_item", "min_codes_per_item")
-    config = PostingsConfig(**{f: flags[f] for f in (*fields, "observed_codes_only")})
     dataset = Dataset.open(data_path or Path(read_checkpoint(checkpoint).data))
-    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, config)
+    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, cuts)
 
 
 def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,12 @@ def cut_options(function: F) -> F:
     return function
 
 
+def cuts_of(flags: dict[str, Any]) -> PostingsConfig:
+    """The flags of `cut_options` among a command's flags."""
+    names = {field.name for field in fields(PostingsConfig)}
+    return PostingsConfig(**{name: value for name, value in flags.items() if name in names})
+
+
 @click.group(epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k")
 def command() -> None:
     """The postings artifact: the score of every (code, item) pair that is kept."""
@@ -63,9 +70,8 @@ def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **setting
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.pipeline import build_from_data
 
-    config = PostingsConfig(**settings)
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    _report(build_from_data(encoder, Dataset.open(data_path), out, config), as_json)
+    _report(build_from_data(encoder, Dataset.open(data_path), out, cuts_of(settings)), as_json)
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es postings check runs/postings")

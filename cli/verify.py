@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @engine_options
 def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any) -> None:
-    """Compare an engine's answers with the postings and with the model computed directly.
+    """Compare an engine's answers with the postings and with the model computed directly, from the histories on.
 
     The exit code is not 0 when any check fails.
     """
@@ -27,13 +28,14 @@ def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, 
 
     need_training()
     from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
     from sparcode_es.training.checkpoint import load_checkpoint
 
     artifact = Artifact.open(engine_flags["postings"], verify=True)
     model = load_checkpoint(checkpoint)
     with chosen_engine(engine_flags) as engine:
-        result = verify(engine, artifact, model, users, count, seed)
+        result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)
         note_engine(engine, f"{result.users} users compared")
     if as_json:
         click.echo(json.dumps({**asdict(result), "passed": result.passed}))
@@ -49,5 +51,6 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"error against the model        {report['unrounded_error']:.2e}")
     click.echo(f"ties at place k                {report['ties']}")
     click.echo(f"lists out of order             {report['wrong_order']}")
+    click.echo(f"users with other codes         {report['other_codes']}")
     if report["cut"]:
         click.echo("the postings were cut by a limit: the error against the model covers the pairs that were kept")

@@ -217,7 +217,8 @@ class TrainingConfig:
     )
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
-    """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
+    """Keep the tokenizer as stage 1 left it, and the codebooks as k-means set them, so that stage 2 encodes every history
+    once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
     items_per_user: int = 50
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     metric: str = "ndcg@50"
@@ -227,9 +228,9 @@ class TrainingConfig:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = False
-    """bfloat16 autocast (CUDA only)."""
+    """bfloat16 autocast; an error where there is no CUDA device."""
     compile: bool = False
-    """torch.compile the tokenizer."""
+    """torch.compile the tokenizer's encoder, of the systems that have one."""
 
     def __post_init__(self) -> None:
         _require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
@@ -237,6 +238,10 @@ class TrainingConfig:
         _require(
             name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
             f"training.metric must be recall@k, ndcg@k or precision@k with k of 5, 10, 20, 50, not {self.metric!r}",
+        )
+        _require(
+            not (self.amp and self.device == "cpu"),
+            "training.amp needs CUDA: set training.device to cuda or amp to false",
         )
 
 
@@ -261,9 +266,23 @@ class Config:
             "scorer.memory needs quantizer.codebooks = 1; set scorer.memory = false for M ≥ 2",
         )
         _require(
+            self.tokenizer.dim % self.quantizer.codebooks == 0,
+            f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of quantizer.codebooks ({self.quantizer.codebooks})",
+        )
+        _require(
             not (self.tokenizer.source == "features" and self.item_codes.latest),
             "item codes stand for a history: set item_codes.latest = 0 with tokenizer.source = 'features'",
         )
+        if self.model == "sparcode" and self.training.freeze_tokenizer:
+            self._refuse_what_freezing_switches_off()
+
+    def _refuse_what_freezing_switches_off(self) -> None:
+        standard = QuantizerConfig()
+        for name in ("gradient", "commitment", "decay", "revive_below"):
+            _require(
+                getattr(self.quantizer, name) == getattr(standard, name),
+                f"quantizer.{name} does nothing while training.freeze_tokenizer is true: set training.freeze_tokenizer = false",
+            )
 
 
 @dataclass(frozen=True)

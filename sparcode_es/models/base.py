@@ -19,7 +19,7 @@ Side = Literal["user", "item"]
 
 
 class RankingModel(nn.Module, ABC):
-    """A system with a row in the tables. All are made by the same call and pass `tests/models/test_systems.py`."""
+    """A system with a row in the tables. All are made by the same call and pass `tests/training/test_systems.py`."""
 
     def __init__(
         self,

@@ -43,16 +43,19 @@ def build_postings(
     user_ids: StringTable,
     user_codes: UserCodes,
     user_seen: SeenItems,
+    asked_codes: np.ndarray | None = None,
     config: PostingsConfig | None = None,
 ) -> Artifact:
     """Score every code for every item, keep what `config` says, and write the artifact `out`.
 
-    Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`. Killed anywhere, `out` stays as it was. Raises
+    Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`; `asked_codes`, uint32 [n, 1 + M], are codes that count as
+    observed too (of the histories that an evaluation will ask with, say). Killed anywhere, `out` stays as it was. Raises
     `ArtifactError` for scores that are not finite or parts that do not fit, `StorageError` when `out` cannot be written.
     """
     config = config or PostingsConfig()
     _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
-    observed, _ = unique_codes(user_codes.codes[user_codes.codes[:, 0] != ITEM_HEAD])
+    seen_codes = user_codes.codes if asked_codes is None else np.concatenate([user_codes.codes, asked_codes])
+    observed, _ = unique_codes(seen_codes[seen_codes[:, 0] != ITEM_HEAD])
     codes = _choose_codes(scorer, observed, config)
     if config.sparsity is not None:
         bias = bias_for_sparsity(scorer, codes, config, config.sparsity)

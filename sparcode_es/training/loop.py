@@ -22,6 +22,7 @@ from sparcode_es.files import storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Tokenizer
 from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
@@ -74,13 +75,21 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str) -> RankingM
         return read_checkpoint(path).model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
-    if config.training.compile and isinstance(model, TwoTower):
-        model.tokenizer.encoder.compile()
+    if config.training.compile:
+        _compile(model)
     model.prepare(trainer.dataset.train_sequences())
     learns = any(parameter.requires_grad for parameter in model.parameters())
     report = _report(trainer.train_whole(model, stage), stage) if learns else {}
     _save(trainer, model, path, report)
     return model
+
+
+def _compile(model: RankingModel) -> None:
+    """torch.compile the encoder of a model's tokenizer. Raises `ConfigError` for a model that has none."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not isinstance(tokenizer, Tokenizer):
+        raise ConfigError(f"training.compile compiles a tokenizer, and {model.config.model} has none; set it to false")
+    tokenizer.encoder.compile()
 
 
 def _save(trainer: Trainer, model: RankingModel, path: Path, report: dict[str, Any]) -> None:
@@ -93,13 +102,18 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if given is None:
         twin = _whole(trainer, replace(trainer.config, model="two_tower"), path, "tower")
     else:
-        twin = read_checkpoint(given).model.to(trainer.device)
+        found = read_checkpoint(given)
+        if list(found.item_ids) != list(trainer.dataset.item_ids):
+            raise ConfigError(
+                f"{given} was trained on other items than {trainer.dataset.path}; train a tower for these"
+            )
+        twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    if twin.config.tokenizer != trainer.config.tokenizer or twin.num_items != trainer.dataset.num_items:
-        raise ConfigError(
-            f"{given or path} was trained with another tokenizer or on other items; train a tower for these"
-        )
+    if twin.config.tokenizer != trainer.config.tokenizer:
+        raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
+    if given is not None and not path.exists():
+        _save(trainer, twin, path, found.report)
     return twin
 
 
@@ -115,7 +129,8 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model.log_scale.data.copy_(twin.log_scale.data)
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)
-    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0])
+    model.quantizer.usage_report()
+    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0], observe=True)
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}
     trainer.log.write(stage="done", **report)

@@ -30,6 +30,8 @@ class Trainer:
     def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
         self.device = pick_device(config)
+        if config.training.amp and self.device.type != "cuda":
+            raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         self._claim()
@@ -103,7 +105,7 @@ class Trainer:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 where `training.amp` and CUDA say so."""
-        if self.config.training.amp and self.device.type == "cuda":
+        if self.config.training.amp:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return contextlib.nullcontext()
 

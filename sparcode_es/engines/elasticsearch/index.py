@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
+
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
@@ -217,13 +219,12 @@ class _Load:
                 raise VerificationError(
                     f"{index_name} holds {count} documents, not {expected}; the alias was not moved."
                 )
-        for row in bulk.sample_rows(self.artifact.num_codes, SAMPLES):
-            self._check_code(row, field_type)
+        filled = np.flatnonzero(np.diff(self.artifact.code_offsets))
+        for place in bulk.sample_rows(len(filled), SAMPLES):
+            self._check_code(int(filled[place]), field_type)
 
     def _check_code(self, row: int, field_type: str) -> None:
-        numbers, grid = self.artifact.postings(row)
-        if not len(numbers):
-            return
+        _numbers, grid = self.artifact.postings(row)
         query = Query((Clause(self.artifact.term(row), 1.0),), k=10)
         answer = self.server.call("POST", path_of(self.items, "_search"), search_body(query, field_type))
         best = sorted(from_grid(grid).tolist(), reverse=True)[:10]
