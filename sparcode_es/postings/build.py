@@ -57,7 +57,9 @@ def build_postings(
         counts |= write_users(folder, user_ids, user_codes, user_seen, table)
         counts |= {"observed_codes": len(observed), "possible_codes": scorer.num_possible_codes}
         counts |= {"codes": len(table), "item_codes": len(table) - len(codes)}
-        write_manifest(folder, manifest_of(scorer, codes.shape[1] - 1, float(np.float32(bias)), counts, rounding, config))
+        write_manifest(
+            folder, manifest_of(scorer, codes.shape[1] - 1, float(np.float32(bias)), counts, rounding, config)
+        )
     return Artifact.open(out)
 
 

@@ -79,7 +79,9 @@ def code_counts(model: SparCode, tokens: Tensor, targets: np.ndarray) -> sparse.
     rows, shape = table_rows(model, codes), (model.num_possible_codes, model.num_items)
     columns = np.broadcast_to(targets[:, None], rows.shape)
     pairs = (rows.ravel(), columns.ravel())
-    return sparse.coo_matrix((boosts.ravel().astype(np.float64), pairs), shape=shape).tocsr()
+    counts = sparse.coo_matrix((boosts.ravel().astype(np.float64), pairs), shape=shape).tocsr()
+    counts.eliminate_zeros()
+    return counts
 
 
 def table_rows(model: SparCode, codes: np.ndarray) -> np.ndarray:
