@@ -55,8 +55,10 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     ordered = users[known][order]
     rows, lengths = np.unique(ordered, return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+    sequences = Sequences(offsets, items[known][order].astype(np.uint32), rows.astype(np.uint32))
+    _refuse_repetition(log, sequences, artifact)
     return NewEvents(
-        Sequences(offsets, items[known][order].astype(np.uint32), rows.astype(np.uint32)),
+        sequences,
         new_users,
         int((~known).sum()),
         len(np.unique(events.items[~known])),
@@ -133,4 +135,20 @@ def _refuse_old_events(log: Log, users: np.ndarray, dataset: Dataset) -> None:
         raise DataError(
             f"{late} of the {len(users)} events of {log.name} are older than the last that {dataset.path} holds of their "
             "user, and would count twice or out of order; give only the events that came after it"
+        )
+
+
+def _refuse_repetition(log: Log, new: Sequences, artifact: Artifact) -> None:
+    """Raise `DataError` when most known users' events begin with their whole history: the log is all of it, not what came
+    after it. Histories of one event tell nothing."""
+    asked = repeated = 0
+    for row, user in enumerate(new.users[new.users < artifact.num_users].tolist()):
+        history = artifact.user_seen(user)
+        if len(history) > 1:
+            asked += 1
+            repeated += np.array_equal(new[row][: len(history)], history)
+    if repeated > asked / 2:
+        raise DataError(
+            f"{log.name} repeats the histories that {artifact.path} holds ({repeated} of {asked} users), which would count "
+            "twice; give only the events that came after them"
         )
