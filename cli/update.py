@@ -57,11 +57,12 @@ def update(
     """Fold the events of LOG, which came after the data folder's, into the postings.
 
     Users with new events get new codes (unknown users become known), and what followed what is counted on: the postings of
-    the codes that those histories had are computed again, all others are copied. Events on items that the model does not
-    know are left out; those items need a training.
+    those pairs of code and item change, all others are copied. Events on items that the model does not know are left out;
+    those items need a training.
 
-    The result is what `postings build` would make of all counts; how often an item occurs is still counted in training alone.
-    A run that is killed leaves the artifact that was there. A log that was folded in before is refused.
+    The result is what `postings build` would make of all counts. How often a code and an item occur at all stays that of
+    training, so train again before the new events are many beside the old ones. A run that is killed leaves the artifact
+    that was there. A log that was folded in before is refused.
     """
     from sparcode_es_cli.extras import need_tables, need_training
 

@@ -5,8 +5,9 @@ log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) sums the boosts of
 by item c, n(k) over all training histories, and n(c) is how often c followed. It is the cosine of the two columns of a
 co-occurrence table, damped for rare codes and items; a weight that validation chooses scales it.
 
-Later events can be folded in: n(k, c) and n(k) grow, n(c) stays what it was in training. A lift then depends on its own row
-alone, so that rows without new events keep theirs, and the order in which events were folded in makes no difference.
+Later events can be folded in: n(k, c) grows, n(k) and n(c) stay what they were in training. A lift then depends on its own
+count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where the
+folded events are no longer few beside those of training, train again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Memory(nn.Module):
     offsets: Tensor
     items: Tensor
     counts: Tensor
+    of_row: Tensor
     of_item: Tensor
     weight: Tensor
     lifts: sparse.csr_matrix
@@ -42,13 +44,16 @@ class Memory(nn.Module):
         self.register_buffer("offsets", torch.zeros(rows + 1, dtype=torch.int64))
         self.register_buffer("items", torch.zeros(0, dtype=torch.int32))
         self.register_buffer("counts", torch.zeros(0))
+        self.register_buffer("of_row", torch.zeros(rows, dtype=torch.float64))
         self.register_buffer("of_item", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weight", torch.zeros(()))
         self.lifts = sparse.csr_matrix((rows, 0), dtype=np.float32)
 
-    def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray) -> None:
-        """counts: n(k, c), [rows, num_items]; of_item: n(c), [num_items]."""
+    def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray, of_row: np.ndarray | None = None) -> None:
+        """counts: n(k, c), [rows, num_items]; of_item: n(c), [num_items]; of_row: n(k), [rows], None for the sums of counts."""
         counts.sum_duplicates()
+        sums = np.asarray(counts.sum(axis=1)).ravel() if of_row is None else of_row
+        self.of_row = torch.from_numpy(sums.astype(np.float64))
         self.offsets = torch.from_numpy(counts.indptr.astype(np.int64))
         self.items = torch.from_numpy(counts.indices.astype(np.int32))
         self.counts = torch.from_numpy(counts.data.astype(np.float32))
@@ -68,7 +73,7 @@ class Memory(nn.Module):
     def fold(self, added: sparse.csr_matrix | None) -> None:
         """Make the lifts those of the training pairs and of `added`, further counts n(k, c) [rows, num_items]."""
         counts = self.trained() if added is None else sparse.csr_matrix(self.trained() + added)
-        self.lifts = _lifts(counts.astype(np.float64), self.of_item.cpu().numpy())
+        self.lifts = _lifts(counts.astype(np.float64), self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
 
     @property
     def active(self) -> bool:
@@ -96,10 +101,9 @@ class Memory(nn.Module):
             self.fold(None)
 
 
-def _lifts(counts: sparse.csr_matrix, of_item: np.ndarray) -> sparse.csr_matrix:
-    """log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))) of counts float64 [rows, I] and n(c) [I]; float32 [rows, I]."""
+def _lifts(counts: sparse.csr_matrix, of_row: np.ndarray, of_item: np.ndarray) -> sparse.csr_matrix:
+    """log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) float64 [rows, I], n(k) [rows], n(c) [I] → float32 [rows, I]."""
     row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    of_row = np.asarray(counts.sum(axis=1)).ravel()
     chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices] + GAMMA))
     lifts = np.log1p(BETA * counts.data / chance).astype(np.float32)
     return sparse.csr_matrix((lifts, counts.indices, counts.indptr), shape=counts.shape)

@@ -1,8 +1,8 @@
 """Later events → updated artifact, without training: new histories get new codes, and what followed what is counted on.
 
 What changes: codes and seen items of the users with new events; the counts n(k, c) of every new pair of history and item
-(see `sparcode_es.models.memory`), hence the postings of the codes that those histories had. An item that the model does not
-know has neither vectors nor a number for an item code: its events are left out and counted.
+(see `sparcode_es.models.memory`), hence the postings of those pairs. An item that the model does not know has neither vectors
+nor a number for an item code: its events are left out and counted.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from sparcode_es.data.sequences import read_sequences
 from sparcode_es.data.write import Source, write_dataset
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.folded import memories
 from sparcode_es.serving.encoder import HistoryEncoder
 from sparcode_es.serving.fresh import count_pairs, update_from_data
 from sparcode_es.serving.new_events import Log
@@ -67,9 +68,13 @@ def sequences_of(histories: Histories, dataset: Dataset) -> Sequences:
 
 
 def model_of(
-    counted: Sequences, of_item: np.ndarray, num_users: int, weights: tuple[float, float] = (2.0, 1.5)
+    counted: Sequences,
+    of_item: np.ndarray,
+    num_users: int,
+    weights: tuple[float, float] = (2.0, 1.5),
+    trained: SparCode | None = None,
 ) -> SparCode:
-    """A model of fixed random weights that remembers every pair of the given sequences."""
+    """A model of fixed random weights that remembers every pair of the given sequences, with the n(k) of `trained`."""
     torch.manual_seed(0)
     model = SparCode(CONFIG, ITEMS, num_users).eval()
     torch.nn.init.normal_(model.scorer.head.output.weight)
@@ -80,8 +85,9 @@ def model_of(
         memory.weight.fill_(1.0)
         memory.of_item = torch.from_numpy(of_item)
     counts = count_pairs(model, counted, np.ones(len(counted.items), dtype=bool), num_users)
+    sums = {} if trained is None else {name: memory.of_row.numpy() for name, memory in memories(trained).items()}
     for name, memory, weight in (("codes", model.memory, weights[0]), ("items", model.item_memory, weights[1])):
-        memory.fit(counts[name].astype(np.float64), of_item)
+        memory.fit(counts[name].astype(np.float64), of_item, sums.get(name))
         memory.weight.fill_(weight)
     return model
 
