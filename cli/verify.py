@@ -28,12 +28,13 @@ def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, 
 
     need_training()
     from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.postings.folded import as_updated
     from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
     from sparcode_es.training.checkpoint import load_checkpoint
 
     artifact = Artifact.open(engine_flags["postings"], verify=True)
-    model = load_checkpoint(checkpoint)
+    model = as_updated(load_checkpoint(checkpoint), artifact)
     with chosen_engine(engine_flags) as engine:
         result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)
         note_engine(engine, f"{result.users} users compared")

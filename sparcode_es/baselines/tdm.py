@@ -35,7 +35,7 @@ class NodeScorer(nn.Module):
         if self.with_mlp:
             self.user, self.node = nn.Linear(dim, config.hidden[0]), nn.Linear(dim, config.hidden[0], bias=False)
             self.both = nn.Linear(dim, config.hidden[0], bias=False)
-            self.head = Head(config.hidden)
+            self.head = Head(config.hidden, residual=True)
 
     def forward(self, users: Tensor, nodes: Tensor, scale: Tensor) -> Tensor:
         """users: [B, D]; nodes that all users share, [n, D], or each user's own, [B, n, D] → scores [B, n]."""
