@@ -1,4 +1,4 @@
-"""`sparcode-es postings`: build, check and describe the postings artifact."""
+"""`sparcode-es postings`: build, update, check and describe the postings artifact."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from sparcode_es_cli.update import update
 
 from sparcode_es.config import PostingsConfig
 
@@ -48,6 +49,9 @@ def cuts_of(flags: dict[str, Any]) -> PostingsConfig:
 @click.group(epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k")
 def command() -> None:
     """The postings artifact: the score of every (code, item) pair that is kept."""
+
+
+command.add_command(update)
 
 
 @command.command(

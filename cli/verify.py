@@ -37,13 +37,14 @@ def command(
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.postings.folded import as_updated
     from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
     from sparcode_es.training.build import load_user_features
     from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
 
     artifact = Artifact.open(engine_flags["postings"], verify=True)
-    model = load_checkpoint(checkpoint)
+    model = as_updated(load_checkpoint(checkpoint), artifact)
     if model.config.tokenizer.source == "features":
         load_user_features(model, Dataset.open(data_path or Path(read_checkpoint(checkpoint).data)))
     elif data_path is not None:

@@ -58,7 +58,7 @@ class Trainer:
 
     def train_whole(self, model: RankingModel, name: str) -> StageState:
         """A model from batches of histories, by its own loss, to convergence on validation."""
-        settings = self.config.training.tower
+        settings = model.stage_config
         optimizer = make_optimizer(model, settings)
 
         def epoch(generator: np.random.Generator) -> Iterator[float]:
@@ -78,6 +78,7 @@ class Trainer:
                 validate=lambda: self.metrics(model.case_scores(self.validation)),
                 metric=self.config.training.metric,
                 after_epoch=model.after_epoch,
+                judge_start=model.begins_from_tower,
             )
         )
 
