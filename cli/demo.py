@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,9 +135,10 @@ def _engine(artifact: Artifact, index: str, flags: dict[str, Any]) -> Engine:
 
 def _verify(engine: Engine, artifact: Artifact, model: SparCode) -> dict[str, Any]:
     """The engine beside the model. Raises `VerificationError` when they differ."""
+    from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
 
-    found = verify(engine, artifact, model)
+    found = verify(engine, artifact, model, partial(encode_known, model, artifact))
     found.require()
     return asdict(found)
 

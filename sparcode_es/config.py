@@ -36,6 +36,9 @@ def _require(holds: bool, message: str) -> None:
 class TokenizerConfig:
     """User → K_u tokens (Eq. 4-6), and item → K_c tokens."""
 
+    source: Literal["history", "features"] = "history"
+    """What a user's tokens are made of: the history (and the user's features, added to its state), or the user's features
+    alone, for users who have no history; kinds `dnn` and `self_attention` then read the fields of the features."""
     kind: Literal["self_attention", "gru", "dnn", "capsule"] = "self_attention"
     """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec), an MLP over the mean of the history (DSSM), or
     multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
@@ -67,6 +70,12 @@ class TokenizerConfig:
         _require(0 <= self.dropout < 1, f"tokenizer.dropout must lie in [0, 1), not {self.dropout}")
         _require(self.kind != "capsule" or self.tokens > 1, "tokenizer.kind 'capsule' needs tokens of at least 2")
         _require(self.routing_iterations >= 1, "tokenizer.routing_iterations must be at least 1")
+        if self.source == "features":
+            _require(
+                self.kind in ("dnn", "self_attention"),
+                f"tokenizer.source 'features' is read by the kinds dnn and self_attention, not by {self.kind}",
+            )
+            _require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
         _require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
         _require(
             self.kind != "self_attention" or self.dim % self.attention_heads == 0,
@@ -208,7 +217,10 @@ class TrainingConfig:
     )
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
-    """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
+    """Keep the tokenizer as stage 1 left it, and the codebooks as k-means set them, so that stage 2 encodes every history
+    once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
+    items_per_user: int = 50
+    """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch (all items ranked)."""
     validation_users: int = 10_000
@@ -216,15 +228,20 @@ class TrainingConfig:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = False
-    """bfloat16 autocast (CUDA only)."""
+    """bfloat16 autocast; an error where there is no CUDA device."""
     compile: bool = False
-    """torch.compile the tokenizer."""
+    """torch.compile the tokenizer's encoder, of the systems that have one."""
 
     def __post_init__(self) -> None:
+        _require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
         name, _, k = self.metric.partition("@")
         _require(
             name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
             f"training.metric must be recall@k, ndcg@k or precision@k with k of 5, 10, 20, 50, not {self.metric!r}",
+        )
+        _require(
+            not (self.amp and self.device == "cpu"),
+            "training.amp needs CUDA: set training.device to cuda or amp to false",
         )
 
 
@@ -326,7 +343,87 @@ class MeLUConfig:
         _require(0 <= self.cold_share <= 1, f"melu.cold_share must lie in [0, 1], not {self.cold_share}")
 
 
-ModelName = Literal["sparcode", "two_tower", "popularity", "dropoutnet", "melu", "deezernet"]
+
+@dataclass(frozen=True)
+class AllToAllStage(StageConfig):
+    """All-to-All SA after the tower, which it knows by heart already: small steps, or it unlearns what holds for new users."""
+
+    epochs: int = 30
+    patience: int = 5
+    learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class TDMStage(StageConfig):
+    """TDM after the tower."""
+
+    epochs: int = 60
+    learning_rate: float = 5e-4
+
+
+@dataclass(frozen=True)
+class AllToAllConfig:
+    """All-to-All SA, the oracle (Eq. 2): every item meets the whole history, nothing is quantised. It begins from the tower
+    and keeps the tokenizer still if `training.freeze_tokenizer` says so."""
+
+    form: Literal["late", "full"] = "full"
+    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7). `full`: the candidate is
+    a further token after the history, in self-attention blocks of its own."""
+    layers: int = 1
+    """Blocks that the candidate passes (`full`)."""
+    attention_heads: int = 2
+    hidden: int = 64
+    """Hidden units of a block's MLP."""
+    dropout: float = 0.2
+    """Of the states and candidates that the blocks read."""
+    positions: int = 4
+    """Positions of a window that one step trains on, drawn at random."""
+    num_negatives: int = 256
+    """As `loss.num_negatives`, which bounds it: a (position, candidate) pair is dear here."""
+    stage: AllToAllStage = field(default_factory=AllToAllStage)
+    """How the model is trained after the tower."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "attention_heads", "hidden", "positions", "num_negatives"):
+            _require(getattr(self, name) >= 1, f"all_to_all.{name} must be at least 1, not {getattr(self, name)}")
+        _require(0 <= self.dropout < 1, f"all_to_all.dropout must lie in [0, 1), not {self.dropout}")
+
+
+@dataclass(frozen=True)
+class TDMConfig:
+    """TDM (Zhu et al. 2018): a tree over the items, a user tower against its nodes, beam search. It begins from the tower;
+    `tokenizer.kind = "dnn"` makes it TDM-DNN (§4.5)."""
+
+    interaction: Literal["dot", "mlp"] = "mlp"
+    """User against node: a scaled dot product, or an MLP beside it."""
+    hidden: tuple[int, ...] = (16,)
+    """Hidden units of the MLP."""
+    branching: int = 2
+    """Children a node."""
+    beam: int = 200
+    """Nodes kept a level when the tree is searched."""
+    num_negatives: int = 512
+    """As `loss.num_negatives`, which bounds it, for each level of the tree."""
+    positions: int = 8
+    """Positions of a window that one step trains on, drawn at random."""
+    relearn_every: int = 5
+    """Epochs after which the tree is made anew from the leaves' embeddings; 0 never."""
+    relearn_times: int = 2
+    """How often that is done."""
+    stage: TDMStage = field(default_factory=TDMStage)
+    """How the model is trained after the tower."""
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.branching <= 64, f"tdm.branching must lie in 2…64, not {self.branching}")
+        for name in ("beam", "num_negatives", "positions"):
+            _require(getattr(self, name) >= 1, f"tdm.{name} must be at least 1, not {getattr(self, name)}")
+        _require(len(self.hidden) >= 1 and min(self.hidden) >= 1, "tdm.hidden must be positive numbers, one or more")
+        _require(self.relearn_every >= 0 and self.relearn_times >= 0, "tdm.relearn_… must not be negative")
+
+
+ModelName = Literal[
+    "sparcode", "two_tower", "popularity", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"
+]
 
 
 @dataclass(frozen=True)
@@ -343,12 +440,49 @@ class Config:
     dropoutnet: DropoutNetConfig = field(default_factory=DropoutNetConfig)
     melu: MeLUConfig = field(default_factory=MeLUConfig)
     deezernet: DeezerNetConfig = field(default_factory=DeezerNetConfig)
+    all_to_all: AllToAllConfig = field(default_factory=AllToAllConfig)
+    tdm: TDMConfig = field(default_factory=TDMConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         _require(
             not (self.scorer.memory and self.quantizer.codebooks > 1),
             "scorer.memory needs quantizer.codebooks = 1; set scorer.memory = false for M ≥ 2",
+        )
+        _require(
+            self.tokenizer.dim % self.quantizer.codebooks == 0,
+            f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of quantizer.codebooks ({self.quantizer.codebooks})",
+        )
+        _require(
+            not (self.tokenizer.source == "features" and self.item_codes.latest),
+            "item codes stand for a history: set item_codes.latest = 0 with tokenizer.source = 'features'",
+        )
+        if self.model == "sparcode" and self.training.freeze_tokenizer:
+            self._refuse_what_freezing_switches_off()
+        if self.model == "all_to_all" and self.all_to_all.form == "full":
+            self._check_full_form()
+
+    def _refuse_what_freezing_switches_off(self) -> None:
+        standard = QuantizerConfig()
+        for name in ("gradient", "commitment", "decay", "revive_below"):
+            _require(
+                getattr(self.quantizer, name) == getattr(standard, name),
+                f"quantizer.{name} does nothing while training.freeze_tokenizer is true: set training.freeze_tokenizer = false",
+            )
+
+    def _check_full_form(self) -> None:
+        heads = self.all_to_all.attention_heads
+        _require(
+            self.tokenizer.source == "history",
+            "all_to_all.form 'full' joins the candidate to a history, which tokenizer.source 'features' lacks; use 'late'",
+        )
+        _require(
+            self.tokenizer.dim % heads == 0,
+            f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of all_to_all.attention_heads ({heads})",
+        )
+        _require(
+            self.tokenizer.kind != "capsule",
+            "all_to_all.form 'full' reads one state an event, which tokenizer.kind 'capsule' lacks; use 'late'",
         )
 
 

@@ -39,6 +39,10 @@ def test_every_preset_loads_and_says_what_it_is(name: str) -> None:
         ({"training.metric": "auc@50"}, "recall@k"),
         ({"quantizer.codebooks": 2, "quantizer.assignment": "nearest"}, "memory"),
         ({"training.device": "tpu"}, "cuda"),
+        ({"training.amp": True, "training.device": "cpu"}, "amp needs CUDA"),
+        ({"quantizer.gradient": "soft"}, "freeze_tokenizer = false"),
+        ({"quantizer.commitment": 1.0}, "does nothing"),
+        ({"quantizer.codebooks": 3, "quantizer.assignment": "nearest", "scorer.memory": False}, "multiple"),
     ],
 )
 def test_mistakes_are_named(overrides: dict[str, object], words: str) -> None:

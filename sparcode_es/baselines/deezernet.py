@@ -39,7 +39,13 @@ class DeezerNet(RankingModel):
         super().__init__(config, num_items, num_users, item_features, user_features)
         settings = config.deezernet
         self.latents = Latents(config.latents, num_users, num_items, user_features, item_features)
-        self.reads_history = not self.latents.from_features if settings.history is None else settings.history
+        reads = not self.latents.from_features if settings.history is None else settings.history
+        if reads and config.tokenizer.source == "features":
+            raise ConfigError(
+                "deezernet reads the history here, and tokenizer.source = 'features' leaves it out of the training; "
+                "set deezernet.history = false, or tokenizer.source = 'history'"
+            )
+        self.reads_history = reads
         if not self.reads_history and not inputs(user_features):
             raise ConfigError(
                 "deezernet predicts from users' features, and the data folder has none to read; import it with user "

@@ -13,6 +13,7 @@ from sparcode_es.baselines.maml import Decision, Weights, adapted
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
 from sparcode_es.config import Config, ItemCodesConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import latest_items
@@ -39,8 +40,10 @@ class MeLU(RankingModel):
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
+        if config.tokenizer.source == "features":
+            raise ConfigError("melu learns from histories: leave tokenizer.source at 'history'")
         settings = self.settings = config.melu
-        self.user_encoder = FeatureEncoder("user", user_features, num_users, settings.dim)
+        self.user_encoder = FeatureEncoder("user", user_features, num_users, settings.dim, persistent=False)
         self.item_encoder = FeatureEncoder("item", item_features, num_items, settings.dim)
         has_ids = not inputs(item_features) if settings.item_ids is None else settings.item_ids
         self.item_embedding = nn.Embedding(num_items, settings.dim) if has_ids else None

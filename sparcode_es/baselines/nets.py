@@ -30,7 +30,8 @@ class SideNet(nn.Module):
     each part is normalised over the batch first, because features come in any scale and would drown or be drowned.
 
     order: between two linear layers, batch normalisation then tanh (DropoutNet), or ReLU then batch normalisation
-    (DeezerNet). latent: the latent's size, 0 for a net without.
+    (DeezerNet). latent: the latent's size, 0 for a net without. User features stay in the data folder (see
+    `FeatureTables`).
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class SideNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = [*hidden, out]
-        self.content = FeatureEncoder(side, specs, rows, widths[0])
+        self.content = FeatureEncoder(side, specs, rows, widths[0], persistent=side == "item")
         self.latent = nn.Linear(latent, widths[0], bias=False) if latent else None
         self.bias = nn.Parameter(torch.zeros(widths[0]))
         both = bool(hidden and latent and self.content.specs)
@@ -54,9 +55,11 @@ class SideNet(nn.Module):
         for before, after in zip(widths, widths[1:], strict=False):
             norm = BatchNorm(before)
             layers += [norm, nn.Tanh()] if order == "norm_tanh" else [nn.ReLU(), norm]
-            layers.append(nn.Linear(before, after))
+            linear = nn.Linear(before, after)
             if order == "norm_tanh":
-                nn.init.trunc_normal_(layers[-1].weight, std=0.01, a=-0.02, b=0.02)
+                # As published; wider ones make the product of two nets start far from the targets.
+                nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
+            layers.append(linear)
         self.rest = nn.Sequential(*layers)
 
     def forward(self, rows: Tensor, latents: Tensor | None = None) -> Tensor:

@@ -72,6 +72,19 @@ class Sequences:
         offsets, items = _take(self.offsets, self.items, rows)
         return Sequences(offsets, items, self.users[rows])
 
+    @property
+    def owners(self) -> np.ndarray:
+        """The sequence of each event, int64 [...]."""
+        lengths: np.ndarray = np.diff(self.offsets.astype(np.int64))
+        return np.repeat(np.arange(len(self)), lengths)
+
+    def before(self, places: np.ndarray, most: int) -> Sequences:
+        """For each of these places in `items`, int64 [n], the at most `most` events before it in its sequence."""
+        owners = self.owners[places]
+        starts = np.maximum(self.offsets[owners].astype(np.int64), places - most)
+        lengths = places - starts
+        return Sequences(_offsets_of(lengths), self.items[_ranges(starts, lengths)], self.users[owners])
+
 
 @dataclass(frozen=True)
 class Cases:

@@ -36,6 +36,8 @@ class Columns:
     unit: Unit = "auto"
     separator: str | None = None
     """Of CSV; None takes the most frequent of comma, tab, semicolon and bar in the first line."""
+    negative_ids: bool = False
+    """Take identifiers that are negative numbers (hashes, say); otherwise such a row is bad, since -1 often means nobody."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class _Table:
 def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool = False) -> Events:
     """Events of a table. Raises `DataError` for a missing column (it lists those found), bad rows, an empty file.
 
-    Bad rows: an identifier that is empty or NaN, a time that is missing, negative, or neither a number nor ISO 8601,
-    too few or too many columns. In Parquet a row's number stands for its line.
+    Bad rows: an identifier that is empty, NaN or a negative number, a time that is missing, negative, or neither a number
+    nor ISO 8601, too few or too many columns. In Parquet a row's number stands for its line.
     """
     found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
     users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
@@ -68,8 +70,10 @@ def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool 
         if pa.types.is_large_list(column.type) or pa.types.is_list(column.type):
             reasons[f"the {name} is missing"] = pc.is_null(column).to_numpy(zero_copy_only=False)
             continue
-        empty, missing, _ = bad_identifiers(column)
+        empty, missing, negative = bad_identifiers(column)
         reasons |= {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
+        if not columns.negative_ids:
+            reasons[f"the {name} is negative (--negative-ids takes such identifiers)"] = negative
     if found.time is not None:
         times, wrong = parse_times(found.column(found.time), columns.unit)
         reasons |= wrong

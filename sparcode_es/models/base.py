@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from sparcode_es.config import Config
+from sparcode_es.config import Config, StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer
+from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.losses import NegativeSampler
+from sparcode_es.models.tokenizers import Tokenizer
 
 Side = Literal["user", "item"]
+
+
+class Tower(Protocol):
+    """What other systems begin from: a trained two-tower (`sparcode_es.baselines.two_tower`)."""
+
+    tokenizer: Tokenizer | FeatureTokenizer
+    log_scale: nn.Parameter
 
 
 class RankingModel(nn.Module, ABC):
@@ -23,6 +32,8 @@ class RankingModel(nn.Module, ABC):
 
     reads_targets: ClassVar[bool] = False
     """Whether the features of role `target` are among those given."""
+    begins_from_tower: ClassVar[bool] = False
+    """Whether stage 1 is a two-tower of the same configuration, handed to `begin_from`."""
 
     def __init__(
         self,
@@ -37,13 +48,22 @@ class RankingModel(nn.Module, ABC):
         self.item_specs, self.user_specs = tuple(item_features), tuple(user_features)
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
-        """Fill every feature encoder in the model: side → name → array [rows, width]."""
+        """Fill every feature table in the model, and fit its scales: side → name → array [rows, width]."""
         for module in self.modules():
-            if isinstance(module, FeatureEncoder):
+            if isinstance(module, FeatureTables):
                 module.load_tables(tables[module.side])
+                module.fit_scales()
 
     def prepare(self, sequences: Sequences) -> None:
         """Called once before training: what the model takes straight from the training sequences."""
+
+    def begin_from(self, tower: Tower) -> None:
+        """Called once before training where `begins_from_tower`: what the model takes from the trained two-tower."""
+
+    @property
+    def stage_config(self) -> StageConfig:
+        """How long and how fast the model is trained by its own loss."""
+        return self.config.training.tower
 
     @abstractmethod
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,12 @@ class NegativeSampler:
         self.num_items = len(item_counts)
         self.share = item_counts / item_counts.sum()
 
+    def drawing(self, num_negatives: int) -> NegativeSampler:
+        """The same, with at most this many uniform samples a batch."""
+        return NegativeSampler(
+            replace(self.config, num_negatives=min(num_negatives, self.config.num_negatives)), self.share
+        )
+
     def draw(self, targets: Tensor) -> Candidates:
         """targets: int64 [P]."""
         kind, device = self.config.negatives, targets.device
@@ -61,6 +67,9 @@ class NegativeSampler:
 
 def sampled_softmax(scores: Tensor, candidates: Candidates) -> Tensor:
     """-log of Eq. 12's fraction, the mean over positions. scores: [P, n], corrected by logQ (Yi et al. 2019)."""
-    own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidates.target.unsqueeze(1), True)
-    logits = torch.where(candidates.allowed | own, scores - candidates.log_q, -torch.inf)
+    logits = scores - candidates.log_q
+    if not candidates.allowed.all():
+        # Another position's target that was not drawn is no negative here.
+        own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidates.target.unsqueeze(1), True)
+        logits = torch.where(candidates.allowed | own, logits, -torch.inf)
     return F.cross_entropy(logits.float(), candidates.target)

@@ -18,8 +18,8 @@ from sparcode_es.training.trainer import Trainer, make_optimizer
 POSITIONS_A_SEQUENCE = 8
 """Positions that stand for one sequence of `batch_size` where a batch is made of positions."""
 
-Positions = tuple[Tensor, Assignment, Tensor]
-"""Tokens [P, K, D], their assignment, and the targets int64 [P]."""
+Positions = tuple[Tensor, Assignment, Tensor, "Tensor | None"]
+"""Tokens [T, K, D], their assignment, the targets int64 [P], and rows as in `Batch`."""
 
 PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 """Batch size and generator → an epoch's positions."""
@@ -29,12 +29,12 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch."""
     training = trainer.config.training
     settings = training.codes
-    model.untie_items()
     torch.manual_seed(training.seed)
-    tokens, targets = training_tokens(trainer, model)
+    tokens, _, targets = training_tokens(trainer, model)
     start_codes(model, tokens, trainer.dataset.num_items)
-    if training.freeze_tokenizer:
-        model.tokenizer.requires_grad_(False)
+    model.tokenizer.requires_grad_(not training.freeze_tokenizer)
+    # Where no history is read, a batch has each user once, and nothing is gained by encoding them ahead.
+    if training.freeze_tokenizer and trainer.config.tokenizer.source == "history":
         source = _frozen_positions(trainer, model)
         steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
@@ -43,10 +43,10 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     model.quantizer.usage_report()
 
     def epoch(generator: np.random.Generator) -> Iterator[float]:
-        for tokens, assignment, targets in source(settings.batch_size, generator):
+        for tokens, assignment, targets, rows in source(settings.batch_size, generator):
             candidates = trainer.sampler.draw(targets)
             with trainer.autocast():
-                loss = model.position_loss(tokens, assignment, candidates)
+                loss = model.position_loss(tokens, assignment, candidates, rows)
             yield trainer.step(model, optimizer, loss)
             if tokens.requires_grad:
                 model.quantizer.update(tokens.detach())
@@ -70,10 +70,11 @@ def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
         for batch in trainer.windows.batches(batch_size, generator):
             batch = batch.to(trainer.device)
-            tokens = model.tokens(batch.histories, batch.positions, batch.users)
+            with trainer.autocast():
+                tokens = model.tokens(batch.histories, batch.positions, batch.users).float()
             assignment = model.quantizer.assign(tokens)
             model.quantizer.observe(assignment)
-            yield tokens, assignment, batch.targets
+            yield tokens, assignment, batch.targets, batch.rows
 
     return epoch
 
@@ -85,14 +86,14 @@ def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
     """
 
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
-        tokens, targets = training_tokens(trainer, model, dropout=True)
-        codes, boosts = assign_codes(model, tokens)
+        tokens, _, targets = training_tokens(trainer, model, dropout=True)
+        codes, boosts = assign_codes(model, tokens, observe=True)
         P, K, _ = tokens.shape
         index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
         weights = torch.from_numpy(boosts).view(P, K, -1)
         for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
             assignment = Assignment(index[rows].to(trainer.device), weights[rows].to(trainer.device))
-            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device)
+            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device), None
 
     return epoch
 
@@ -103,21 +104,30 @@ def _codebook_report(model: SparCode) -> dict[str, float]:
     if perplexity < least:
         raise TrainingError(
             f"the codebook collapsed: perplexity is {perplexity:.1%} of N, below quantizer.min_perplexity = {least:.0%}. "
-            "Lower quantizer.commitment or the learning rate, or train the tower first (training.tower.epochs)."
+            "Use fewer codes, or train the tower longer (training.tower.epochs)"
+            + (
+                "."
+                if model.config.training.freeze_tokenizer
+                else ", or lower quantizer.commitment or the learning rate."
+            )
         )
     return {"codes_used": used, "perplexity": perplexity}
 
 
 @torch.inference_mode()
-def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor]:
-    """The tokens of every training position, [P, K, D], and the item that followed, int64 [P], on the CPU."""
+def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens of every training position, [T, K, D]; for each item that followed, the row of its position and its number,
+    int64 [P] each; on the CPU. Where each position is followed by one item, P = T and rows are 0, 1, 2, …"""
     model.tokenizer.train(dropout)
-    tokens, targets = [], []
+    tokens, rows, targets = [], [], []
+    done = 0
     for batch in trainer.windows.batches(1024, None):
         targets.append(batch.targets)
+        rows.append(batch.spread(torch.arange(done, done + len(batch.positions))))
+        done += len(batch.positions)
         batch = batch.to(trainer.device)
         tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
-    return torch.cat(tokens), torch.cat(targets)
+    return torch.cat(tokens), torch.cat(rows), torch.cat(targets)
 
 
 @torch.no_grad()

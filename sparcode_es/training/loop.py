@@ -1,8 +1,9 @@
 """Training, from a configuration and a data folder to a checkpoint.
 
-Most systems are trained whole, by their own loss. SparCode has two stages: `tower` trains the tokenizer and the item
-embeddings with a dot product, which is the two-tower twin, kept as `two_tower.pt`; `codes` begins there (see
-`sparcode_es.training.codes`). Last, the memories are filled and their weights chosen on validation.
+Most systems are trained whole, by their own loss. Some begin from a two-tower (`RankingModel.begins_from_tower`): stage
+`tower` trains the tokenizer and the item embeddings with a dot product, which is the two-tower twin, kept as `two_tower.pt`.
+SparCode's second stage is `codes` (see `sparcode_es.training.codes`). Last, its memories are filled and their weights chosen
+on validation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from sparcode_es.files import storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.build import build_model
+from sparcode_es.models.tokenizers import Tokenizer
+from sparcode_es.training.build import MODELS, build_model
 from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
 from sparcode_es.training.memory import fit_memories
@@ -50,37 +52,50 @@ def train(
 ) -> TrainResult:
     """Train what `config.model` names into the folder `out`; run again after a kill, it goes on where it was.
 
-    tower: a two-tower checkpoint to begin stage `codes` from, instead of training one. Raises `ConfigError`, `DataError`,
+    tower: a two-tower checkpoint to begin from, instead of training one. Raises `ConfigError`, `DataError`,
     `TrainingError`, `StorageError`.
     """
-    if tower is not None and config.model != "sparcode":
-        raise ConfigError(f"only model sparcode begins from a tower; train {config.model} without one")
+    begins_from_tower = MODELS[config.model].begins_from_tower
+    if tower is not None and not begins_from_tower:
+        able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
+        raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
     trainer = Trainer(config, dataset, out, echo, bars)
     model_path, tower_path = out / "model.pt", out / "two_tower.pt"
     with storage_errors(out):
-        if config.model == "sparcode":
-            twin = _twin(trainer, tower, tower_path)
-            return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
         if config.model == "two_tower":
             _whole(trainer, config, tower_path, "tower")
             return TrainResult(tower_path, tower_path, read_checkpoint(tower_path).report)
-        _whole(trainer, config, model_path, "model")
-    return TrainResult(model_path, None, read_checkpoint(model_path).report)
+        twin = _twin(trainer, tower, tower_path) if begins_from_tower else None
+        if config.model == "sparcode":
+            assert twin is not None
+            return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
+        _whole(trainer, config, model_path, "model", twin)
+    return TrainResult(model_path, tower_path if twin else None, read_checkpoint(model_path).report)
 
 
-def _whole(trainer: Trainer, config: Config, path: Path, stage: str) -> RankingModel:
-    """The model of `config` trained whole into `path`, or read from there."""
+def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
+    """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
         return read_checkpoint(path).model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
-    if config.training.compile and isinstance(model, TwoTower):
-        model.tokenizer.encoder.compile()
+    if config.training.compile:
+        _compile(model)
     model.prepare(trainer.dataset.train_sequences())
+    if twin is not None:
+        model.begin_from(twin)
     learns = any(parameter.requires_grad for parameter in model.parameters())
     report = _report(trainer.train_whole(model, stage), stage) if learns else {}
     _save(trainer, model, path, report)
     return model
+
+
+def _compile(model: RankingModel) -> None:
+    """torch.compile the encoder of a model's tokenizer. Raises `ConfigError` for a model that has none."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not isinstance(tokenizer, Tokenizer):
+        raise ConfigError(f"training.compile compiles a tokenizer, and {model.config.model} has none; set it to false")
+    tokenizer.encoder.compile()
 
 
 def _save(trainer: Trainer, model: RankingModel, path: Path, report: dict[str, Any]) -> None:
@@ -93,13 +108,18 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if given is None:
         twin = _whole(trainer, replace(trainer.config, model="two_tower"), path, "tower")
     else:
-        twin = read_checkpoint(given).model.to(trainer.device)
+        found = read_checkpoint(given)
+        if list(found.item_ids) != list(trainer.dataset.item_ids):
+            raise ConfigError(
+                f"{given} was trained on other items than {trainer.dataset.path}; train a tower for these"
+            )
+        twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    if twin.config.tokenizer != trainer.config.tokenizer or twin.num_items != trainer.dataset.num_items:
-        raise ConfigError(
-            f"{given or path} was trained with another tokenizer or on other items; train a tower for these"
-        )
+    if twin.config.tokenizer != trainer.config.tokenizer:
+        raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
+    if given is not None and not path.exists():
+        _save(trainer, twin, path, found.report)
     return twin
 
 
@@ -111,11 +131,11 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model = build_model(trainer.config, trainer.dataset)
     assert isinstance(model, SparCode)
     model.to(trainer.device)
-    model.tokenizer.load_state_dict(twin.tokenizer.state_dict())
-    model.log_scale.data.copy_(twin.log_scale.data)
+    model.begin_from(twin)
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)
-    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0])
+    model.quantizer.usage_report()
+    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0], observe=True)
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}
     trainer.log.write(stage="done", **report)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sparcode_es.config import Config, StageConfig, load_config, to_toml
-from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.files import atomic_write, storage_errors
 from sparcode_es.models.base import RankingModel
-from sparcode_es.models.batches import Windows
+from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.stage import Log, Stage, StageState, run_stage
 
@@ -30,12 +30,14 @@ class Trainer:
     def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
         self.device = pick_device(config)
+        if config.training.amp and self.device.type != "cuda":
+            raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         self._claim()
         self.log = Log(out / "log.jsonl", echo)
         train = dataset.train_sequences()
-        self.windows = Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
+        self.windows = _examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
         counts = np.bincount(train.items, minlength=dataset.num_items)
@@ -56,7 +58,7 @@ class Trainer:
 
     def train_whole(self, model: RankingModel, name: str) -> StageState:
         """A model from batches of histories, by its own loss, to convergence on validation."""
-        settings = self.config.training.tower
+        settings = model.stage_config
         optimizer = make_optimizer(model, settings)
 
         def epoch(generator: np.random.Generator) -> Iterator[float]:
@@ -76,6 +78,7 @@ class Trainer:
                 validate=lambda: self.metrics(model.case_scores(self.validation)),
                 metric=self.config.training.metric,
                 after_epoch=model.after_epoch,
+                judge_start=model.begins_from_tower,
             )
         )
 
@@ -103,12 +106,19 @@ class Trainer:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 where `training.amp` and CUDA say so."""
-        if self.config.training.amp and self.device.type == "cuda":
+        if self.config.training.amp:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
     def _progress(self, steps: Iterator[float], total: int, title: str) -> Iterator[float]:
         return iter(tqdm(steps, total=total, desc=title, unit="step", leave=False, disable=None if self.bars else True))
+
+
+def _examples(config: Config, train: Sequences) -> Windows | Pairs:
+    """Windows of the histories, or, where no history is read, users with their items."""
+    if config.tokenizer.source == "features":
+        return Pairs(train.offsets, train.items, train.users, config.training.items_per_user)
+    return Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
 
 
 def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optimizer:

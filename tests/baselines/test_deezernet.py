@@ -37,7 +37,7 @@ def six_users(form: str = "full", **settings: object) -> DeezerNet:
     )
     torch.manual_seed(0)
     model.prepare(EVENTS)
-    model.net.content.layers["first_day"].weight.data.copy_(torch.eye(2))  # type: ignore[union-attr]
+    model.net.content.layers[FIRST_DAY.key].weight.data.copy_(torch.eye(2))  # type: ignore[union-attr]
     return model
 
 
@@ -70,7 +70,7 @@ def test_one_training_gives_both_forms() -> None:
 def test_the_loss_is_the_squared_error_of_the_warm_users() -> None:
     """User 0 is predicted exactly; user 6 has no latent and does not count; user 1 is turned to (0.6, 0.8)."""
     model = six_users()
-    table: torch.Tensor = model.net.content.table_first_day  # type: ignore[assignment]
+    table: torch.Tensor = getattr(model.net.content, f"table_{FIRST_DAY.key}")  # type: ignore[assignment]
     table[1] = torch.tensor([3.0, 4.0])
     rows = torch.tensor([0, 6, 1])
     batch = Batch(torch.zeros(3, 1, dtype=torch.int64), torch.arange(3), torch.zeros(3, dtype=torch.int64), rows)

@@ -34,7 +34,7 @@ def identity(dropout: float) -> DropoutNet:
     for net in (model.user_net, model.item_net):
         assert net.latent is not None
         net.latent.weight.data.copy_(torch.eye(2))
-    model.user_net.content.layers["age"].weight.data.copy_(torch.tensor([[1.0], [-1.0]]))  # type: ignore[union-attr]
+    model.user_net.content.layers[AGE.key].weight.data.copy_(torch.tensor([[1.0], [-1.0]]))  # type: ignore[union-attr]
     return model
 
 

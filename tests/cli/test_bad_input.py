@@ -115,6 +115,8 @@ def test_inputs_that_are_something_else(work: Path, tmp_path: Path) -> None:
         (7, "data", ("query", "--postings", data, "--user", "u1")),
         (8, "127.0.0.1:9", ("query", "--url", "http://127.0.0.1:9", "--timeout", "1", "--user", "u1")),
         (2, "--history", (*query, "--history", "i1")),
+        (2, "--checkpoint", ("index", "--url", "http://127.0.0.1:9", "--postings", postings, "--sparsity", "0.9")),
+        (3, "tower", ("train", "--data", data, "--out", tmp_path / "t", "--model", "two_tower", "--tower", model)),
     ]
     for expected, named, arguments in cases:
         status, error = run(*arguments)

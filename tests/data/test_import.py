@@ -76,6 +76,8 @@ BAD = [
     ("nan.csv", b"user,item,time\nu1,,1\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
     ("time.csv", b"user,item,time\nu1,a,soon\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
     ("minus.csv", b"user,item,time\nu1,a,-5\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
+    ("nobody.csv", b"user,item,time\n-1,a,5\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
+    ("nothing.csv", b"user,item,time\nNaN,a,5\nu2,b,2\n", ("--format", "csv", *COLUMNS)),
     ("not.parquet", b"this is not parquet", ("--format", "parquet", *COLUMNS)),
 ]
 
@@ -95,6 +97,28 @@ def test_bad_rows_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
     dataset = imported(tmp_path, "log.csv", content, "--format", "csv", *COLUMNS, "--skip-bad-rows")
     assert dataset.num_events == 3
     assert dataset.manifest["counts"]["bad_rows"] == 1
+
+
+def test_negative_numbers_are_identifiers_where_one_says_so(tmp_path: Path) -> None:
+    content = "user,item,time\n-7,-1,1\n-7,b,2\n"
+    dataset = imported(tmp_path, "log.csv", content, "--format", "csv", *COLUMNS, "--negative-ids")
+    assert dataset.user_ids.find("-7") is not None
+    assert dataset.item_ids.find("-1") is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--format", "sequences", "--user-column", "user"), "--user-column"),
+        (("--format", "sequences", "--held-out", "0.2"), "--held-out"),
+        (("--format", "sequences", "--split", "users", "--test-from", "5"), "--test-from"),
+    ],
+)
+def test_a_flag_that_means_nothing_is_refused(tmp_path: Path, flags: tuple[str, ...], named: str) -> None:
+    (tmp_path / "log").write_text("u1 a b c d\n")
+    result = CliRunner().invoke(cli, ["data", "import", str(tmp_path / "log"), "--out", str(tmp_path / "data"), *flags])
+    assert result.exit_code == 2
+    assert f"{named} means nothing" in result.output
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "foreign"])

@@ -82,3 +82,14 @@ def test_a_block_is_its_pairs(pairs: tuple[torch.Tensor, torch.Tensor], kind: st
     for q in range(Q):
         for j in range(n):
             assert scorer(codes[q : q + 1], items[j : j + 1]).item() == pytest.approx(whole[q, j].item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dnn", "inner_pdnn"])
+def test_an_mlp_begins_at_0_beside_a_residual_and_never_alone(
+    pairs: tuple[torch.Tensor, torch.Tensor], kind: str
+) -> None:
+    """Alone at 0, every S + b would lie at 0 after b is set at a quantile of S, and the ReLU of Eq. 10 would pass nothing."""
+    for residual in (True, False):
+        config = ScorerConfig(kind=kind, hidden=(6,), residual=residual)  # type: ignore[arg-type]
+        scores = make_scorer(config, D, K_c)(*pairs).detach()
+        assert len(scores.unique()) == (1 if residual else Q * n)

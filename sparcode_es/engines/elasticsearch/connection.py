@@ -49,6 +49,10 @@ class ConnectionConfig:
             raise ConfigError("give either --es-api-key or --es-username and --es-password, not both")
         if self.ca_certs is not None and not Path(self.ca_certs).exists():
             raise ConfigError(f"--ca-certs names {self.ca_certs}, which is not there")
+        if self.insecure and (self.ca_certs is not None or self.ssl_assert_fingerprint is not None):
+            raise ConfigError(
+                "--insecure accepts any certificate: leave it out, or --ca-certs and --ssl-assert-fingerprint"
+            )
         if self.timeout <= 0:
             raise ConfigError(f"--timeout must be positive, not {self.timeout:g}")
 
