@@ -299,9 +299,7 @@ class DeezerNetConfig:
     def __post_init__(self) -> None:
         _require(all(h > 0 for h in self.hidden), "deezernet.hidden must be positive numbers")
         counts = (self.segments, self.segment_items, self.kmeans_iterations)
-        _require(
-            min(counts) >= 1, "deezernet.segments, segment_items and kmeans_iterations must be at least 1"
-        )
+        _require(min(counts) >= 1, "deezernet.segments, segment_items and kmeans_iterations must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -341,7 +339,6 @@ class MeLUConfig:
         _require(self.support <= 256, f"melu.support must be at most 256, not {self.support}")
         _require(self.local_learning_rate > 0, "melu.local_learning_rate must be positive")
         _require(0 <= self.cold_share <= 1, f"melu.cold_share must lie in [0, 1], not {self.cold_share}")
-
 
 
 @dataclass(frozen=True)
@@ -421,9 +418,7 @@ class TDMConfig:
         _require(self.relearn_every >= 0 and self.relearn_times >= 0, "tdm.relearn_… must not be negative")
 
 
-ModelName = Literal[
-    "sparcode", "two_tower", "popularity", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"
-]
+ModelName = Literal["sparcode", "two_tower", "popularity", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"]
 
 
 @dataclass(frozen=True)

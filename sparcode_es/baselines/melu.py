@@ -1,4 +1,4 @@
-"""MeLU (Lee et al. 2019): what users have in common is learned so that one gradient step on a few events makes it a user's own."""
+"""MeLU (Lee et al. 2019): weights learned so that a gradient step on a few events makes them a user's own."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class MeLU(RankingModel):
     @torch.no_grad()
     def case_scores(self, cases: Cases) -> ScoreFunction:
         """The logits with the weights adapted to each case's latest events; the same random items for every case."""
-        device = self.decision.layers[0].weight.device
+        device = self.item_norm.weight.device
         items = self.items(torch.arange(self.num_items, device=device))
         generator = torch.Generator().manual_seed(self.config.training.seed)
         count = self.settings.support * self.settings.negatives
