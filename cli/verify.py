@@ -15,8 +15,10 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 @click.command(epilog="\b\nExample:\n  sparcode-es verify --checkpoint runs/ml-100k/model.pt --users 1000")
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model.")
 @click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
-@click.option("-k", "count", type=click.IntRange(1), default=50, show_default=True, help="How many items are compared.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which users are drawn.")
+@click.option(
+    "-k", "count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many items are compared."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which users are drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @engine_options
 def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any) -> None:

@@ -117,6 +117,10 @@ class QuantizerConfig:
         _require(0 < self.decay < 1, f"quantizer.decay must lie in (0, 1), not {self.decay}")
         _require(0 <= self.min_perplexity < 1, "quantizer.min_perplexity must lie in [0, 1)")
         _require(1 <= self.codes_per_token <= 64, "quantizer.codes_per_token must lie in 1…64")
+        _require(
+            self.assignment == "nearest" or self.codes_per_token <= self.codes,
+            f"quantizer.codes_per_token ({self.codes_per_token}) must not exceed quantizer.codes ({self.codes})",
+        )
         if self.assignment == "pursuit":
             _require(self.codebooks == 1, "quantizer.assignment 'pursuit' needs codebooks = 1; use 'nearest' for M ≥ 2")
             _require(
@@ -234,6 +238,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
+        _require(0 <= self.seed < 2**63, f"training.seed must lie in 0…2⁶³ - 1, not {self.seed}")
         name, _, k = self.metric.partition("@")
         _require(
             name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
