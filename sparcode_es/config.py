@@ -234,6 +234,7 @@ class AllToAllStage(StageConfig):
 
     epochs: int = 30
     patience: int = 5
+    batch_size: int = 32
     learning_rate: float = 1e-4
 
 
