@@ -252,11 +252,12 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class AllToAllStage(StageConfig):
-    """All-to-All SA after the tower, which it knows by heart already: small steps, or it unlearns what holds for new users."""
+    """All-to-All SA after the tower."""
 
     epochs: int = 30
     patience: int = 5
-    learning_rate: float = 1e-4
+    batch_size: int = 32
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,9 @@ class AllToAllConfig:
     and keeps the tokenizer still if `training.freeze_tokenizer` says so."""
 
     form: Literal["late", "full"] = "full"
-    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7). `full`: the candidate is
-    a further token after the history, in self-attention blocks of its own."""
+    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7), and has item vectors of
+    its own where `scorer.untied_items` says so; then it wants small steps (`stage.learning_rate` = 1e-4). `full`: the
+    candidate is a further token after the history, with the tokenizer's item vector, in self-attention blocks."""
     layers: int = 1
     """Blocks that the candidate passes (`full`)."""
     attention_heads: int = 2

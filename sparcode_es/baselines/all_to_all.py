@@ -39,14 +39,17 @@ class AllToAll(RankingModel):
         super().__init__(config, num_items, num_users, item_features, user_features)
         self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
-        self.candidates = nn.Embedding(num_items, config.tokenizer.dim)
-        self.interaction = (LateInteraction if config.all_to_all.form == "late" else FullInteraction)(config)
+        late = config.all_to_all.form == "late"
+        own_items = late and config.scorer.untied_items
+        self.candidates = nn.Embedding(num_items, config.tokenizer.dim) if own_items else None
+        self.interaction = (LateInteraction if late else FullInteraction)(config)
 
     def begin_from(self, tower: Tower) -> None:
-        """The tower's tokenizer and scale; the candidates' vectors as a copy of its items'."""
+        """The tower's tokenizer and scale; the candidates' own vectors, where there are any, as a copy of its items'."""
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
-        self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
+        if self.candidates is not None:
+            self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
         self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
 
     @property
@@ -56,6 +59,8 @@ class AllToAll(RankingModel):
 
     def items(self, items: Tensor) -> Tensor:
         """Vectors of candidates int64 [n], with features, [n, D]."""
+        if self.candidates is None:
+            return self.tokenizer.items(items)
         own: Tensor = self.candidates(items)
         return own + self.tokenizer.item_features(items) if self.item_specs else own
 
