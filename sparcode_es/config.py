@@ -211,14 +211,22 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class CodesStage(StageConfig):
+    """SparCode after the tower."""
+
+    epochs: int = 8
+    patience: int = 2
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """The loop."""
 
     tower: StageConfig = field(default_factory=StageConfig)
     """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
-    codes: StageConfig = field(
-        default_factory=lambda: StageConfig(epochs=8, patience=2, batch_size=256, learning_rate=1e-3)
-    )
+    codes: CodesStage = field(default_factory=CodesStage)
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
     """Keep the tokenizer as stage 1 left it, and the codebooks as k-means set them, so that stage 2 encodes every history

@@ -89,3 +89,8 @@ def test_postings_take_bias_or_sparsity_not_both() -> None:
         PostingsConfig(bias=0.0, sparsity=0.5)
     with pytest.raises(ConfigError, match="sparsity"):
         PostingsConfig(sparsity=1.0)
+
+
+def test_one_key_of_a_stage_leaves_the_others_at_their_defaults() -> None:
+    changed = load_config(overrides={"training.codes.epochs": 3}).training.codes
+    assert (changed.epochs, changed.learning_rate, changed.batch_size) == (3, 1e-3, 256)
