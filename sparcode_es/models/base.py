@@ -30,6 +30,8 @@ class Tower(Protocol):
 class RankingModel(nn.Module, ABC):
     """A system with a row in the tables. All are made by the same call and pass `tests/training/test_systems.py`."""
 
+    reads_targets: ClassVar[bool] = False
+    """Whether the features of role `target` are among those given."""
     begins_from_tower: ClassVar[bool] = False
     """Whether stage 1 is a two-tower of the same configuration, handed to `begin_from`."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparcode_es.data.dataset import Role
 from sparcode_es.errors import MismatchError
 
 
@@ -26,6 +27,7 @@ class FeatureSpec:
     kind: Literal["categorical", "numerical", "vector", "list"]
     size: int
     longest: int = 1
+    role: Role = "input"
 
     @property
     def key(self) -> str:
@@ -43,6 +45,11 @@ class FeatureSpec:
         return self.longest if self.kind == "list" else self.size if self.kind == "vector" else 1
 
 
+def inputs(specs: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:
+    """The features that may be read, which targets may not."""
+    return tuple(spec for spec in specs if spec.role == "input")
+
+
 class FeatureTables(nn.Module):
     """The features of one side (users or items), a table each, kept as buffers.
 
@@ -55,7 +62,7 @@ class FeatureTables(nn.Module):
         self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, persistent: bool = True
     ) -> None:
         super().__init__()
-        self.side, self.specs, self.persistent = side, tuple(specs), persistent
+        self.side, self.specs, self.persistent = side, inputs(specs), persistent
         self.loaded = persistent
         for spec in self.specs:
             dtype = torch.int32 if spec.integral else torch.float32
@@ -109,8 +116,15 @@ def mean_embedding(embedding: nn.Module, values: Tensor) -> Tensor:
 class FeatureEncoder(FeatureTables):
     """Rows of one side → the sum of their features' embeddings, [n, D]. Eq. 4 and 5's H, summed; 0 for row -1."""
 
-    def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
-        super().__init__(side, specs, rows)
+    def __init__(
+        self,
+        side: Literal["user", "item"],
+        specs: Sequence[FeatureSpec],
+        rows: int,
+        dim: int,
+        persistent: bool = True,
+    ) -> None:
+        super().__init__(side, specs, rows, persistent)
         self.dim = dim
         self.layers = nn.ModuleDict({spec.key: feature_layer(spec, dim) for spec in self.specs})
 

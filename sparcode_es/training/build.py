@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
+from sparcode_es.baselines.deezernet import DeezerNet
+from sparcode_es.baselines.dropoutnet import DropoutNet
+from sparcode_es.baselines.melu import MeLU
 from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.tdm import TDM
@@ -20,6 +25,9 @@ MODELS: dict[str, type[RankingModel]] = {
     "sparcode": SparCode,
     "two_tower": TwoTower,
     "popularity": Popularity,
+    "dropoutnet": DropoutNet,
+    "melu": MeLU,
+    "deezernet": DeezerNet,
     "all_to_all": AllToAll,
     "tdm": TDM,
 }
@@ -45,7 +53,7 @@ def feature_tables(
         if isinstance(values, ListFeature):
             values = _padded(values)
             longest = values.shape[1]
-        specs.append(FeatureSpec(feature.name, feature.kind, feature.size, longest))
+        specs.append(FeatureSpec(feature.name, feature.kind, feature.size, longest, role))
         tables[feature.name] = values
     return specs, tables
 
@@ -82,10 +90,13 @@ def build_model(config: Config, dataset: Dataset) -> RankingModel:
     """The model that `config.model` names, with the data folder's features, untrained."""
     specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
     tables: dict[Side, dict[str, np.ndarray]] = {"user": {}, "item": {}}
-    if config.tokenizer.use_features:
-        for side in specs:
-            specs[side], tables[side] = feature_tables(dataset, side)
-    model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
+    kind = MODELS[config.model]
+    roles: tuple[Role, ...] = ("input", "target") if kind.reads_targets else ("input",)
+    for side, role in itertools.product(specs, roles) if config.tokenizer.use_features else ():
+        found, values = feature_tables(dataset, side, role)
+        specs[side] += found
+        tables[side] |= values
+    model = kind(config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.load_features(tables)
     if dataset.has_cold_users and isinstance(getattr(model, "tokenizer", None), Tokenizer):
         raise ConfigError(
