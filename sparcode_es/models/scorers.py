@@ -31,14 +31,19 @@ class MaxSim(nn.Module):
 
 
 class Head(nn.Module):
-    """The layers after the first: pre-activations [Q, n, h] → S [Q, n]. The last layer begins at 0."""
+    """The layers after the first: pre-activations [Q, n, h] → S [Q, n].
 
-    def __init__(self, hidden: tuple[int, ...]) -> None:
+    The last layer begins at 0 where it is added to a dot product (`residual`). Alone it must not: ReLU (Eq. 10) has no
+    gradient where every score is 0.
+    """
+
+    def __init__(self, hidden: tuple[int, ...], residual: bool = True) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(hidden))
         self.output = nn.Linear(hidden[-1], 1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        if residual:
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x)
@@ -51,10 +56,10 @@ class Head(nn.Module):
 class DNN(nn.Module):
     """S = MLP([T̃; T_1; …; T_Kc]). The first layer is a sum of one part for the code and one for the item."""
 
-    def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...], residual: bool = True) -> None:
         super().__init__()
         self.code, self.item = nn.Linear(dim, hidden[0]), nn.Linear(item_tokens * dim, hidden[0], bias=False)
-        self.head = Head(hidden)
+        self.head = Head(hidden, residual)
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         scores: Tensor = self.head(self.code(codes).unsqueeze(1) + self.item(items.flatten(1)))
@@ -67,12 +72,12 @@ class InnerPDNN(nn.Module):
     The first layer is bilinear: hidden unit h is <T̃, g_h> with g_h = Σ_j W_hj ⊙ T_j, one matrix an item.
     """
 
-    def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...], residual: bool = True) -> None:
         super().__init__()
         first = nn.Linear(item_tokens * dim, hidden[0])
         self.weight = nn.Parameter(first.weight.detach().view(hidden[0], item_tokens, dim).clone())
         self.bias = nn.Parameter(first.bias.detach().clone())
-        self.head = Head(hidden)
+        self.head = Head(hidden, residual)
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         gates = torch.einsum("hjd,njd->nhd", self.weight, items)  # [n, h, D]
@@ -112,5 +117,5 @@ def make_scorer(config: ScorerConfig, dim: int, item_tokens: int) -> nn.Module:
     if config.kind == "crossnet":
         return CrossNet(dim, item_tokens, config.cross_layers)
     if config.kind == "dnn":
-        return DNN(dim, item_tokens, config.hidden)
-    return InnerPDNN(dim, item_tokens, config.hidden)
+        return DNN(dim, item_tokens, config.hidden, config.residual)
+    return InnerPDNN(dim, item_tokens, config.hidden, config.residual)

@@ -82,3 +82,16 @@ def test_a_block_is_its_pairs(pairs: tuple[torch.Tensor, torch.Tensor], kind: st
     for q in range(Q):
         for j in range(n):
             assert scorer(codes[q : q + 1], items[j : j + 1]).item() == pytest.approx(whole[q, j].item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["crossnet", "dnn", "inner_pdnn"])
+def test_a_scorer_without_a_dot_product_beside_it_begins_with_scores_to_learn_from(
+    pairs: tuple[torch.Tensor, torch.Tensor], kind: str
+) -> None:
+    """Scores of 0 everywhere have no gradient behind Eq. 10's ReLU: such a training would stand still for ever."""
+    torch.manual_seed(0)
+    scorer = make_scorer(ScorerConfig(kind=kind, hidden=(6, 4), residual=False), D, K_c)  # type: ignore[arg-type]
+    scores = scorer(*pairs)
+    F.relu(scores - scores.detach().median()).sum().backward()
+    assert all(parameter.grad is not None for parameter in scorer.parameters())
+    assert any(bool(parameter.grad.any()) for parameter in scorer.parameters() if parameter.grad is not None)
