@@ -157,6 +157,14 @@ class ItemCodesConfig:
 
 
 @dataclass(frozen=True)
+class TwoTowerConfig:
+    """What only `model = "two_tower"` has."""
+
+    untied_items: bool = False
+    """The dot product has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Sampled softmax (Eq. 12)."""
 
@@ -240,6 +248,7 @@ class Config:
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
     item_codes: ItemCodesConfig = field(default_factory=ItemCodesConfig)
+    two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -247,6 +256,10 @@ class Config:
         _require(
             not (self.scorer.memory and self.quantizer.codebooks > 1),
             "scorer.memory needs quantizer.codebooks = 1; set scorer.memory = false for M ≥ 2",
+        )
+        _require(
+            self.model == "two_tower" or not self.two_tower.untied_items,
+            f"two_tower.untied_items is for model two_tower, not {self.model}; SparCode has scorer.untied_items",
         )
 
 

@@ -96,7 +96,9 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
         twin = read_checkpoint(given).model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    if twin.config.tokenizer != trainer.config.tokenizer or twin.num_items != trainer.dataset.num_items:
+    # A two-tower does not read K_c, and only its tokenizer is taken.
+    wanted = replace(trainer.config.tokenizer, item_tokens=twin.config.tokenizer.item_tokens)
+    if twin.config.tokenizer != wanted or twin.num_items != trainer.dataset.num_items:
         raise ConfigError(
             f"{given or path} was trained with another tokenizer or on other items; train a tower for these"
         )
