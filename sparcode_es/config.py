@@ -236,7 +236,70 @@ class TrainingConfig:
         )
 
 
-ModelName = Literal["sparcode", "two_tower", "popularity"]
+@dataclass(frozen=True)
+class AllToAllConfig:
+    """All-to-All SA, the oracle (Eq. 2): every item meets the whole history, nothing is quantised. It begins from the tower
+    and keeps the tokenizer still if `training.freeze_tokenizer` says so."""
+
+    form: Literal["late", "full"] = "full"
+    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7). `full`: the candidate is
+    a further token after the history, in self-attention blocks of its own."""
+    layers: int = 1
+    """Blocks that the candidate passes (`full`)."""
+    attention_heads: int = 2
+    hidden: int = 128
+    """Hidden units of a block's MLP."""
+    dropout: float = 0.2
+    positions: int = 8
+    """Positions of a window that one step trains on, drawn at random."""
+    num_negatives: int = 256
+    """As `loss.num_negatives`, which bounds it: a (position, candidate) pair is dear here."""
+    stage: StageConfig = field(
+        default_factory=lambda: StageConfig(epochs=30, patience=5, batch_size=32, learning_rate=1e-3)
+    )
+    """How the model is trained after the tower."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "attention_heads", "hidden", "positions", "num_negatives"):
+            _require(getattr(self, name) >= 1, f"all_to_all.{name} must be at least 1, not {getattr(self, name)}")
+        _require(0 <= self.dropout < 1, f"all_to_all.dropout must lie in [0, 1), not {self.dropout}")
+
+
+@dataclass(frozen=True)
+class TDMConfig:
+    """TDM (Zhu et al. 2018): a tree over the items, a user tower against its nodes, beam search. It begins from the tower;
+    `tokenizer.kind = "dnn"` makes it TDM-DNN (§4.5)."""
+
+    interaction: Literal["dot", "mlp"] = "mlp"
+    """User against node: a scaled dot product, or an MLP beside it."""
+    hidden: tuple[int, ...] = (16,)
+    """Hidden units of the MLP."""
+    branching: int = 2
+    """Children a node."""
+    beam: int = 200
+    """Nodes kept a level when the tree is searched."""
+    num_negatives: int = 512
+    """As `loss.num_negatives`, which bounds it, for each level of the tree."""
+    positions: int = 8
+    """Positions of a window that one step trains on, drawn at random."""
+    relearn_every: int = 5
+    """Epochs after which the tree is made anew from the leaves' embeddings; 0 never."""
+    relearn_times: int = 2
+    """How often that is done."""
+    stage: StageConfig = field(
+        default_factory=lambda: StageConfig(epochs=60, patience=10, batch_size=64, learning_rate=1e-3)
+    )
+    """How the model is trained after the tower."""
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.branching <= 64, f"tdm.branching must lie in 2…64, not {self.branching}")
+        for name in ("beam", "num_negatives", "positions"):
+            _require(getattr(self, name) >= 1, f"tdm.{name} must be at least 1, not {getattr(self, name)}")
+        _require(len(self.hidden) >= 1 and min(self.hidden) >= 1, "tdm.hidden must be positive numbers, one or more")
+        _require(self.relearn_every >= 0 and self.relearn_times >= 0, "tdm.relearn_… must not be negative")
+
+
+ModelName = Literal["sparcode", "two_tower", "popularity", "all_to_all", "tdm"]
 
 
 @dataclass(frozen=True)
@@ -250,6 +313,8 @@ class Config:
     item_codes: ItemCodesConfig = field(default_factory=ItemCodesConfig)
     two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    all_to_all: AllToAllConfig = field(default_factory=AllToAllConfig)
+    tdm: TDMConfig = field(default_factory=TDMConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -261,6 +326,16 @@ class Config:
             self.model == "two_tower" or not self.two_tower.untied_items,
             f"two_tower.untied_items is for model two_tower, not {self.model}; SparCode has scorer.untied_items",
         )
+        if self.model == "all_to_all" and self.all_to_all.form == "full":
+            heads = self.all_to_all.attention_heads
+            _require(
+                self.tokenizer.dim % heads == 0,
+                f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of all_to_all.attention_heads ({heads})",
+            )
+            _require(
+                self.tokenizer.kind != "capsule",
+                "all_to_all.form 'full' reads one state an event, which tokenizer.kind 'capsule' lacks; use 'late'",
+            )
 
 
 @dataclass(frozen=True)

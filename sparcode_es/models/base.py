@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from sparcode_es.config import Config
+from sparcode_es.config import Config, StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 from sparcode_es.models.losses import NegativeSampler
+from sparcode_es.models.tokenizers import Tokenizer
 
 Side = Literal["user", "item"]
 
 
+class Tower(Protocol):
+    """What other systems begin from: a trained two-tower (`sparcode_es.baselines.two_tower`)."""
+
+    tokenizer: Tokenizer
+    log_scale: nn.Parameter
+
+
 class RankingModel(nn.Module, ABC):
     """A system with a row in the tables. All are made by the same call and pass `tests/models/test_systems.py`."""
+
+    begins_from_tower: ClassVar[bool] = False
+    """Whether stage 1 is a two-tower of the same configuration, handed to `begin_from`."""
 
     def __init__(
         self,
@@ -41,6 +52,14 @@ class RankingModel(nn.Module, ABC):
 
     def prepare(self, sequences: Sequences) -> None:
         """Called once before training: what the model takes straight from the training sequences."""
+
+    def begin_from(self, tower: Tower) -> None:
+        """Called once before training where `begins_from_tower`: what the model takes from the trained two-tower."""
+
+    @property
+    def stage_config(self) -> StageConfig:
+        """How long and how fast the model is trained by its own loss."""
+        return self.config.training.tower
 
     @abstractmethod
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:

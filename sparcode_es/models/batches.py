@@ -29,6 +29,16 @@ class Batch:
             *(t.to(device, non_blocking=True) for t in (self.histories, self.positions, self.targets, self.users))
         )
 
+    def some(self, each: int) -> Batch:
+        """The same histories with at most `each` of their positions, drawn at random."""
+        window = self.positions // self.histories.shape[1]
+        order = torch.argsort(window + torch.rand(len(window), device=window.device, dtype=torch.float64))
+        lengths = torch.bincount(window, minlength=len(self.histories))
+        starts = lengths.cumsum(0) - lengths
+        rank = torch.arange(len(window), device=window.device) - starts[window[order]]
+        kept = order[rank < each]
+        return Batch(self.histories, self.positions[kept], self.targets[kept], self.users)
+
 
 class Windows:
     """Windows of at most `max_length` + 1 events over sequences in CSR form.

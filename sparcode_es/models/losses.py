@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,12 @@ class NegativeSampler:
         self.config = config
         self.num_items = len(item_counts)
         self.share = item_counts / item_counts.sum()
+
+    def drawing(self, num_negatives: int) -> NegativeSampler:
+        """The same, with at most this many uniform samples a batch."""
+        return NegativeSampler(
+            replace(self.config, num_negatives=min(num_negatives, self.config.num_negatives)), self.share
+        )
 
     def draw(self, targets: Tensor) -> Candidates:
         """targets: int64 [P]."""

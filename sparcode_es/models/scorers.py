@@ -108,6 +108,14 @@ class CrossNet(nn.Module):
         return scores.squeeze(-1)
 
 
+def scaled_scores(config: ScorerConfig, scorer: nn.Module, codes: Tensor, items: Tensor, scale: Tensor) -> Tensor:
+    """S of Eq. 9: the scorer's, and with `residual` the scaled dot product of code and first item token; [Q, n]."""
+    scores: Tensor = scorer(codes, items)
+    if config.kind in ("dot", "maxsim"):
+        return scores * scale
+    return scores + scale * (codes @ items[:, 0].T) if config.residual else scores
+
+
 def make_scorer(config: ScorerConfig, dim: int, item_tokens: int) -> nn.Module:
     """The scorer that `config.kind` names."""
     if config.kind == "dot":

@@ -17,19 +17,21 @@ from torch.nn import functional as F
 from sparcode_es.codes import ItemCodes
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.base import RankingModel
+from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.quantizer import Assignment, Quantizer
-from sparcode_es.models.scorers import make_scorer
+from sparcode_es.models.scorers import make_scorer, scaled_scores
 from sparcode_es.models.tokenizers import ItemTokens, Tokenizer
 
 
 class SparCode(RankingModel):
     """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.build`): `all_codes`, `score_codes`."""
+
+    begins_from_tower = True
 
     def __init__(
         self,
@@ -52,6 +54,12 @@ class SparCode(RankingModel):
         self.bias_parameter = nn.Parameter(torch.zeros(()))
         self.memory = Memory(self.quantizer.sets * quantizer.codes) if scorer.memory else None
         self.item_memory = Memory(num_items) if config.item_codes.latest else None
+
+    def begin_from(self, tower: Tower) -> None:
+        """The tower's tokenizer and scale, and a copy of its item vectors for the scorer."""
+        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
+        self.log_scale.data.copy_(tower.log_scale.data)
+        self.untie_items()
 
     # -- the user's side ------------------------------------------------------------------------------------------
 
@@ -95,12 +103,7 @@ class SparCode(RankingModel):
 
     def pair_scores(self, vectors: Tensor, item_tokens: Tensor) -> Tensor:
         """S of Eq. 9, without memory: [Q, D], [n, K_c, D] → [Q, n]."""
-        scores: Tensor = self.scorer(vectors, item_tokens)
-        if self.config.scorer.kind in ("dot", "maxsim"):
-            return scores * self.log_scale.exp()
-        if self.config.scorer.residual:
-            scores = scores + self.log_scale.exp() * (vectors @ item_tokens[:, 0].T)
-        return scores
+        return scaled_scores(self.config.scorer, self.scorer, vectors, item_tokens, self.log_scale.exp())
 
     def candidate_scores(self, tokens: Tensor, assignment: Assignment, items: Tensor) -> Tensor:
         """ŷ of Eq. 10 and 11 for the same items for everybody. tokens [P, K, D], items int64 [n] → [P, n].

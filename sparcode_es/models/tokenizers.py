@@ -32,12 +32,12 @@ def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 class Block(nn.Module):
     """One pre-norm Transformer block with causal attention (Vaswani et al. 2017; SASRec's order of layers)."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, hidden: int | None = None) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.mlp = mlp([dim, 4 * dim, dim], dropout)
+        self.mlp = mlp([dim, hidden or 4 * dim, dim], dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, L, D] → [B, L, D]."""
@@ -173,8 +173,17 @@ class Tokenizer(nn.Module):
     def forward(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """histories: int64 [B, L] (padded on the right with any item), positions: flat indices into B·L, int64 [P],
         users: rows of the user features or -1, int64 [B] → unit tokens [P, K_u, D]."""
-        B, L = histories.shape
-        states = self.encoder(self.items(histories)).reshape(B * L, -1, self.config.dim)[positions]  # [P, 1 or K_u, D]
+        return self.tokens_of(self.states(histories), positions, users)
+
+    def states(self, histories: Tensor) -> Tensor:
+        """histories: int64 [B, L] → the encoder's states, [B, L, D], or [B, L, K_u, D] of capsules."""
+        states: Tensor = self.encoder(self.items(histories))
+        return states
+
+    def tokens_of(self, states: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """Eq. 6 from states: see `forward`."""
+        B, L = states.shape[:2]
+        states = states.reshape(B * L, -1, self.config.dim)[positions]  # [P, 1 or K_u, D]
         if self.user_features.specs:
             states = states + self.user_features(users)[positions // L].unsqueeze(1)
         return F.normalize(states if self.heads is None else self.heads(states[:, 0]), dim=-1)

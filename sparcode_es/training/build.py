@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.popularity import Popularity
+from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Dataset, ListFeature
@@ -12,7 +14,13 @@ from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 
-MODELS: dict[str, type[RankingModel]] = {"sparcode": SparCode, "two_tower": TwoTower, "popularity": Popularity}
+MODELS: dict[str, type[RankingModel]] = {
+    "sparcode": SparCode,
+    "two_tower": TwoTower,
+    "popularity": Popularity,
+    "all_to_all": AllToAll,
+    "tdm": TDM,
+}
 """`config.model` → the class that it names."""
 
 MAX_LIST = 32

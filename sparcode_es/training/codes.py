@@ -29,7 +29,6 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch."""
     training = trainer.config.training
     settings = training.codes
-    model.untie_items()
     torch.manual_seed(training.seed)
     tokens, targets = training_tokens(trainer, model)
     start_codes(model, tokens, trainer.dataset.num_items)

@@ -1,8 +1,9 @@
 """Training, from a configuration and a data folder to a checkpoint.
 
-Most systems are trained whole, by their own loss. SparCode has two stages: `tower` trains the tokenizer and the item
-embeddings with a dot product, which is the two-tower twin, kept as `two_tower.pt`; `codes` begins there (see
-`sparcode_es.training.codes`). Last, the memories are filled and their weights chosen on validation.
+Most systems are trained whole, by their own loss. Some begin from a two-tower (`RankingModel.begins_from_tower`): stage
+`tower` trains the tokenizer and the item embeddings with a dot product, which is the two-tower twin, kept as `two_tower.pt`.
+SparCode's second stage is `codes` (see `sparcode_es.training.codes`). Last, its memories are filled and their weights chosen
+on validation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sparcode_es.files import storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.build import build_model
+from sparcode_es.training.build import MODELS, build_model
 from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
 from sparcode_es.training.memory import fit_memories
@@ -50,26 +51,29 @@ def train(
 ) -> TrainResult:
     """Train what `config.model` names into the folder `out`; run again after a kill, it goes on where it was.
 
-    tower: a two-tower checkpoint to begin stage `codes` from, instead of training one. Raises `ConfigError`, `DataError`,
+    tower: a two-tower checkpoint to begin from, instead of training one. Raises `ConfigError`, `DataError`,
     `TrainingError`, `StorageError`.
     """
-    if tower is not None and config.model != "sparcode":
-        raise ConfigError(f"only model sparcode begins from a tower; train {config.model} without one")
+    begins_from_tower = MODELS[config.model].begins_from_tower
+    if tower is not None and not begins_from_tower:
+        able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
+        raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
     trainer = Trainer(config, dataset, out, echo, bars)
     model_path, tower_path = out / "model.pt", out / "two_tower.pt"
     with storage_errors(out):
-        if config.model == "sparcode":
-            twin = _twin(trainer, tower, tower_path)
-            return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
         if config.model == "two_tower":
             _whole(trainer, config, tower_path, "tower")
             return TrainResult(tower_path, tower_path, read_checkpoint(tower_path).report)
-        _whole(trainer, config, model_path, "model")
-    return TrainResult(model_path, None, read_checkpoint(model_path).report)
+        twin = _twin(trainer, tower, tower_path) if begins_from_tower else None
+        if config.model == "sparcode":
+            assert twin is not None
+            return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
+        _whole(trainer, config, model_path, "model", twin)
+    return TrainResult(model_path, tower_path if twin else None, read_checkpoint(model_path).report)
 
 
-def _whole(trainer: Trainer, config: Config, path: Path, stage: str) -> RankingModel:
-    """The model of `config` trained whole into `path`, or read from there."""
+def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
+    """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
         return read_checkpoint(path).model.to(trainer.device)
     torch.manual_seed(config.training.seed)
@@ -77,6 +81,8 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str) -> RankingM
     if config.training.compile and isinstance(model, TwoTower):
         model.tokenizer.encoder.compile()
     model.prepare(trainer.dataset.train_sequences())
+    if twin is not None:
+        model.begin_from(twin)
     learns = any(parameter.requires_grad for parameter in model.parameters())
     report = _report(trainer.train_whole(model, stage), stage) if learns else {}
     _save(trainer, model, path, report)
@@ -113,8 +119,7 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model = build_model(trainer.config, trainer.dataset)
     assert isinstance(model, SparCode)
     model.to(trainer.device)
-    model.tokenizer.load_state_dict(twin.tokenizer.state_dict())
-    model.log_scale.data.copy_(twin.log_scale.data)
+    model.begin_from(twin)
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)
     _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0])

@@ -55,7 +55,7 @@ class Trainer:
 
     def train_whole(self, model: RankingModel, name: str) -> StageState:
         """A model from batches of histories, by its own loss, to convergence on validation."""
-        settings = self.config.training.tower
+        settings = model.stage_config
         optimizer = make_optimizer(model, settings)
 
         def epoch(generator: np.random.Generator) -> Iterator[float]:

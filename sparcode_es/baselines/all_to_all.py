@@ -1,0 +1,99 @@
+"""All-to-All SA, the oracle: every item meets the whole history (Eq. 2), as no index could answer it (§4.1.2, §4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparcode_es.config import Config, StageConfig
+from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.models.base import RankingModel, Tower
+from sparcode_es.models.batches import Batch
+from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
+from sparcode_es.models.encode import histories_of
+from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.losses import NegativeSampler, sampled_softmax
+from sparcode_es.models.tokenizers import Tokenizer
+
+USERS, ITEMS = 16, 1024
+"""A block of cases and of items that are scored at once: what is between them stays in a processor's cache."""
+
+
+class AllToAll(RankingModel):
+    """SparCode without quantizer and sparse index. It begins as the tower: same tokenizer, item vectors and scores."""
+
+    begins_from_tower = True
+
+    def __init__(
+        self,
+        config: Config,
+        num_items: int,
+        num_users: int = 0,
+        item_features: Sequence[FeatureSpec] = (),
+        user_features: Sequence[FeatureSpec] = (),
+    ) -> None:
+        super().__init__(config, num_items, num_users, item_features, user_features)
+        self.tokenizer = Tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.candidates = nn.Embedding(num_items, config.tokenizer.dim)
+        self.interaction = (LateInteraction if config.all_to_all.form == "late" else FullInteraction)(config)
+
+    def begin_from(self, tower: Tower) -> None:
+        """The tower's tokenizer and scale; the candidates' vectors as a copy of its items'."""
+        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
+        self.log_scale.data.copy_(tower.log_scale.data)
+        self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
+        self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
+
+    @property
+    def stage_config(self) -> StageConfig:
+        """`all_to_all.stage`."""
+        return self.config.all_to_all.stage
+
+    def items(self, items: Tensor) -> Tensor:
+        """Vectors of candidates int64 [n], with features, [n, D]."""
+        own: Tensor = self.candidates(items)
+        return own + self.tokenizer.item_features(items) if self.item_specs else own
+
+    def read(self, histories: Tensor, positions: Tensor, users: Tensor) -> Reading:
+        """See `Tokenizer.forward`."""
+        L = histories.shape[1]
+        states = self.tokenizer.states(histories)
+        visible = torch.arange(L, device=positions.device) <= (positions % L).unsqueeze(1)
+        return Reading(self.tokenizer.tokens_of(states, positions, users), states, positions // L, visible)
+
+    def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
+        """The sampled softmax (Eq. 12) of some positions of each history."""
+        settings = self.config.all_to_all
+        batch = batch.some(settings.positions)
+        candidates = sampler.drawing(settings.num_negatives).draw(batch.targets)
+        reading = self.read(batch.histories, batch.positions, batch.users)
+        scores = self.interaction(reading, self.items(candidates.items), self.log_scale.exp())
+        return sampled_softmax(scores, candidates)
+
+    def case_scores(self, cases: Cases) -> ScoreFunction:
+        """Eq. 2 of the cases' histories; each is read once, and all items are scored in blocks."""
+
+        @torch.inference_mode()
+        def score(rows: np.ndarray) -> np.ndarray:
+            device, scale = self.log_scale.device, self.log_scale.exp()
+            scores = np.empty((len(rows), self.num_items), dtype=np.float32)
+            blocks = [self.items(part) for part in torch.arange(self.num_items, device=device).split(ITEMS)]
+            by_length = np.argsort(np.diff(cases.history_offsets.astype(np.int64))[rows], kind="stable")
+            for some in np.split(by_length, range(USERS, len(rows), USERS)):
+                reading = self._read_cases(cases, rows[some], device)
+                parts = [self.interaction(reading, block, scale) for block in blocks]
+                scores[some] = torch.cat(parts, dim=1).float().cpu().numpy()
+            return scores
+
+        return score
+
+    def _read_cases(self, cases: Cases, rows: np.ndarray, device: torch.device) -> Reading:
+        length = self.config.tokenizer.max_length
+        histories, positions = histories_of(cases.history_offsets, cases.history_items, rows, length)
+        users = torch.from_numpy(cases.users[rows].astype(np.int64))
+        return self.read(histories.to(device), positions.to(device), users.to(device))
