@@ -1,4 +1,4 @@
-"""`sparcode-es data`: fetch, import and describe interaction data."""
+"""`sparcode-es data`: fetch, import, make up and describe interaction data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from sparcode_es_cli.extras import need_tables
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
+from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
 
 Decorated = Callable[..., Any]
 COUNT = click.IntRange(min=1)
 FILE = click.Path(path_type=Path)
+EMBEDDINGS = click.option(
+    "--embeddings",
+    type=click.Choice(["svd", "mf"]),
+    default="svd",
+    show_default=True,
+    help="Of Deezer's data: TT-SVD, or UT-ALS (mf).",
+)
 
 
 def preparation_options(function: Decorated) -> Decorated:
@@ -101,12 +109,13 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("name", type=click.Choice(list(ARCHIVE_MD5)))
+@click.argument("name", type=click.Choice([*ARCHIVE_MD5, "deezer"]))
 @click.option("--out", type=FILE, help="The data folder to write.  [default: data/NAME]")
 @click.option("--cache", type=FILE, help="Where archives are kept.  [default: the user's cache folder]")
+@EMBEDDINGS
 @preparation_options
-def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None:
-    """Download a MovieLens data set and make a data folder of it.
+def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **flags: Any) -> None:
+    """Download MovieLens or Deezer's cold-start data (some gigabytes) and make a data folder of it.
 
     \b
     Example:
@@ -116,9 +125,14 @@ def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None
     from sparcode_es.data.importer import ImportOptions, SideTables, import_file
 
     preparation, features = _preparation(flags), _features(flags)
-    archive = Fetcher(cache or default_cache()).archive(name, _note)
-    options = ImportOptions("movielens", sides=SideTables(features=features), skip_bad_rows=flags["skip_bad_rows"])
-    _report(import_file(archive, out or Path("data") / name, name, preparation, options))
+    fetcher, sides = Fetcher(cache or default_cache()), SideTables(features=features)
+    if name == "deezer":
+        source, name = fetch_deezer(fetcher, embeddings, _note), f"deezer-{embeddings}"
+        options = ImportOptions("deezer", sides=sides, embeddings=embeddings)
+    else:
+        source = fetcher.archive(name, _note)
+        options = ImportOptions("movielens", sides=sides, skip_bad_rows=flags["skip_bad_rows"])
+    _report(import_file(source, out or Path("data") / name, name, preparation, options))
 
 
 @command.command("import")
@@ -128,10 +142,11 @@ def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["auto", "movielens", "sequences", "csv", "parquet"]),
+    type=click.Choice(["auto", "movielens", "sequences", "csv", "parquet", "deezer"]),
     default="auto",
     show_default=True,
 )
+@EMBEDDINGS
 @click.option("--layout", type=click.Choice(["auto", "pairs", "lines"]), default="auto", help="Of sequences.")
 @click.option("--user-column", help="Of csv and parquet.")
 @click.option("--item-column", help="Its cells may be lists: each entry is an event.")
@@ -147,13 +162,14 @@ def fetch(name: str, out: Path | None, cache: Path | None, **flags: Any) -> None
 @click.option("--users", type=FILE, help="Table of users (csv, parquet, json): user features.")
 @click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
-def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, **flags: Any) -> None:
+def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, embeddings: Any, **flags: Any) -> None:
     """Make a data folder of an interaction log.
 
     \b
     Examples:
       sparcode-es data import beauty.txt.gz --format sequences --out data/beauty
       sparcode-es data import log.csv --user-column user --item-column item --time-column time --out data/mine
+      sparcode-es data import deezer --format deezer --embeddings mf --out data/deezer-mf
     """
     need_tables()
     from sparcode_es.data.importer import ImportOptions, SideTables, import_file
@@ -172,8 +188,29 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, **f
     )
     names = (flags["user_column"], flags["item_column"], flags["time_column"])
     columns = Columns(*names, flags["time_unit"], flags["separator"])
-    options = ImportOptions(kind, columns, layout, sides, flags["skip_bad_rows"])
+    options = ImportOptions(kind, columns, layout, sides, flags["skip_bad_rows"], embeddings)
     _report(import_file(file, out, name or out.name, _preparation(flags), options))
+
+
+@command.command()
+@click.argument("schema", type=click.Choice(["deezer"]))
+@click.option("--out", type=FILE, required=True, help="A new folder for the files.")
+@click.option("--users", type=click.IntRange(min=10), default=2000, show_default=True)
+@click.option("--songs", type=click.IntRange(min=10), default=1000, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def synthesize(schema: str, out: Path, users: int, songs: int, seed: int) -> None:
+    """Make up data with the files and columns of Deezer's, in which features predict songs.
+
+    \b
+    Example:
+      sparcode-es data synthesize deezer --out deezer-made-up --users 2000 --songs 1000
+      sparcode-es data import deezer-made-up --format deezer --out data/deezer-small
+    """
+    need_tables()
+    from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
+
+    write_synthetic(out, SyntheticOptions(users, songs, seed))
+    click.echo(f"{out}: {users:,} users, {songs:,} songs with the schema of {schema}")
 
 
 @command.command()

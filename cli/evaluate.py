@@ -12,6 +12,7 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Cases, Dataset
+    from sparcode_es.evaluation.metrics import Convention
     from sparcode_es.training.checkpoint import Checkpoint
 
 Metrics = dict[str, dict[str, float]]
@@ -25,9 +26,15 @@ METRICS = ("precision", "recall", "ndcg", "coverage")
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model that encodes histories.")
 @click.option("--data", "data_path", type=click.Path(path_type=Path), required=True, help="The data folder.")
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--metrics",
+    "convention",
+    type=click.Choice(["standard", "deezer"]),
+    help="precision divides by k, or by min(k, targets).  [default: deezer where the data came with their split]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 @engine_options
-def command(checkpoint: Path, data_path: Path, split: Any, as_json: bool, **engine_flags: Any) -> None:
+def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_json: bool, **engine_flags: Any) -> None:
     """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.
 
     A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself.
@@ -37,6 +44,7 @@ def command(checkpoint: Path, data_path: Path, split: Any, as_json: bool, **engi
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.errors import DataError
+    from sparcode_es.evaluation.metrics import KS, convention_of
     from sparcode_es.models.sparcode import SparCode
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.measure import measure
@@ -48,28 +56,29 @@ def command(checkpoint: Path, data_path: Path, split: Any, as_json: bool, **engi
     cases = dataset.cases(split)
     if len(cases) == 0:
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
+    convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
     if not isinstance(trained.model, SparCode):
-        _report(split, len(cases), _ranked_by_model(trained, dataset, cases), as_json)
+        _report(split, len(cases), _ranked_by_model(trained, dataset, cases, convention), as_json)
         return
     encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
         Recommender(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
-        found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
+        found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads, KS, convention)
         note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
     _report(split, len(cases), found, as_json)
 
 
-def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Metrics:
+def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases, convention: Convention) -> Metrics:
     """A system without codes has no index to ask: it ranks every item itself."""
     from sparcode_es.evaluation.ranking import rank_metrics
     from sparcode_es.serving.pipeline import require_same_items
 
     require_same_items(trained.item_ids, dataset)
     started = time.perf_counter()
-    found = rank_metrics(trained.model.case_scores(cases), cases, dataset.num_items)
+    found = rank_metrics(trained.model.case_scores(cases), cases, dataset.num_items, convention=convention)
     seconds = time.perf_counter() - started
     click.echo(f"{trained.model.config.model} itself, no engine: {len(cases)} cases in {seconds:.1f} s", err=True)
     return found

@@ -1,12 +1,16 @@
-"""Real Elasticsearch servers, started when the first test asks for one and ended with the session."""
+"""Real Elasticsearch servers, started when the first test asks for one and ended with the session; made-up Deezer data."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.deezer import import_deezer
+from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
 from sparcode_es.engines.node import LocalNode
 from sparcode_es.errors import EngineUnavailableError
 
@@ -40,3 +44,17 @@ def elasticsearch_9() -> Iterator[LocalNode]:
 def elasticsearch_secure() -> Iterator[LocalNode]:
     """Elasticsearch 7.17.29 that wants the password of the user `elastic` (`node.password`)."""
     yield from start("7.17.29", security=True)
+
+
+@pytest.fixture(scope="session")
+def deezer_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of made-up files with Deezer's schema: 210 training users, 60 and 30 cold ones, 150 songs."""
+    folder = tmp_path_factory.mktemp("deezer") / "files"
+    write_synthetic(folder, SyntheticOptions(users=300, songs=150, listened=20, tastes=8, latent=8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deezer(deezer_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The data folder of `deezer_files`, TT-SVD."""
+    return import_deezer(deezer_files, tmp_path_factory.mktemp("deezer-data") / "svd", "deezer", "svd")

@@ -22,19 +22,22 @@ TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
 LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
 Side = Literal["user", "item"]
 Kind = Literal["categorical", "numerical", "vector", "list"]
+Role = Literal["input", "target"]
 
 
 @dataclass(frozen=True)
 class Feature:
     """One feature of users or items.
 
-    `size` is the vocabulary + 1 (categorical and list; 0 is unknown), 1 (numerical) or the dimension (vector).
+    `size` is the vocabulary + 1 (categorical and list; 0 is unknown), 1 (numerical) or the dimension (vector). A `target`
+    is something to learn, such as the embeddings that only warm users have: no tokenizer reads it.
     """
 
     name: str
     side: Side
     kind: Kind
     size: int
+    role: Role = "input"
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,9 @@ class Dataset:
         self.name: str = manifest["name"]
         counts = manifest["counts"]
         self.num_users, self.num_items, self.num_events = (int(counts[key]) for key in ("users", "items", "events"))
-        self.schema = tuple(Feature(f["name"], f["side"], f["kind"], int(f["size"])) for f in manifest["schema"])
+        self.schema = tuple(
+            Feature(f["name"], f["side"], f["kind"], int(f["size"]), f.get("role", "input")) for f in manifest["schema"]
+        )
         self.users = self._array("events.users", np.uint32, (self.num_events,))
         self.items = self._array("events.items", np.uint32, (self.num_events,))
         self.times = self._array("events.times", np.int64, (self.num_events,))
@@ -238,7 +243,10 @@ class Dataset:
         return Sequences(self.user_offsets, self.items, np.arange(self.num_users, dtype=np.uint32))
 
     def cases(self, split: Literal["valid", "test"]) -> Cases:
-        """The split's questions: users with at least one target and one event before it."""
+        """The split's questions: users with at least one target and one event before it.
+
+        Where the source gave the split, users without an event before it too, with an empty history.
+        """
         asked = self.labels == (VALID if split == "valid" else TEST)
         lengths = np.bincount(self.users[asked], minlength=self.num_users)
         places = np.flatnonzero(asked)
@@ -246,7 +254,7 @@ class Dataset:
         # Backwards, so that the first target of each user is the one that stays.
         first[self.users[places[::-1]]] = places[::-1]
         starts = self.user_offsets[:-1].astype(np.int64)
-        users = np.flatnonzero((lengths > 0) & (first > starts))
+        users = np.flatnonzero((lengths > 0) & (self.has_cold_users | (first > starts)))
         history = first[users] - starts[users]
         kept = places[np.isin(self.users[places], users)]
         return Cases(
@@ -262,6 +270,11 @@ class Dataset:
         from sparcode_es.data.describe import describe
 
         return describe(self)
+
+    @functools.cached_property
+    def has_cold_users(self) -> bool:
+        """Whether users without a history are asked too: the split came with the source (protocol `given`)."""
+        return bool(self.manifest.get("split", {}).get("protocol") == "given")
 
     @functools.cached_property
     def has_times(self) -> bool:

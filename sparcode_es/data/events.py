@@ -49,8 +49,8 @@ class ReadReport:
 class Events:
     """Good events in the source's order, with numbers for identifiers.
 
-    `users`, `items`: int64 [E], rows of `user_ids` and `item_ids` (distinct strings, each used by an event); `times`:
-    int64 [E], seconds, or None where the source has none.
+    `users`, `items`: int64 [E], rows of `user_ids` and `item_ids` (distinct strings; a reader may name some that no event
+    uses); `times`: int64 [E], seconds, or None where the source has none.
     """
 
     users: np.ndarray

@@ -6,12 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.errors import DataError
+
+
+class SavedFeature(Protocol):
+    """What `write_dataset` asks of a feature."""
+
+    @property
+    def side(self) -> Side:
+        """Whose feature it is."""
+        ...
+
+    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+        """Write the feature's arrays for these identifiers; returns its entry of the manifest's schema."""
+        ...
+
 
 KINDS = ("categorical", "numerical", "vector", "list")
 

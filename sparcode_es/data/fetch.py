@@ -84,6 +84,23 @@ class Fetcher:
             return self.wheel()
         return target
 
+    def file(self, url: str, target: Path, md5: str) -> Path:
+        """`target`, downloaded from `url` if it is not there or fails its checksum."""
+        if not target.is_file() or _md5_of(target) != md5:
+            self.download(url, target, md5)
+        return target
+
+    def text(self, url: str) -> str:
+        """A small document. Raises `DataError` when it cannot be had."""
+        try:
+            with self.opener(url, self.timeout) as response:
+                return response.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise DataError(f"{url} answered {error.code} ({error.reason})") from error
+        except (OSError, HTTPException) as error:
+            raise DataError(f"cannot download {url}: {getattr(error, 'reason', None) or error}") from error
+
     def download(self, url: str, target: Path, md5: str) -> None:
         """Stream `url` into `target`, which appears only whole and with the right MD5. Raises `DataError` otherwise."""
         with atomic_write(target) as file:

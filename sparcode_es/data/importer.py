@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.deezer import SONGS, Embeddings, import_deezer
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
 from sparcode_es.data.movielens import RATINGS, read_movielens
@@ -23,7 +24,7 @@ from sparcode_es.data.write import ItemText, Preparation, Source, write_dataset
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
-Format = Literal["auto", "movielens", "sequences", "csv", "parquet"]
+Format = Literal["auto", "movielens", "sequences", "csv", "parquet", "deezer"]
 MOVIELENS_FEATURES = (
     FeatureSpec("user", "age", "numerical"),
     FeatureSpec("user", "gender", "categorical"),
@@ -60,11 +61,17 @@ class ImportOptions:
     layout: Layout = "auto"
     sides: SideTables = field(default_factory=SideTables)
     skip_bad_rows: bool = False
+    embeddings: Embeddings = "svd"
+    """Of Deezer's data: TT-SVD or UT-ALS (mf)."""
 
 
 def import_file(path: Path, out: Path, name: str, preparation: Preparation, options: ImportOptions) -> Dataset:
     """Read `path` and write the data folder `out`. Raises `DataError` for anything wrong with the files."""
     kind = detect_format(path) if options.format == "auto" else options.format
+    if kind == "deezer":
+        if preparation != Preparation() or options.sides != SideTables():
+            raise DataError("Deezer's data come with their own split and features; leave those flags out")
+        return import_deezer(path, out, name, options.embeddings)
     items = None if options.sides.items is None else read_side(options.sides.items, options.sides.item_id)
     users = None if options.sides.users is None else read_side(options.sides.users, options.sides.user_id)
     sides = options.sides
@@ -121,6 +128,8 @@ def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[Fea
 
 def detect_format(path: Path) -> Format:
     """The format by name and first lines. Raises `DataError` when it cannot be told."""
+    if (path / SONGS).is_file():
+        return "deezer"
     if path.is_dir() or path.name in RATINGS or (path.is_file() and zipfile.is_zipfile(path)):
         return "movielens"
     content = read_bytes(path)
@@ -142,4 +151,4 @@ def detect_format(path: Path) -> Format:
         return "movielens" if dated else "sequences"
     if any(separator in lines[0] for separator in ",\t;"):
         return "csv"
-    raise DataError(f"cannot tell the format of {path}; give --format movielens, sequences, csv or parquet")
+    raise DataError(f"cannot tell the format of {path}; give --format movielens, sequences, csv, parquet or deezer")

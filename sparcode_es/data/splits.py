@@ -1,4 +1,4 @@
-"""Labels for events: leave-one-out, users 8:1:1, temporal. Everything is a function of the data and the seed."""
+"""Labels for events: leave-one-out, users 8:1:1, temporal, or given. Everything is a function of the data and the seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.errors import DataError
 
-Protocol = Literal["leave-one-out", "users", "temporal"]
+Protocol = Literal["leave-one-out", "users", "temporal", "given"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SplitOptions:
     events are trained on only. `users`: `held_out` of all users validate and as many test; the first `context` of their
     events is history, the rest is asked (the paper's ML-10M protocol at 0.1 and 0.8). `temporal`: events from
     `valid_from` on validate, those from `test_from` on test; where these are None, the last 2 × and 1 × `held_out` of the
-    events.
+    events. `given`: the source labels its users, all events of one alike, so that those of VALID and TEST have no history.
     """
 
     protocol: Protocol = "leave-one-out"
@@ -44,9 +44,20 @@ class SplitOptions:
         return asdict(self)
 
 
-def label_events(offsets: np.ndarray, times: np.ndarray | None, options: SplitOptions) -> np.ndarray:
-    """Labels, uint8 [E], of events sorted by (user, time). `offsets`: [U + 1]; `times`: int64 [E] or None."""
+def label_events(
+    offsets: np.ndarray, times: np.ndarray | None, options: SplitOptions, user_labels: np.ndarray | None = None
+) -> np.ndarray:
+    """Labels, uint8 [E], of events sorted by (user, time).
+
+    `offsets`: [U + 1]; `times`: int64 [E] or None; `user_labels`: uint8 [U], for protocol `given`.
+    """
     offsets = offsets.astype(np.int64)
+    if options.protocol == "given":
+        if user_labels is None:
+            raise DataError(
+                "only a source that labels its users (as Deezer's) can give its split; choose another --split"
+            )
+        return np.repeat(user_labels, np.diff(offsets)).astype(np.uint8)
     if options.protocol == "leave-one-out":
         return leave_one_out(offsets)
     if options.protocol == "users":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from sparcode_es import __version__
 from sparcode_es.data.dataset import LABEL_NAMES, SCHEMA_VERSION, Dataset
 from sparcode_es.data.events import Events
-from sparcode_es.data.features import FeatureTable
+from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.filters import k_core, repeated
 from sparcode_es.data.splits import SplitOptions, label_events
 from sparcode_es.errors import DataError, StorageError
@@ -56,11 +56,13 @@ def write_dataset(
     source: Source,
     preparation: Preparation | None = None,
     items: dict[str, ItemText] | None = None,
-    features: Sequence[FeatureTable] = (),
+    features: Sequence[SavedFeature] = (),
+    user_labels: Mapping[str, int] | None = None,
 ) -> Dataset:
     """Filter, sort and split the events, and write the folder in one piece (an old data folder of that name is replaced).
 
-    `items`: texts by item identifier; `features`: values by identifier. Raises `DataError` when no event is left, and
+    `items`: texts by item identifier; `features`: values by identifier; `user_labels`: TRAIN, VALID or TEST by user
+    identifier, for a split that is `given`. Raises `DataError` when no event is left, and
     `StorageError` when the folder cannot be written or something else is in its place.
     """
     _check_replaceable(path)
@@ -72,7 +74,8 @@ def write_dataset(
     offsets = np.zeros(len(ordered.user_ids) + 1, dtype=np.uint64)
     np.cumsum(np.bincount(users, minlength=len(ordered.user_ids)), out=offsets[1:])
     times = None if ordered.times is None else ordered.times[by_time]
-    labels = label_events(offsets, times, preparation.split)
+    given = None if user_labels is None else np.array([user_labels[user] for user in ordered.user_ids], dtype=np.uint8)
+    labels = label_events(offsets, times, preparation.split, given)
     arrays = {
         "events.users": users,
         "events.items": event_items,

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.evaluation.metrics import KS, case_metrics
+from sparcode_es.evaluation.metrics import KS, Convention, measure_ranks
 
 VIEWS = ("all", "unseen")
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """view → ranks of the cases' targets, float64 [T]; and (view, k) → the share of items shown in any first k."""
+    """view → ranks of the cases' targets, float64 [T], and how many items have each one's score, float64 [T]; and
+    (view, k) → the share of items shown in any first k."""
 
     ranks: dict[str, np.ndarray]
+    ties: dict[str, np.ndarray]
     coverage: dict[tuple[str, int], float]
 
 
@@ -28,7 +30,7 @@ def rank_cases(
     scores: ScoreFunction, cases: Cases, num_items: int, ks: Sequence[int] = KS, batch: int = 256
 ) -> Ranking:
     """Rank all items by `scores` for each case. A tie takes its mid-rank; scores of -inf are never shown."""
-    ranks = {view: np.empty(len(cases.target_items)) for view in VIEWS}
+    ranks, ties = ({view: np.empty(len(cases.target_items)) for view in VIEWS} for _ in range(2))
     shown = {(view, k): np.zeros(num_items, dtype=bool) for view in VIEWS for k in ks}
     for begin in range(0, len(cases), batch):
         rows = np.arange(begin, min(begin + batch, len(cases)))
@@ -41,19 +43,24 @@ def rank_cases(
             if view == "unseen":
                 _mask_seen(block, cases, rows)
                 block[owners, targets] = own
-            ranks[view][low:high] = _mid_ranks(block, owners, own)
+            ranks[view][low:high], ties[view][low:high] = _mid_ranks(block, owners, own)
             _mark_shown(block, ks, view, shown)
-    return Ranking(ranks, {key: float(mask.mean()) for key, mask in shown.items()})
+    return Ranking(ranks, ties, {key: float(mask.mean()) for key, mask in shown.items()})
 
 
 def rank_metrics(
-    scores: ScoreFunction, cases: Cases, num_items: int, ks: Sequence[int] = KS, batch: int = 256
+    scores: ScoreFunction,
+    cases: Cases,
+    num_items: int,
+    ks: Sequence[int] = KS,
+    batch: int = 256,
+    convention: Convention = "standard",
 ) -> dict[str, dict[str, float]]:
     """Mean metrics over the cases: view → {"recall@10": …, "ndcg@10": …, "precision@10": …, "coverage@10": …}."""
     ranking = rank_cases(scores, cases, num_items, ks, batch)
     found: dict[str, dict[str, float]] = {}
     for view in VIEWS:
-        by_case = case_metrics(ranking.ranks[view], cases.target_offsets, ks)
+        by_case = measure_ranks(ranking.ranks[view], ranking.ties[view], cases.target_offsets, ks, convention)
         found[view] = {name: float(values.mean()) for name, values in by_case.items()}
         found[view] |= {f"coverage@{k}": ranking.coverage[view, k] for k in ks}
     return found
@@ -71,13 +78,19 @@ def _mask_seen(block: np.ndarray, cases: Cases, rows: np.ndarray) -> None:
     block[np.repeat(rows - rows[0], _lengths(cases.history_offsets, rows)), cases.history_items[low:high]] = -np.inf
 
 
-def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray, part: int = 512) -> np.ndarray:
-    """How many items stand before each target, ties counted half. block: [B, I], owners: rows [t], own: scores [t]."""
-    ranks = np.empty(len(owners))
+def _mid_ranks(
+    block: np.ndarray, owners: np.ndarray, own: np.ndarray, part: int = 512
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many items stand before each target, ties counted half, and how many have its score.
+
+    block: [B, I], owners: rows [t], own: scores [t].
+    """
+    ranks, ties = np.empty(len(owners)), np.empty(len(owners))
     for i in range(0, len(owners), part):
         lines, threshold = block[owners[i : i + part]], own[i : i + part, None]
-        ranks[i : i + part] = (lines > threshold).sum(1) + ((lines == threshold).sum(1) - 1) / 2
-    return ranks
+        ties[i : i + part] = (lines == threshold).sum(1)
+        ranks[i : i + part] = (lines > threshold).sum(1) + (ties[i : i + part] - 1) / 2
+    return ranks, ties
 
 
 def _mark_shown(block: np.ndarray, ks: Sequence[int], view: str, shown: dict[tuple[str, int], np.ndarray]) -> None:

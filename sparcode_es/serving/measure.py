@@ -10,7 +10,7 @@ from tqdm import tqdm
 from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
-from sparcode_es.evaluation.metrics import KS, case_metrics, coverage, ranks_in_lists
+from sparcode_es.evaluation.metrics import KS, Convention, coverage, measure_ranks, ranks_in_lists
 from sparcode_es.tables import StringTable
 
 BATCH = 256
@@ -23,6 +23,7 @@ def measure(
     item_ids: StringTable,
     shared_heads: bool,
     ks: Sequence[int] = KS,
+    convention: Convention = "standard",
 ) -> dict[str, dict[str, float]]:
     """`{"all": {"recall@10": …, "coverage@10": …}, "unseen": {…}}`: every item, and without those of the history.
 
@@ -30,8 +31,8 @@ def measure(
     in `rank_metrics`, a target that also lies in the history stays in the `unseen` lists.
     """
     return {
-        "all": _view(engine, cases, user_codes, item_ids, shared_heads, ks, unseen=False),
-        "unseen": _view(engine, cases, user_codes, item_ids, shared_heads, ks, unseen=True),
+        "all": _view(engine, cases, user_codes, item_ids, shared_heads, ks, convention, unseen=False),
+        "unseen": _view(engine, cases, user_codes, item_ids, shared_heads, ks, convention, unseen=True),
     }
 
 
@@ -42,6 +43,7 @@ def _view(
     item_ids: StringTable,
     shared_heads: bool,
     ks: Sequence[int],
+    convention: Convention,
     unseen: bool,
 ) -> dict[str, float]:
     lists: list[np.ndarray] = []
@@ -54,7 +56,7 @@ def _view(
         for hits in engine.search_many(queries):
             lists.append(np.array([item_ids.find(hit.item) for hit in hits], dtype=np.int64))
     ranks = ranks_in_lists(lists, cases.target_items, cases.target_offsets)
-    by_case = case_metrics(ranks, cases.target_offsets, ks)
+    by_case = measure_ranks(ranks, np.ones_like(ranks), cases.target_offsets, ks, convention)
     found = {name: float(values.mean()) for name, values in by_case.items()}
     return found | {f"coverage@{k}": coverage(lists, len(item_ids), k) for k in ks}
 

@@ -9,7 +9,7 @@ from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
-from sparcode_es.data.dataset import Dataset, ListFeature
+from sparcode_es.data.dataset import Dataset, ListFeature, Role
 from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
@@ -27,11 +27,16 @@ MAX_LIST = 32
 """Values of a list feature that are read a row."""
 
 
-def feature_tables(dataset: Dataset, side: Side) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
-    """The features of one side of the schema as the model reads them: specs, and a table [rows, width] each."""
+def feature_tables(
+    dataset: Dataset, side: Side, role: Role = "input"
+) -> tuple[list[FeatureSpec], dict[str, np.ndarray]]:
+    """The features of one side of the schema as the model reads them: specs, and a table [rows, width] each.
+
+    Targets are given only where they are asked for: nothing that is to be predicted may be read.
+    """
     specs, tables = [], {}
     for feature in dataset.schema:
-        if feature.side != side:
+        if (feature.side, feature.role) != (side, role):
             continue
         values = dataset.feature(side, feature.name)
         longest = 1

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from sparcode_es.config import Config, StageConfig, load_config, to_toml
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.errors import ConfigError, DataError
+from sparcode_es.evaluation.metrics import convention_of
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.files import atomic_write, storage_errors
 from sparcode_es.models.base import RankingModel
@@ -85,7 +86,10 @@ class Trainer:
 
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
-        found = rank_metrics(scores, self.validation, self.dataset.num_items, ks=(5, 10, 20, 50))["all"]
+        convention = convention_of(self.dataset)
+        found = rank_metrics(scores, self.validation, self.dataset.num_items, (5, 10, 20, 50), convention=convention)[
+            "all"
+        ]
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
