@@ -201,7 +201,7 @@ def _chart(bench: Bench, title: str, found: list[System], times: dict[str, Times
     records = []
     for place, system in enumerate(found):
         kept = None if system.sparsity is None else 100 * (1 - system.sparsity)
-        ends = system.series not in {s.series for s in found[place + 1 :]} or system.sparsity == 0
+        densest, sparsest = system.sparsity == 0, system.series not in {s.series for s in found[place + 1 :]}
         records.append(
             {
                 "series": system.series,
@@ -209,7 +209,8 @@ def _chart(bench: Bench, title: str, found: list[System], times: dict[str, Times
                 "ms": times[system.name].p50_ms,
                 "quality": 100 * float(system.metrics["all"]["ndcg@50"].mean()),
                 "kept": kept,
-                "note": system.note if ends and kept is not None else "",
+                "note": system.note if densest else "",
+                "note_before": system.note if sparsest and kept is not None else "",
             }
         )
     where = (

@@ -15,7 +15,7 @@ COLOURS = ["#1f6fb2", "#d1495b", "#3a8f4d", "#e0912f", "#7a5aa6", "#6b6b6b"]
 def styled(chart: alt.TopLevelMixin, title: str, subtitle: str) -> alt.TopLevelMixin:
     """One look for all pictures."""
     return (
-        chart.properties(title=alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12))  # type: ignore[attr-defined]
+        chart.properties(title=alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12))
         .configure(font="DejaVu Sans", background="white", padding=16)
         .configure_title(fontSize=16, subtitleFontSize=12, subtitleColor="#444")
         .configure_axis(labelFontSize=11, titleFontSize=12, labelLimit=320, titleFontWeight="normal")
@@ -37,15 +37,15 @@ def comparison(
     """
     frame = pd.DataFrame(records)
     frame["low"], frame["high"] = frame.value - frame.spread, frame.value + frame.spread
-    order = list(dict.fromkeys(frame.system))
+    order, whose = list(dict.fromkeys(frame.system)), list(dict.fromkeys(frame.whose))
     y = alt.Y("system:N", sort=order, title=None, axis=alt.Axis(grid=True))
     colour = alt.Color(
         "whose:N",
         title=None,
-        scale=alt.Scale(domain=[OURS, PAPER], range=COLOURS[:2]),
+        scale=alt.Scale(domain=whose, range=COLOURS[: len(whose)]),
         legend=alt.Legend(orient="bottom"),
     )
-    shape = alt.Shape("whose:N", title=None, scale=alt.Scale(domain=[OURS, PAPER], range=["circle", "diamond"]))
+    shape = alt.Shape("whose:N", title=None, scale=alt.Scale(domain=whose, range=["circle", "diamond"][: len(whose)]))
     panels = []
     for place, metric in enumerate(metrics):
         base = alt.Chart(frame[frame.metric == metric], height=alt.Step(24), width=230, title=_panel_title(metric))
@@ -98,7 +98,7 @@ def trade_off(records: Sequence[dict[str, Any]], title: str, subtitle: str) -> a
     """Two panels: time against quality, and sparsity against time, points joined within a series.
 
     records: series, place (order within the series), ms, quality (per cent), kept (per cent, None for a system without
-    postings), note (written beside the point).
+    postings), note and note_before (written behind and before the point).
     """
     frame = pd.DataFrame(records)
     order = list(dict.fromkeys(frame.series))
@@ -119,7 +119,8 @@ def trade_off(records: Sequence[dict[str, Any]], title: str, subtitle: str) -> a
         + base.mark_point(filled=True, size=70, opacity=1).encode()
         for base in (left, right)
     ]
-    panels[0] += left.mark_text(align="left", dx=8, dy=-6, fontSize=11).encode(text="note:N")
+    panels[0] += left.mark_text(align="left", dx=8, dy=-7, fontSize=11).encode(text="note:N")
+    panels[0] += left.mark_text(align="right", dx=-8, dy=-7, fontSize=11).encode(text="note_before:N")
     return styled(alt.hconcat(*panels, spacing=24), title, subtitle)
 
 

@@ -18,7 +18,10 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
     for row in rows:
         click.echo(f"{row.label}: training what is missing, then measuring", err=True)
         measured.append(measure_row(bench, row))
-    note = f"The paper's figures are from {paper_on}; compare the order of systems, and figures only on the same data."
+    note = (
+        f"The paper's figures are from {paper_on}; compare the order of systems, and figures only on the same data. SparCode's "
+        "rows are the preset's but for what the row says: with what it remembers, item codes and lifts, where the preset has it."
+    )
     body = markdown_table(comparison_columns(metrics), comparison_lines(measured, rows, metrics)) + "\n\n" + note
     found = [
         {"name": row.name, "model": row.model, "overrides": dict(row.overrides), "paper_per_cent": dict(row.paper)}
@@ -34,13 +37,20 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
     write_report(bench, name, title, body, {"paper_on": paper_on, "rows": found}, chart)
 
 
+def records_of_ours(measured: Sequence[Measured], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """For `pictures.comparison`: our figures in the view `all`."""
+    return [
+        {"system": s.label, "metric": m, "whose": OURS, "value": s.mean("all", m), "spread": s.spread("all", m)}
+        for s in measured
+        for m in metrics
+    ]
+
+
 def _records(rows: Sequence[Row], measured: Sequence[Measured], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    records = []
-    for row, system in zip(rows, measured, strict=True):
-        for metric in metrics:
-            value, spread = system.mean("all", metric), system.spread("all", metric)
-            records.append({"system": row.label, "metric": metric, "whose": OURS, "value": value, "spread": spread})
-            if metric in row.paper:
-                printed = row.paper[metric]
-                records.append({"system": row.label, "metric": metric, "whose": PAPER, "value": printed, "spread": 0.0})
-    return records
+    printed = [
+        {"system": row.label, "metric": m, "whose": PAPER, "value": row.paper[m], "spread": 0.0}
+        for row in rows
+        for m in metrics
+        if m in row.paper
+    ]
+    return records_of_ours(measured, metrics) + printed
