@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Train SparCode, or a system to compare it with, on a data folder.
 
-    Writes model.pt, config.toml and log.jsonl into --out; for SparCode also two_tower.pt, its twin from the same data and
-    loop, and for --model two_tower only that.
+    Writes model.pt, config.toml and log.jsonl into --out; for SparCode, all_to_all and tdm also two_tower.pt, the twin
+    from the same data and loop in which they begin, and for --model two_tower only that.
     """
     overrides = dict(parse_setting(text) for text in settings)
     if model is not None:

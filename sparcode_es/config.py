@@ -237,6 +237,23 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class AllToAllStage(StageConfig):
+    """All-to-All SA after the tower, which it knows by heart already: small steps, or it unlearns what holds for new users."""
+
+    epochs: int = 30
+    patience: int = 5
+    learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class TDMStage(StageConfig):
+    """TDM after the tower."""
+
+    epochs: int = 60
+    learning_rate: float = 5e-4
+
+
+@dataclass(frozen=True)
 class AllToAllConfig:
     """All-to-All SA, the oracle (Eq. 2): every item meets the whole history, nothing is quantised. It begins from the tower
     and keeps the tokenizer still if `training.freeze_tokenizer` says so."""
@@ -247,16 +264,15 @@ class AllToAllConfig:
     layers: int = 1
     """Blocks that the candidate passes (`full`)."""
     attention_heads: int = 2
-    hidden: int = 128
+    hidden: int = 64
     """Hidden units of a block's MLP."""
     dropout: float = 0.2
-    positions: int = 8
+    """Of the states and candidates that the blocks read."""
+    positions: int = 4
     """Positions of a window that one step trains on, drawn at random."""
     num_negatives: int = 256
     """As `loss.num_negatives`, which bounds it: a (position, candidate) pair is dear here."""
-    stage: StageConfig = field(
-        default_factory=lambda: StageConfig(epochs=30, patience=5, batch_size=32, learning_rate=1e-3)
-    )
+    stage: AllToAllStage = field(default_factory=AllToAllStage)
     """How the model is trained after the tower."""
 
     def __post_init__(self) -> None:
@@ -286,9 +302,7 @@ class TDMConfig:
     """Epochs after which the tree is made anew from the leaves' embeddings; 0 never."""
     relearn_times: int = 2
     """How often that is done."""
-    stage: StageConfig = field(
-        default_factory=lambda: StageConfig(epochs=60, patience=10, batch_size=64, learning_rate=1e-3)
-    )
+    stage: TDMStage = field(default_factory=TDMStage)
     """How the model is trained after the tower."""
 
     def __post_init__(self) -> None:

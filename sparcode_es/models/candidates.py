@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sparcode_es.config import Config
 from sparcode_es.models.scorers import make_scorer, scaled_scores
@@ -59,10 +58,11 @@ class CandidateBlock(Block):
         logits = own_query @ key.transpose(-1, -2)  # [P, heads, n, L]
         logits = logits.masked_fill(~reading.visible[:, None, None, :], -torch.inf)
         itself = (own_query * own_key).sum(-1, keepdim=True).expand(*logits.shape[:-1], 1)
-        weights = F.dropout(torch.softmax(torch.cat([logits, itself], -1), -1), self.dropout, self.training)
+        weights = torch.softmax(torch.cat([logits, itself], -1), -1)
         attended = (weights[..., :-1] @ value + weights[..., -1:] * own_value).transpose(1, 2).flatten(2)
-        x = candidates + F.dropout(self.output(attended), self.dropout, self.training)
-        return x + F.dropout(self.mlp(self.norm_mlp(x)), self.dropout, self.training)
+        x = candidates + self.output(attended)
+        joined: Tensor = x + self.mlp(self.norm_mlp(x))
+        return joined
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, l, D] → query, key, value, each [B, heads, l, D / heads]."""
@@ -73,22 +73,26 @@ class CandidateBlock(Block):
 
 class FullInteraction(nn.Module):
     """The candidate as the history's next token, through further self-attention blocks on the tokenizer's states; its last
-    state gives what the tower's dot product lacks. That part begins at 0."""
+    state gives what the tower's dot product lacks. That part begins at 0.
+
+    Dropout acts on what the blocks read, once a batch: a mask for each pair would cost as much as the pair.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         dim, settings = config.tokenizer.dim, config.all_to_all
         self.blocks = nn.ModuleList(
-            CandidateBlock(dim, settings.attention_heads, settings.dropout, settings.hidden)
-            for _ in range(settings.layers)
+            CandidateBlock(dim, settings.attention_heads, 0.0, settings.hidden) for _ in range(settings.layers)
         )
+        self.dropout = nn.Dropout(settings.dropout)
         self.norm, self.score = nn.LayerNorm(dim), nn.Linear(dim, 1)
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
     def forward(self, reading: Reading, items: Tensor, scale: Tensor) -> Tensor:
         """items: [n, D] → scores [P, n]."""
-        x, scores = items.unsqueeze(0), scale * (reading.tokens.mean(1) @ items.T)
+        scores = scale * (reading.tokens.mean(1) @ items.T)
+        x, reading = self.dropout(items).unsqueeze(0), replace(reading, states=self.dropout(reading.states))
         for number, block in enumerate(self.blocks):
             if number:
                 reading = replace(reading, states=self.blocks[number - 1](reading.states))

@@ -73,6 +73,8 @@ class Stage:
     validate: Callable[[], dict[str, float]]
     metric: str
     after_epoch: Callable[[], dict[str, float]] = dict
+    judge_start: bool = False
+    """Whether the weights that the stage begins with may turn out to be the best, as epoch 0."""
 
 
 def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
@@ -85,8 +87,14 @@ def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
 def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:
     """Train until the validation metric has not risen for `patience` evaluations; leaves the best weights in the model."""
     state = _resume(stage, state_path)
+    record: dict[str, Any]
     if state.epoch:
         log.write(stage=stage.name, resumed_after_epoch=state.epoch)
+    elif stage.judge_start and stage.config.epochs:
+        stage.model.eval()
+        record = {"stage": stage.name, "epoch": 0, **stage.validate()}
+        _judge(stage, state, record[stage.metric])
+        log.write(**record)
     while not state.finished and state.epoch < stage.config.epochs:
         began = time.perf_counter()
         state.epoch += 1
@@ -98,7 +106,7 @@ def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Pro
             raise TrainingError(
                 f"the loss is {loss} in epoch {state.epoch} of stage {stage.name}; lower the learning rate or check the features"
             )
-        record: dict[str, Any] = {"stage": stage.name, "epoch": state.epoch, "loss": loss, **stage.after_epoch()}
+        record = {"stage": stage.name, "epoch": state.epoch, "loss": loss, **stage.after_epoch()}
         if state.epoch % stage.config.evaluate_every == 0 or state.epoch == stage.config.epochs:
             stage.model.eval()
             record |= stage.validate()

@@ -76,6 +76,7 @@ class Trainer:
                 validate=lambda: self.metrics(model.case_scores(self.validation)),
                 metric=self.config.training.metric,
                 after_epoch=model.after_epoch,
+                judge_start=model.begins_from_tower,
             )
         )
 

@@ -64,6 +64,27 @@ def test_log_q_is_the_log_probability_of_being_drawn(kind: str) -> None:
     assert torch.allclose(drawn / trials, log_q.exp(), atol=0.1)
 
 
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(2, 12), min_size=1, max_size=6), each=st.integers(1, 13))
+def test_some_positions_of_each_history(lengths: list[int], each: int) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+    windows = Windows(offsets, np.arange(offsets[-1]), np.arange(len(lengths)), 12)
+    whole = windows.collate(np.arange(len(windows)))
+    some, L = whole.some(each), whole.histories.shape[1]
+    assert torch.equal(some.targets, some.histories.flatten()[some.positions] + 1)
+    counts = torch.bincount(some.positions // L, minlength=len(lengths))
+    assert counts.tolist() == [min(each, length - 1) for length in lengths]
+    assert len(some.positions.unique()) == len(some.positions)
+
+
+def test_fewer_negatives_of_the_same_kind() -> None:
+    sampler = NegativeSampler(LossConfig(negatives="uniform", num_negatives=9), torch.tensor([1.0, 3.0]))
+    fewer = sampler.drawing(4)
+    assert (fewer.config.negatives, fewer.config.num_negatives) == ("uniform", 4)
+    assert torch.equal(fewer.share, sampler.share)
+    assert sampler.drawing(99).config.num_negatives == 9
+
+
 def test_every_position_finds_its_own_item() -> None:
     torch.manual_seed(0)
     sampler = NegativeSampler(LossConfig(negatives="uniform", num_negatives=2), torch.ones(40))

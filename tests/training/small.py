@@ -15,5 +15,7 @@ SMALL = {
     "training.tower.batch_size": 32,
     "training.codes.epochs": 3,
     "training.codes.batch_size": 32,
+    "all_to_all.stage.epochs": 3,
+    "tdm.stage.epochs": 3,
     "training.device": "cpu",
 }

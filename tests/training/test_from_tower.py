@@ -1,0 +1,65 @@
+"""Systems that begin from a trained two-tower: given or trained on the way, resumed, refused, never worse on validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sparcode_es.config import load_config
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import ConfigError
+from sparcode_es.training.build import MODELS
+from sparcode_es.training.checkpoint import read_checkpoint
+from sparcode_es.training.loop import train
+from training.small import SMALL
+
+NAMES = sorted(name for name, kind in MODELS.items() if kind.begins_from_tower and name != "sparcode")
+
+
+@pytest.fixture(scope="module")
+def tower(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-tower that has learned something, but not all."""
+    config = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 2})
+    return train(config, Dataset.open(chain), tmp_path_factory.mktemp("tower"), bars=False).model_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_start_that_training_spoils_is_kept(name: str, chain: Path, tower: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    rate = {f"{name}.stage.learning_rate": 5.0, f"{name}.stage.epochs": 1}
+    result = train(load_config(overrides=SMALL | {"model": name} | rate), dataset, tmp_path, tower=tower, bars=False)
+    assert result.report["model_best_epoch"] == 0
+    cases, rows = dataset.cases("test"), np.arange(20)
+    begun, found = (read_checkpoint(path).model.case_scores(cases)(rows) for path in (tower, result.model_path))
+    reached = np.isfinite(found)
+    np.testing.assert_allclose(found[reached], begun[reached], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_ends_with_the_same_weights(name: str, chain: Path, tower: Path, tmp_path: Path) -> None:
+    options = {"model": name, f"{name}.stage.epochs": 3, "tdm.relearn_every": 2}
+    config, dataset = load_config(overrides=SMALL | options), Dataset.open(chain)
+    train(config, dataset, tmp_path / "whole", tower=tower, bars=False)
+
+    def stop(line: str) -> None:
+        if "epoch 2" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, tmp_path / "broken", tower=tower, echo=stop, bars=False)
+    train(config, dataset, tmp_path / "broken", tower=tower, bars=False)
+    whole, broken = (read_checkpoint(tmp_path / run / "model.pt").model.state_dict() for run in ("whole", "broken"))
+    for key, value in whole.items():
+        assert torch.equal(value, broken[key]), key
+
+
+def test_a_tower_is_refused_where_it_does_not_belong(chain: Path, tower: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    with pytest.raises(ConfigError, match="popularity does not begin from a tower"):
+        train(load_config(overrides=SMALL | {"model": "popularity"}), dataset, tmp_path, tower=tower)
+    other = load_config(overrides=SMALL | {"model": "tdm", "tokenizer.kind": "dnn"})
+    with pytest.raises(ConfigError, match="another tokenizer"):
+        train(other, dataset, tmp_path, tower=tower)
