@@ -16,7 +16,7 @@ from sparcode_es.config import Config, ItemCodesConfig, TrainingConfig, load_con
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.base import RankingModel
-from sparcode_es.training.build import MODELS
+from sparcode_es.training.build import MODELS, load_user_features
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import TrainResult, train
 from sparcode_es.training.trainer import sample_cases
@@ -132,8 +132,10 @@ class Bench:
         return train(config, self.dataset, folder, tower=tower, echo=lambda line: click.echo(line, err=True))
 
     def model(self, name: str, overrides: Mapping[str, Any], seed: int) -> RankingModel:
-        """The trained model, in evaluation mode."""
-        return read_checkpoint(self.train(name, overrides, seed).model_path).model
+        """The trained model, in evaluation mode, with the data folder's user features."""
+        model = read_checkpoint(self.train(name, overrides, seed).model_path).model
+        load_user_features(model, self.dataset)
+        return model
 
 
 def tower_config(config: Config) -> Config:

@@ -75,8 +75,10 @@ def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases, conven
     """A system without codes has no index to ask: it ranks every item itself."""
     from sparcode_es.evaluation.ranking import rank_metrics
     from sparcode_es.serving.pipeline import require_same_items
+    from sparcode_es.training.build import load_user_features
 
     require_same_items(trained.item_ids, dataset)
+    load_user_features(trained.model, dataset)
     started = time.perf_counter()
     found = rank_metrics(trained.model.case_scores(cases), cases, dataset.num_items, convention=convention)
     seconds = time.perf_counter() - started

@@ -36,6 +36,9 @@ def _require(holds: bool, message: str) -> None:
 class TokenizerConfig:
     """User → K_u tokens (Eq. 4-6), and item → K_c tokens."""
 
+    source: Literal["history", "features"] = "history"
+    """What a user's tokens are made of: the history (and the user's features, added to its state), or the user's features
+    alone, for users who have no history; kinds `dnn` and `self_attention` then read the fields of the features."""
     kind: Literal["self_attention", "gru", "dnn", "capsule"] = "self_attention"
     """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec), an MLP over the mean of the history (DSSM), or
     multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
@@ -67,6 +70,12 @@ class TokenizerConfig:
         _require(0 <= self.dropout < 1, f"tokenizer.dropout must lie in [0, 1), not {self.dropout}")
         _require(self.kind != "capsule" or self.tokens > 1, "tokenizer.kind 'capsule' needs tokens of at least 2")
         _require(self.routing_iterations >= 1, "tokenizer.routing_iterations must be at least 1")
+        if self.source == "features":
+            _require(
+                self.kind in ("dnn", "self_attention"),
+                f"tokenizer.source 'features' is read by the kinds dnn and self_attention, not by {self.kind}",
+            )
+            _require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
         _require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
         _require(
             self.kind != "self_attention" or self.dim % self.attention_heads == 0,
@@ -217,6 +226,8 @@ class TrainingConfig:
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
     """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
+    items_per_user: int = 50
+    """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch (all items ranked)."""
     validation_users: int = 10_000
@@ -229,6 +240,7 @@ class TrainingConfig:
     """torch.compile the tokenizer."""
 
     def __post_init__(self) -> None:
+        _require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
         name, _, k = self.metric.partition("@")
         _require(
             name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
@@ -339,6 +351,10 @@ class Config:
         _require(
             self.model == "two_tower" or not self.two_tower.untied_items,
             f"two_tower.untied_items is for model two_tower, not {self.model}; SparCode has scorer.untied_items",
+        )
+        _require(
+            not (self.tokenizer.source == "features" and self.item_codes.latest),
+            "item codes stand for a history: set item_codes.latest = 0 with tokenizer.source = 'features'",
         )
         if self.model == "all_to_all" and self.all_to_all.form == "full":
             heads = self.all_to_all.attention_heads

@@ -19,6 +19,7 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.scorers import Head
@@ -74,7 +75,9 @@ class TDM(RankingModel):
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
         dim = config.tokenizer.dim
-        self.tokenizer = Tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer: Tokenizer | FeatureTokenizer = Tokenizer(
+            config.tokenizer, num_items, num_users, item_features, user_features
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.scorer = NodeScorer(config.tdm, dim)
         self.bounds = tree_bounds(num_items, config.tdm.branching)

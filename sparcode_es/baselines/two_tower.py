@@ -13,9 +13,9 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
+from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
-from sparcode_es.models.tokenizers import Tokenizer
 
 BLOCK = 32_768
 """Items embedded at once."""
@@ -36,7 +36,7 @@ class TwoTower(RankingModel):
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = Tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.output_item_embedding: nn.Embedding | None = None
         if config.two_tower.untied_items:
@@ -63,7 +63,7 @@ class TwoTower(RankingModel):
         """The sampled softmax (Eq. 12) of the dot products."""
         candidates = sampler.draw(batch.targets)
         tokens = self.tokens(batch.histories, batch.positions, batch.users)
-        return sampled_softmax(self.candidate_scores(tokens, candidates.items), candidates)
+        return sampled_softmax(batch.spread(self.candidate_scores(tokens, candidates.items)), candidates)
 
     @torch.inference_mode()
     def item_vectors(self) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sparcode_es.config import Config, StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureEncoder, FeatureSpec
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer
+from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.models.tokenizers import Tokenizer
 
@@ -22,7 +23,7 @@ Side = Literal["user", "item"]
 class Tower(Protocol):
     """What other systems begin from: a trained two-tower (`sparcode_es.baselines.two_tower`)."""
 
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | FeatureTokenizer
     log_scale: nn.Parameter
 
 
@@ -45,10 +46,11 @@ class RankingModel(nn.Module, ABC):
         self.item_specs, self.user_specs = tuple(item_features), tuple(user_features)
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
-        """Fill every feature encoder in the model: side → name → array [rows, width]."""
+        """Fill every feature table in the model, and fit its scales: side → name → array [rows, width]."""
         for module in self.modules():
-            if isinstance(module, FeatureEncoder):
+            if isinstance(module, FeatureTables):
                 module.load_tables(tables[module.side])
+                module.fit_scales()
 
     def prepare(self, sequences: Sequences) -> None:
         """Called once before training: what the model takes straight from the training sequences."""

@@ -1,4 +1,7 @@
-"""Batches of histories: windows of the training sequences, padded on the right, in an order that (seed, epoch) fixes."""
+"""Batches of histories: windows of the training sequences, padded on the right, in an order that (seed, epoch) fixes.
+
+Or of users alone, each with items to find, for models that read no history.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,24 @@ POOL = 32
 
 @dataclass(frozen=True)
 class Batch:
-    """histories: int64 [B, L]; positions: flat indices into B·L of the P trained positions; targets: the item that follows
-    each, int64 [P]; users: int64 [B]."""
+    """histories: int64 [B, L]; positions: flat indices into B·L of the T trained positions; targets: the items that follow
+    them, int64 [P]; users: int64 [B]; rows: which of the T positions each target follows, int64 [P], or None where P = T and
+    each position has one target."""
 
     histories: Tensor
     positions: Tensor
     targets: Tensor
     users: Tensor
+    rows: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            *(t.to(device, non_blocking=True) for t in (self.histories, self.positions, self.targets, self.users))
-        )
+        parts = (self.histories, self.positions, self.targets, self.users, self.rows)
+        return Batch(*(None if t is None else t.to(device, non_blocking=True) for t in parts))  # type: ignore[arg-type]
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """A row a position, [T, …] → a row a target, [P, …]."""
+        return scores if self.rows is None else scores[self.rows]
 
     def some(self, each: int) -> Batch:
         """The same histories with at most `each` of their positions, drawn at random."""
@@ -89,6 +97,45 @@ class Windows:
             torch.from_numpy(self.items[(index + 1)[trained]].astype(np.int64)),
             torch.from_numpy(self.users[rows]),
         )
+
+
+class Pairs:
+    """Every (user, item) pair of sequences in CSR form; a batch is some users, each once, with their items as targets."""
+
+    def __init__(self, offsets: np.ndarray, items: np.ndarray, users: np.ndarray, most: int) -> None:
+        self.offsets, self.items, self.users, self.most = offsets.astype(np.int64), items, users.astype(np.int64), most
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def num_positions(self) -> int:
+        """How many pairs there are."""
+        return len(self.items)
+
+    def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
+        """All users once; shuffled and with at most `most` items of each with a generator, else all pairs as stored."""
+        order = np.arange(len(self)) if generator is None else generator.permutation(len(self))
+        yield from (self.collate(rows, generator) for rows in _chunks(order, batch_size))
+
+    def collate(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
+        """The batch of some users: histories of length 1 that nobody reads, and a position each."""
+        lengths = np.diff(self.offsets)[rows]
+        owners = np.repeat(np.arange(len(rows)), lengths)
+        ranks = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(self.offsets[rows], lengths) + ranks
+        if generator is not None:
+            # Within each owner, `ranks` counts the pairs in a random order.
+            shuffled = np.lexsort([generator.random(len(owners)), owners])
+            owners, places = owners[ranks < self.most], places[shuffled][ranks < self.most]
+        histories, positions = no_histories(len(rows))
+        targets = torch.from_numpy(self.items[places].astype(np.int64))
+        return Batch(histories, positions, targets, torch.from_numpy(self.users[rows]), torch.from_numpy(owners))
+
+
+def no_histories(n: int) -> tuple[Tensor, Tensor]:
+    """Histories [n, 1] that stand for none, and one position of each, for tokenizers that read no history."""
+    return torch.zeros(n, 1, dtype=torch.int64), torch.arange(n)
 
 
 def _cut(low: int, high: int, max_length: int) -> Iterator[tuple[int, int, int]]:

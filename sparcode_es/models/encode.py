@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from sparcode_es.config import ItemCodesConfig
+from sparcode_es.errors import ConfigError
+from sparcode_es.models.batches import no_histories
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer
 from sparcode_es.models.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 class TokenModel(Protocol):
     """A model with a tokenizer: SparCode or its two-tower twin."""
 
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | FeatureTokenizer
 
     def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """See `Tokenizer.forward`."""
@@ -41,19 +44,25 @@ def histories_of(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, max_l
 def encode_tokens(
     model: TokenModel, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None, batch_size: int = 1024
 ) -> Tensor:
-    """Tokens of the latest events of n histories in CSR form, none of them empty, [n, K, D] on the CPU.
+    """Tokens of the latest events of n histories in CSR form, [n, K, D] on the CPU.
 
-    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
+    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all. Raises `ConfigError` for an
+    empty history, unless the tokenizer reads the user's features alone.
     """
     tokenizer = model.tokenizer
     device, config = tokenizer.item_embedding.weight.device, tokenizer.config
     n = len(offsets) - 1
+    reads = config.source == "history"
+    if reads and (np.diff(offsets.astype(np.int64)) == 0).any():
+        raise ConfigError("this model reads histories, and a user has none; train with tokenizer.source = 'features'")
     rows = np.full(n, -1, dtype=np.int64) if users is None else users.astype(np.int64)
     tokens = torch.empty(n, config.tokens, config.dim)
     was_training = tokenizer.training
     tokenizer.eval()
     for part in _by_length(offsets, batch_size):
-        histories, positions = histories_of(offsets, items, part, config.max_length)
+        histories, positions = (
+            histories_of(offsets, items, part, config.max_length) if reads else no_histories(len(part))
+        )
         got = model.tokens(histories.to(device), positions.to(device), torch.from_numpy(rows[part]).to(device))
         tokens[torch.from_numpy(part)] = got.float().cpu()
     tokenizer.train(was_training)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparcode_es.errors import MismatchError
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -24,48 +26,103 @@ class FeatureSpec:
     size: int
     longest: int = 1
 
+    @property
+    def integral(self) -> bool:
+        """Whether the values are numbers of a vocabulary."""
+        return self.kind in ("categorical", "list")
 
-class FeatureEncoder(nn.Module):
-    """Rows of one side (users or items) → the sum of their features' embeddings, [n, D]. Eq. 4 and 5's H, summed.
+    @property
+    def width(self) -> int:
+        """Values a row."""
+        return self.longest if self.kind == "list" else self.size if self.kind == "vector" else 1
 
-    The feature table is kept in the module (as buffers), so that a checkpoint can encode without the data folder.
-    Row -1 stands for somebody unknown: it has no features, and its embedding is 0.
+
+class FeatureTables(nn.Module):
+    """The features of one side (users or items), a table each, kept as buffers.
+
+    They are in the checkpoint, so that it can encode without the data folder, unless they are not `persistent`: then they
+    are loaded from the data folder each time. Row -1 stands for somebody unknown. Vectors are scaled to a mean square of 1,
+    as found in training: pretrained embeddings come in any size.
     """
 
-    def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
+    def __init__(
+        self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, persistent: bool = True
+    ) -> None:
         super().__init__()
-        self.side, self.specs, self.dim = side, tuple(specs), dim
-        self.layers = nn.ModuleDict()
+        self.side, self.specs, self.persistent = side, tuple(specs), persistent
+        self.loaded = persistent
         for spec in self.specs:
-            width = spec.longest if spec.kind == "list" else spec.size if spec.kind == "vector" else 1
-            integral = spec.kind in ("categorical", "list")
-            table = torch.zeros(rows, width, dtype=torch.int32 if integral else torch.float32)
-            self.register_buffer(f"table_{spec.name}", table)
-            if integral:
-                layer: nn.Embedding | nn.Linear = nn.Embedding(spec.size, dim, padding_idx=0)
-                nn.init.normal_(layer.weight, std=0.02)
-            else:
-                layer = nn.Linear(width, dim, bias=False)
-                nn.init.normal_(layer.weight, std=0.02)
-            self.layers[spec.name] = layer
+            dtype = torch.int32 if spec.integral else torch.float32
+            table = torch.zeros(rows if persistent else 0, spec.width, dtype=dtype)
+            self.register_buffer(f"table_{spec.name}", table, persistent=persistent)
+            if spec.kind == "vector":
+                self.register_buffer(f"scale_{spec.name}", torch.ones(()))
 
     def load_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Fill the feature tables: name → array [rows, width]."""
         for spec in self.specs:
             table: Tensor = getattr(self, f"table_{spec.name}")
-            table.copy_(torch.from_numpy(np.array(tables[spec.name])).reshape(table.shape))
+            values = torch.from_numpy(np.array(tables[spec.name])).reshape(-1, spec.width)
+            if self.persistent:
+                table.copy_(values)
+            else:
+                setattr(self, f"table_{spec.name}", values.to(table))
+        self.loaded = True
+
+    def fit_scales(self) -> None:
+        """Set the scale of each vector feature from its table; rows of zeros, which are missing, do not count."""
+        for spec in self.specs:
+            if spec.kind == "vector":
+                table: Tensor = getattr(self, f"table_{spec.name}")
+                filled = max(1, int(table.any(-1).sum())) * spec.width
+                mean_square = float(table.square().sum(dtype=torch.float64)) / filled
+                getattr(self, f"scale_{spec.name}").fill_(mean_square**-0.5 if mean_square > 0 else 1.0)
+
+    def values(self, spec: FeatureSpec, rows: Tensor) -> Tensor:
+        """The values of rows int64 [...]: int64 or float32 [..., width]; all 0 for row -1."""
+        if not self.loaded:
+            raise MismatchError(
+                "this checkpoint holds no user features; load those of its data folder first (load_user_features)"
+            )
+        table: Tensor = getattr(self, f"table_{spec.name}")
+        known = (rows >= 0).unsqueeze(-1)
+        if len(table) == 0:
+            return table.new_zeros(*rows.shape, spec.width)
+        found = table[rows.clamp(min=0)] * known
+        if spec.integral:
+            return found.long()
+        return found * getattr(self, f"scale_{spec.name}") if spec.kind == "vector" else found
+
+
+def mean_embedding(embedding: nn.Module, values: Tensor) -> Tensor:
+    """The mean embedding of the known values: int64 [..., width] → [..., D]."""
+    embedded: Tensor = embedding(values)
+    return embedded.sum(-2) / (values > 0).sum(-1, keepdim=True).clamp(min=1)
+
+
+class FeatureEncoder(FeatureTables):
+    """Rows of one side → the sum of their features' embeddings, [n, D]. Eq. 4 and 5's H, summed; 0 for row -1."""
+
+    def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
+        super().__init__(side, specs, rows)
+        self.dim = dim
+        self.layers = nn.ModuleDict({spec.name: feature_layer(spec, dim) for spec in self.specs})
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows: int64 [...] with -1 for unknown → [..., D]."""
-        known = (rows >= 0).unsqueeze(-1)
-        index = rows.clamp(min=0)
         total = torch.zeros(*rows.shape, self.dim, device=rows.device)
         for spec in self.specs:
-            values = getattr(self, f"table_{spec.name}")[index]
-            if spec.kind in ("categorical", "list"):
-                embedded = self.layers[spec.name](values.long())
-                count = (values > 0).sum(-1, keepdim=True).clamp(min=1)
-                total = total + embedded.sum(-2) / count
-            else:
-                total = total + self.layers[spec.name](values)
-        return total * known
+            values, layer = self.values(spec, rows), self.layers[spec.name]
+            total = total + (mean_embedding(layer, values) if spec.integral else layer(values))
+        return total
+
+
+def feature_layer(spec: FeatureSpec, dim: int) -> nn.Embedding | nn.Linear:
+    """A feature's own embedding, 0 for the unknown value, or its projection to D; begun small."""
+    layer: nn.Embedding | nn.Linear
+    layer = nn.Embedding(spec.size, dim, padding_idx=0) if spec.integral else nn.Linear(spec.width, dim, bias=False)
+    nn.init.normal_(layer.weight, std=0.02)
+    if spec.integral:
+        with torch.no_grad():
+            layer.weight[0] = 0
+    return layer

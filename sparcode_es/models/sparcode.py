@@ -20,12 +20,16 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.case_scores import CodeTable
+from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_scorer, scaled_scores
-from sparcode_es.models.tokenizers import ItemTokens, Tokenizer
+from sparcode_es.models.tokenizers import ItemTokens
+
+PAIR_NUMBERS = 1 << 28
+"""Numbers of a hidden layer that `score_codes` holds at once."""
 
 
 class SparCode(RankingModel):
@@ -43,7 +47,7 @@ class SparCode(RankingModel):
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
         tokenizer, quantizer, scorer = config.tokenizer, config.quantizer, config.scorer
-        self.tokenizer = Tokenizer(tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer = make_tokenizer(tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
         self.scorer_items = nn.Embedding(num_items, tokenizer.dim) if scorer.untied_items else None
@@ -124,12 +128,15 @@ class SparCode(RankingModel):
         sparse = F.relu(self.pair_scores(vectors, item_tokens) + self.bias_parameter).view(P, K * R, -1)
         return torch.einsum("pk,pkn->pn", assignment.boosts.reshape(P, K * R), sparse)
 
-    def position_loss(self, tokens: Tensor, assignment: Assignment, candidates: Candidates) -> Tensor:
-        """Eq. 14 of some positions: tokens [P, K, D] and their codes against the candidates.
+    def position_loss(
+        self, tokens: Tensor, assignment: Assignment, candidates: Candidates, rows: Tensor | None = None
+    ) -> Tensor:
+        """Eq. 14 of some positions: tokens [T, K, D] and their codes against the candidates; rows as in `Batch`.
 
         λ is relative: the commitment term (Eq. 13) is scaled to `quantizer.commitment` of the match loss (Eq. 12).
         """
-        loss = sampled_softmax(self.candidate_scores(tokens, assignment, candidates.items), candidates)
+        scores = self.candidate_scores(tokens, assignment, candidates.items)
+        loss = sampled_softmax(scores if rows is None else scores[rows], candidates)
         if tokens.requires_grad:
             commitment = self.quantizer.commitment(tokens, assignment)
             relative = (loss / commitment.clamp(min=1e-8)).detach()
@@ -139,7 +146,7 @@ class SparCode(RankingModel):
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         """Eq. 14 of a batch, end to end from its histories."""
         tokens = self.tokens(batch.histories, batch.positions, batch.users)
-        return self.position_loss(tokens, self.quantizer.assign(tokens), sampler.draw(batch.targets))
+        return self.position_loss(tokens, self.quantizer.assign(tokens), sampler.draw(batch.targets), batch.rows)
 
     def case_scores(self, cases: Cases) -> ScoreFunction:
         """Σ boost · ReLU(S + b) (Eq. 10 and 11) of the cases' histories, unrounded."""
@@ -191,11 +198,17 @@ class SparCode(RankingModel):
         device = self.bias_parameter.device
         start, stop, _ = items.indices(self.num_items)
         item_tokens = self.items(torch.arange(start, stop, device=device))
-        scores = self.pair_scores(self.vectors_of(codes), item_tokens).float().cpu()
+        vectors = self.vectors_of(codes).split(self._codes_at_once(stop - start))
+        scores = torch.cat([self.pair_scores(part, item_tokens).float().cpu() for part in vectors])
         if self.memory is not None and self.memory.active:
             rows = codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
             scores = scores + float(self.memory.weight) * self.memory(rows, start, stop)
         return scores.numpy()
+
+    def _codes_at_once(self, items: int) -> int:
+        """How many codes are scored together, so that a hidden layer over all pairs stays near a gigabyte."""
+        widest = max(self.config.scorer.hidden, default=1)
+        return max(1, PAIR_NUMBERS // max(1, items * widest))
 
     @property
     def item_codes(self) -> ItemCodes | None:

@@ -30,11 +30,11 @@ def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """One pre-norm Transformer block with causal attention (Vaswani et al. 2017; SASRec's order of layers)."""
+    """One pre-norm Transformer block, its attention causal or not (Vaswani et al. 2017; SASRec's order of layers)."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, hidden: int | None = None) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, hidden: int | None = None, causal: bool = True) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.causal = heads, dropout, causal
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.mlp = mlp([dim, hidden or 4 * dim, dim], dropout)
@@ -48,7 +48,7 @@ class Block(nn.Module):
             k.transpose(1, 2),
             v.transpose(1, 2),
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
+            is_causal=self.causal,
         )
         x = x + F.dropout(self.output(attended.transpose(1, 2).reshape(B, L, D)), self.dropout, self.training)
         return x + F.dropout(self.mlp(self.norm_mlp(x)), self.dropout, self.training)
@@ -141,11 +141,24 @@ ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DN
 HEADS = {"linear": LinearHeads, "senet": SENetHeads}
 
 
-class Tokenizer(nn.Module):
-    """User → tokens of length 1: item embeddings (and features) → causal encoder → K_u heads (Eq. 6).
+class ItemEmbedder(nn.Module):
+    """Items → embeddings with features (Eq. 5): a tokenizer's input side, and the output side of the towers' dot product."""
 
-    The item embedding here is the input side; the towers' dot product uses it as the output side too.
-    """
+    def __init__(self, config: TokenizerConfig, num_items: int, item_features: Sequence[FeatureSpec] = ()) -> None:
+        super().__init__()
+        self.config, self.num_items = config, num_items
+        self.item_embedding = nn.Embedding(num_items, config.dim)
+        nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
+        self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
+
+    def items(self, items: Tensor) -> Tensor:
+        """items: int64 [...] → their embeddings with features, [..., D] (Eq. 5, summed)."""
+        embedded: Tensor = self.item_embedding(items)
+        return embedded + self.item_features(items) if self.item_features.specs else embedded
+
+
+class Tokenizer(ItemEmbedder):
+    """User → tokens of length 1: item embeddings (and features) → causal encoder → K_u heads (Eq. 6)."""
 
     def __init__(
         self,
@@ -155,20 +168,11 @@ class Tokenizer(nn.Module):
         item_features: Sequence[FeatureSpec] = (),
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
-        super().__init__()
-        self.config, self.num_items = config, num_items
-        self.item_embedding = nn.Embedding(num_items, config.dim)
-        nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
-        self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
+        super().__init__(config, num_items, item_features)
         self.user_features = FeatureEncoder("user", user_features, num_users, config.dim)
         self.encoder = ENCODERS[config.kind](config)
         # Capsules come out as K_u tokens already.
         self.heads = None if config.kind == "capsule" else HEADS[config.token_heads](config.dim, config.tokens)
-
-    def items(self, items: Tensor) -> Tensor:
-        """items: int64 [...] → their embeddings with features, [..., D] (Eq. 5, summed)."""
-        embedded: Tensor = self.item_embedding(items)
-        return embedded + self.item_features(items) if self.item_features.specs else embedded
 
     def forward(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """histories: int64 [B, L] (padded on the right with any item), positions: flat indices into B·L, int64 [P],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
-from sparcode_es.errors import NotFoundError
+from sparcode_es.errors import MismatchError, NotFoundError
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.tables import StringTable
@@ -17,12 +17,13 @@ from sparcode_es.tables import StringTable
 def encode_histories(
     model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None
 ) -> UserCodes:
-    """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes.
+    """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes, unless
+    the model reads the user's features alone.
 
     users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
     """
     lengths = np.diff(offsets.astype(np.int64))
-    filled = np.flatnonzero(lengths)
+    filled = np.flatnonzero(lengths) if model.config.tokenizer.source == "history" else np.arange(len(lengths))
     kept = np.concatenate([[0], np.cumsum(lengths[filled])])
     rows = None if users is None else users[filled]
     codes, boosts = assign_codes(model, encode_tokens(model, kept, items, rows))
@@ -73,5 +74,7 @@ class HistoryEncoder:
 
     def __call__(self, items: Sequence[str]) -> UserCodes:
         """The codes of one user who is not in the index, from the ids of their items, oldest first."""
+        if self.model.config.tokenizer.source == "features":
+            raise MismatchError("this model reads users' features, not histories; ask for a user that the index knows")
         numbers = self.numbers(items)
         return encode_histories(self.model, np.array([0, len(numbers)]), numbers)

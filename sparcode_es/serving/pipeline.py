@@ -14,6 +14,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.tables import StringTable
+from sparcode_es.training.build import load_user_features
 
 
 def build_from_data(
@@ -24,6 +25,7 @@ def build_from_data(
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` raises.
     """
     require_same_items(encoder.item_ids, dataset)
+    load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
     return build_postings(
@@ -41,6 +43,7 @@ def build_from_data(
 def encode_cases(encoder: HistoryEncoder, dataset: Dataset, cases: Cases) -> UserCodes:
     """The codes of the cases' histories. Raises `MismatchError` as `build_from_data` does."""
     require_same_items(encoder.item_ids, dataset)
+    load_user_features(encoder.model, dataset)
     return encode_histories(encoder.model, cases.history_offsets, cases.history_items, cases.users)
 
 

@@ -10,9 +10,11 @@ from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Dataset, ListFeature, Role
+from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.base import RankingModel, Side
-from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Tokenizer
 
 MODELS: dict[str, type[RankingModel]] = {
     "sparcode": SparCode,
@@ -59,6 +61,23 @@ def _padded(values: ListFeature) -> np.ndarray:
     return table
 
 
+def load_user_features(model: RankingModel, dataset: Dataset) -> None:
+    """Give a model read from a checkpoint the user features that the checkpoint leaves out (see `FeatureTables`).
+
+    Raises `MismatchError` when the data folder has other features than the model was trained on.
+    """
+    left_out = [m for m in model.modules() if isinstance(m, FeatureTables) and not m.persistent]
+    if not left_out:
+        return
+    specs, tables = feature_tables(dataset, "user")
+    for module in left_out:
+        if module.specs != tuple(specs):
+            raise MismatchError(
+                f"the checkpoint was trained on other user features than those of {dataset.path}; give the data it was trained on"
+            )
+        module.load_tables(tables)
+
+
 def build_model(config: Config, dataset: Dataset) -> RankingModel:
     """The model that `config.model` names, with the data folder's features, untrained."""
     specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
@@ -68,4 +87,9 @@ def build_model(config: Config, dataset: Dataset) -> RankingModel:
             specs[side], tables[side] = feature_tables(dataset, side)
     model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.load_features(tables)
+    if dataset.has_cold_users and isinstance(getattr(model, "tokenizer", None), Tokenizer):
+        raise ConfigError(
+            f"{dataset.path} asks for users without a history, and this tokenizer reads histories; "
+            "set tokenizer.source = 'features' (as the presets deezer-… do)"
+        )
     return model

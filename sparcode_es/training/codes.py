@@ -18,8 +18,8 @@ from sparcode_es.training.trainer import Trainer, make_optimizer
 POSITIONS_A_SEQUENCE = 8
 """Positions that stand for one sequence of `batch_size` where a batch is made of positions."""
 
-Positions = tuple[Tensor, Assignment, Tensor]
-"""Tokens [P, K, D], their assignment, and the targets int64 [P]."""
+Positions = tuple[Tensor, Assignment, Tensor, "Tensor | None"]
+"""Tokens [T, K, D], their assignment, the targets int64 [P], and rows as in `Batch`."""
 
 PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 """Batch size and generator → an epoch's positions."""
@@ -30,10 +30,11 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     training = trainer.config.training
     settings = training.codes
     torch.manual_seed(training.seed)
-    tokens, targets = training_tokens(trainer, model)
+    tokens, _, targets = training_tokens(trainer, model)
     start_codes(model, tokens, trainer.dataset.num_items)
-    if training.freeze_tokenizer:
-        model.tokenizer.requires_grad_(False)
+    model.tokenizer.requires_grad_(not training.freeze_tokenizer)
+    # Where no history is read, a batch has each user once, and nothing is gained by encoding them ahead.
+    if training.freeze_tokenizer and trainer.config.tokenizer.source == "history":
         source = _frozen_positions(trainer, model)
         steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
@@ -42,10 +43,10 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     model.quantizer.usage_report()
 
     def epoch(generator: np.random.Generator) -> Iterator[float]:
-        for tokens, assignment, targets in source(settings.batch_size, generator):
+        for tokens, assignment, targets, rows in source(settings.batch_size, generator):
             candidates = trainer.sampler.draw(targets)
             with trainer.autocast():
-                loss = model.position_loss(tokens, assignment, candidates)
+                loss = model.position_loss(tokens, assignment, candidates, rows)
             yield trainer.step(model, optimizer, loss)
             if tokens.requires_grad:
                 model.quantizer.update(tokens.detach())
@@ -72,7 +73,7 @@ def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
             tokens = model.tokens(batch.histories, batch.positions, batch.users)
             assignment = model.quantizer.assign(tokens)
             model.quantizer.observe(assignment)
-            yield tokens, assignment, batch.targets
+            yield tokens, assignment, batch.targets, batch.rows
 
     return epoch
 
@@ -84,14 +85,14 @@ def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
     """
 
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
-        tokens, targets = training_tokens(trainer, model, dropout=True)
+        tokens, _, targets = training_tokens(trainer, model, dropout=True)
         codes, boosts = assign_codes(model, tokens)
         P, K, _ = tokens.shape
         index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
         weights = torch.from_numpy(boosts).view(P, K, -1)
         for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
             assignment = Assignment(index[rows].to(trainer.device), weights[rows].to(trainer.device))
-            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device)
+            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device), None
 
     return epoch
 
@@ -108,15 +109,19 @@ def _codebook_report(model: SparCode) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor]:
-    """The tokens of every training position, [P, K, D], and the item that followed, int64 [P], on the CPU."""
+def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens of every training position, [T, K, D]; for each item that followed, the row of its position and its number,
+    int64 [P] each; on the CPU. Where each position is followed by one item, P = T and rows are 0, 1, 2, …"""
     model.tokenizer.train(dropout)
-    tokens, targets = [], []
+    tokens, rows, targets = [], [], []
+    done = 0
     for batch in trainer.windows.batches(1024, None):
         targets.append(batch.targets)
+        rows.append(batch.spread(torch.arange(done, done + len(batch.positions))))
+        done += len(batch.positions)
         batch = batch.to(trainer.device)
         tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
-    return torch.cat(tokens), torch.cat(targets)
+    return torch.cat(tokens), torch.cat(rows), torch.cat(targets)
 
 
 @torch.no_grad()

@@ -66,13 +66,16 @@ def item_counts(config: ItemCodesConfig, sequences: Sequences, num_items: int) -
 
 def _code_counts(trainer: Trainer, model: SparCode) -> sparse.csr_matrix:
     """n(k, c) of the quantizer's codes, float64 [rows, I]."""
-    tokens, targets = training_tokens(trainer, model)
+    tokens, rows, targets = training_tokens(trainer, model)
     codes, boosts = assign_codes(model, tokens)
     assert model.memory is not None
-    rows, shape = table_rows(model, codes), (len(model.memory.offsets) - 1, model.num_items)
-    columns = np.broadcast_to(targets.numpy()[:, None], rows.shape)
-    pairs = (rows.ravel(), columns.ravel())
-    return sparse.coo_matrix((boosts.ravel().astype(np.float64), pairs), shape=shape).tocsr()
+    has_code = (np.repeat(np.arange(len(tokens)), codes.shape[1]), table_rows(model, codes).ravel())
+    shape = (len(tokens), len(model.memory.offsets) - 1)
+    given = sparse.coo_matrix((boosts.ravel().astype(np.float64), has_code), shape=shape).tocsr()
+    followed = sparse.coo_matrix(
+        (np.ones(len(rows)), (rows.numpy(), targets.numpy())), shape=(len(tokens), model.num_items)
+    )
+    return sparse.csr_matrix(given.T @ followed.tocsr())
 
 
 def table_rows(model: SparCode, codes: np.ndarray) -> np.ndarray:

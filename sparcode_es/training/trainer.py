@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sparcode_es.config import Config, StageConfig, load_config, to_toml
-from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.files import atomic_write, storage_errors
 from sparcode_es.models.base import RankingModel
-from sparcode_es.models.batches import Windows
+from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.stage import Log, Stage, StageState, run_stage
 
@@ -35,7 +35,7 @@ class Trainer:
         self._claim()
         self.log = Log(out / "log.jsonl", echo)
         train = dataset.train_sequences()
-        self.windows = Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
+        self.windows = _examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
         counts = np.bincount(train.items, minlength=dataset.num_items)
@@ -110,6 +110,13 @@ class Trainer:
 
     def _progress(self, steps: Iterator[float], total: int, title: str) -> Iterator[float]:
         return iter(tqdm(steps, total=total, desc=title, unit="step", leave=False, disable=None if self.bars else True))
+
+
+def _examples(config: Config, train: Sequences) -> Windows | Pairs:
+    """Windows of the histories, or, where no history is read, users with their items."""
+    if config.tokenizer.source == "features":
+        return Pairs(train.offsets, train.items, train.users, config.training.items_per_user)
+    return Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
 
 
 def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optimizer:
