@@ -18,8 +18,11 @@ def _figures(metrics: tuple[str, ...], rows: dict[str, tuple[float, ...]]) -> Fi
     return {name: dict(zip(metrics, values, strict=True)) for name, values in rows.items()}
 
 
+EMBEDDINGS = {"svd": "TT-SVD", "mf": "UT-ALS"}
+"""As the Deezer files call them, and the paper."""
+
 TABLE_1: dict[str, Figures] = {
-    "tt-svd": _figures(
+    "svd": _figures(
         P_R_N,
         {
             "popularity": (8.92, 3.01, 9.72),
@@ -33,7 +36,7 @@ TABLE_1: dict[str, Figures] = {
             "all-to-all": (19.17, 6.96, 20.75),
         },
     ),
-    "ut-als": _figures(
+    "mf": _figures(
         P_R_N,
         {
             "popularity": (8.92, 3.01, 9.72),

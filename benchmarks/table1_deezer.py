@@ -1,6 +1,6 @@
 """Table 1: every system on cold Deezer users.
 
-python benchmarks/table1_deezer.py --data data/deezer-tt-svd --preset paper-deezer --seeds 0,1,2,3,4 --runs runs/paper
+python benchmarks/table1_deezer.py --data data/deezer-svd --preset deezer-svd --seeds 0,1,2,3,4 --runs runs/paper
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tables import make_table
 DNN, SA = {"tokenizer.kind": "dnn"}, {"tokenizer.kind": "self_attention"}
 
 
-def rows_of(vectors: str) -> list[Row]:
+def rows_of(embeddings: str) -> list[Row]:
     """The rows of Table 1, in its order."""
     rows = [
         Row("popularity", "Popularity", "popularity"),
@@ -30,8 +30,8 @@ def rows_of(vectors: str) -> list[Row]:
         Row("sparcode-sa", "SparCode w/ SA", "sparcode", SA),
         Row("all-to-all", "All-to-All SA", "all_to_all", SA),
     ]
-    printed = dict(paper.TABLE_1[vectors])
-    if vectors == "tt-svd":
+    printed = dict(paper.TABLE_1[embeddings])
+    if embeddings == "svd":
         printed["deezernet-semi"] = paper.DEEZERNET_SEMI
     return [replace(row, paper=printed.get(row.name, {})) for row in rows]
 
@@ -39,14 +39,15 @@ def rows_of(vectors: str) -> list[Row]:
 @click.command()
 @bench_options
 @rows_option
-@click.option("--vectors", type=click.Choice(["tt-svd", "ut-als"]), default="tt-svd", show_default=True,
-              help="Which half of the paper's table stands beside: the song and user vectors of the data folder.")  # fmt: skip
-def main(bench: Bench, rows: str | None, vectors: str) -> None:
+@click.option(
+    "--embeddings", type=click.Choice(list(paper.EMBEDDINGS)), default="svd", show_default=True,
+    help="Which half of the paper's table stands beside: what the data folder was imported with.",
+)  # fmt: skip
+def main(bench: Bench, rows: str | None, embeddings: str) -> None:
     """Table 1: popularity, DropoutNet, MeLU, DeezerNet, two-towers, SparCodes and All-to-All, P, R and N @50."""
-    title = f"Table 1: every system, cold users ({vectors.upper()})"
-    make_table(
-        bench, f"table1-{vectors}", title, chosen(rows_of(vectors), rows), paper.P_R_N, f"Deezer, {vectors.upper()}"
-    )
+    name = paper.EMBEDDINGS[embeddings]
+    title = f"Table 1: every system, cold users ({name})"
+    make_table(bench, f"table1-{embeddings}", title, chosen(rows_of(embeddings), rows), paper.P_R_N, f"Deezer, {name}")
 
 
 if __name__ == "__main__":

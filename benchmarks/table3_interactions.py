@@ -1,6 +1,6 @@
 """Table 3: what happens between a code and an item, with nothing remembered beside it.
 
-python benchmarks/table3_interactions.py --data data/deezer-tt-svd --preset paper-deezer --seeds 0,1,2 --runs runs/paper
+python benchmarks/table3_interactions.py --data data/deezer-svd --preset deezer-svd --seeds 0,1,2 --runs runs/paper
 """
 
 from __future__ import annotations

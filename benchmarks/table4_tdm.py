@@ -1,6 +1,6 @@
 """Table 4: a learned tree with beam search against the inverted index, both over a DNN.
 
-python benchmarks/table4_tdm.py --data data/deezer-tt-svd --preset paper-deezer --seeds 0,1,2 --runs runs/paper
+python benchmarks/table4_tdm.py --data data/deezer-svd --preset deezer-svd --seeds 0,1,2 --runs runs/paper
 """
 
 from __future__ import annotations
