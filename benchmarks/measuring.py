@@ -69,9 +69,9 @@ def measure_row(bench: Bench, row: Row) -> Measured:
     """Train a row's system for every seed, and measure it on the test cases."""
     runs, reports = [], []
     for seed in bench.seeds:
-        reports.append(bench.train(row.model, row.overrides, seed).report)
-        model = bench.model(row.model, row.overrides, seed)
-        runs.append(measure(bench, model.case_scores(bench.cases)))
+        trained = bench.train(row.model, row.overrides, seed)
+        reports.append(trained.report)
+        runs.append(measure(bench, bench.load(trained).case_scores(bench.cases)))
     return Measured(row.label, tuple(runs), tuple(reports))
 
 

@@ -132,8 +132,12 @@ class Bench:
         return train(config, self.dataset, folder, tower=tower, echo=lambda line: click.echo(line, err=True))
 
     def model(self, name: str, overrides: Mapping[str, Any], seed: int) -> RankingModel:
-        """The trained model, in evaluation mode, with the data folder's user features."""
-        model = read_checkpoint(self.train(name, overrides, seed).model_path).model
+        """The trained model; see `load`."""
+        return self.load(self.train(name, overrides, seed))
+
+    def load(self, trained: TrainResult) -> RankingModel:
+        """A trained model in evaluation mode, with the data folder's user features."""
+        model = read_checkpoint(trained.model_path).model
         load_user_features(model, self.dataset)
         return model
 
