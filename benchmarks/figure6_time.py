@@ -65,8 +65,8 @@ def faiss_parameters(num_items: int, dim: int) -> list[tuple[str, str, Parameter
     """Series, note and parameters of the Faiss points; IVFPQ needs items enough to learn from."""
     found: list[tuple[str, str, Parameters]] = [("two-tower, FlatIP", "exact", FlatIP())]
     lists = max(4, int(2 * num_items**0.5))
-    bits = 8 if num_items >= 10_000 else 6
-    for probes in (1, 4, 16):
+    bits = 8 if num_items >= 1000 else 6
+    for probes in (4, 16, 64):
         if num_items >= max(lists, 2**bits) and probes <= lists:
             found.append(
                 ("two-tower, IVFPQ", f"{probes} of {lists} lists", IVFPQ(lists, probes, math.gcd(16, dim), bits))

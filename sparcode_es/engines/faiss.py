@@ -132,6 +132,8 @@ def _ivfpq(faiss: Any, items: np.ndarray, parameters: IVFPQ) -> Any:
     index = faiss.IndexIVFPQ(
         coarse, dim, parameters.lists, parameters.subvectors, parameters.bits, faiss.METRIC_INNER_PRODUCT
     )
+    # As Faiss's own factory does for inner products: centroids are directions.
+    index.cp.spherical = True
     # Faiss prints a warning below 39 items a centroid, and learns all the same.
     index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
     index.train(items)
