@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
@@ -16,9 +17,11 @@ def connection_options(function: F) -> F:
     """Add the flags; read them with `connection_config(flags)`, `connection_given(flags)` says whether one is set."""
     options = [
         click.option("--url", envvar="ES_URL", help="Elasticsearch, such as http://localhost:9200 [ES_URL]."),
-        click.option("--cloud-id", envvar="ES_CLOUD_ID", help="An Elastic Cloud deployment [ES_CLOUD_ID]."),
-        click.option("--es-username", envvar="ES_USERNAME", help="User name [ES_USERNAME]."),
-        click.option("--es-password", envvar="ES_PASSWORD", help="Password; better in ES_PASSWORD than here."),
+        click.option(
+            "--cloud-id", envvar=["ES_CLOUD_ID", "CLOUD_ID"], help="An Elastic Cloud deployment [ES_CLOUD_ID]."
+        ),
+        click.option("--es-username", "-u", envvar="ES_USERNAME", help="User name [ES_USERNAME]."),
+        click.option("--es-password", "-p", envvar="ES_PASSWORD", help="Password; better in ES_PASSWORD than here."),
         click.option("--es-api-key", envvar="ES_API_KEY", help="API key; better in ES_API_KEY than here."),
         click.option("--ca-certs", envvar="ES_CA_CERTS", help="A file of certificates to trust."),
         click.option("--ssl-assert-fingerprint", help="The SHA-256 fingerprint of the server's certificate."),
@@ -37,14 +40,35 @@ def connection_given(flags: dict[str, Any]) -> bool:
 
 def connection_config(flags: dict[str, Any]) -> ConnectionConfig:
     """The connection out of a command's flags. Raises `ConfigError` when they do not fit together."""
+    chosen = {**flags, **_overruled()}
     return ConnectionConfig(
-        url=flags["url"] or None,
-        cloud_id=flags["cloud_id"] or None,
-        username=flags["es_username"] or None,
-        password=flags["es_password"] or None,
-        api_key=flags["es_api_key"] or None,
+        url=chosen["url"] or None,
+        cloud_id=chosen["cloud_id"] or None,
+        username=chosen["es_username"] or None,
+        password=chosen["es_password"] or None,
+        api_key=chosen["es_api_key"] or None,
         ca_certs=flags["ca_certs"] or None,
         ssl_assert_fingerprint=flags["ssl_assert_fingerprint"] or None,
         insecure=flags["insecure"],
         timeout=flags["timeout"],
     )
+
+
+ALTERNATIVES = ((("url",), ("cloud_id",)), (("es_api_key",), ("es_username", "es_password")))
+"""Ways to say the same thing. One on the command line beats the other in the environment."""
+
+
+def _overruled() -> dict[str, None]:
+    """The flags whose environment variables do not count, because the command line says it in the other way."""
+    context = click.get_current_context()
+
+    def comes_from(names: tuple[str, ...], source: ParameterSource) -> bool:
+        return any(context.get_parameter_source(name) is source for name in names)
+
+    pairs = [*ALTERNATIVES, *(pair[::-1] for pair in ALTERNATIVES)]
+    return {
+        name: None
+        for said, other in pairs
+        if comes_from(said, ParameterSource.COMMANDLINE) and not comes_from(other, ParameterSource.COMMANDLINE)
+        for name in other
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from sparcode_es_cli.extras import need_tables
 
 from sparcode_es.data.dataset import Dataset
@@ -19,6 +20,7 @@ from sparcode_es.data.write import Preparation
 Decorated = Callable[..., Any]
 COUNT = click.IntRange(min=1)
 FILE = click.Path(path_type=Path)
+TABLE_FLAGS = ("user_column", "item_column", "time_column", "time_unit", "negative_ids", "separator")
 EMBEDDINGS = click.option(
     "--embeddings",
     type=click.Choice(["svd", "mf"]),
@@ -59,9 +61,21 @@ def preparation_options(function: Decorated) -> Decorated:
     return function
 
 
+def _refuse(names: tuple[str, ...], choice: str) -> None:
+    """Raise a usage error for a flag that is given and that this choice does not read."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} means nothing with {choice}; leave it out")
+
+
 def _preparation(flags: dict[str, Any]) -> Preparation:
     from sparcode_es.data.times import parse_time
 
+    if flags["protocol"] != "temporal":
+        _refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
+    if flags["protocol"] == "leave-one-out":
+        _refuse(("held_out", "seed"), "--split leave-one-out")
     bounds: dict[str, Any] = {
         name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")
     }
@@ -152,6 +166,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 @click.option("--item-column", help="Its cells may be lists: each entry is an event.")
 @click.option("--time-column", help="Numbers or ISO 8601; without one, the order of rows is the order of time.")
 @click.option("--time-unit", type=click.Choice(["auto", "s", "ms", "us", "ns"]), default="auto", help="Of numbers.")
+@click.option("--negative-ids", is_flag=True, help="Of csv and parquet: numbers below 0 are identifiers (hashes, say).")
 @click.option("--separator", help="Of csv.  [default: the first line's]")
 @click.option("--items", type=FILE, help="Table of items (csv, parquet, json): titles, attributes, item features.")
 @click.option("--items-id-column", help="[default: the first column]")
@@ -187,7 +202,9 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         features=_features(flags),
     )
     names = (flags["user_column"], flags["item_column"], flags["time_column"])
-    columns = Columns(*names, flags["time_unit"], flags["separator"])
+    if kind in ("movielens", "sequences", "deezer"):
+        _refuse(TABLE_FLAGS, f"--format {kind}")
+    columns = Columns(*names, flags["time_unit"], flags["separator"], flags["negative_ids"])
     options = ImportOptions(kind, columns, layout, sides, flags["skip_bad_rows"], embeddings)
     _report(import_file(file, out, name or out.name, _preparation(flags), options))
 

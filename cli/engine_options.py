@@ -14,7 +14,6 @@ from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Engine
-    from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,11 +51,13 @@ def engine_options(function: F) -> F:
 @contextmanager
 def chosen_engine(values: dict[str, Any]) -> Iterator[Engine]:
     """Open the engine that the flags choose, from their values, and close it at the end."""
-    name, postings, index = values["engine"], values["postings"], values["index"]
-    connection = connection_config(values) if connection_given(values) else None
+    name = values["engine"]
     if name == "auto":
-        name = "embedded" if connection is None else "elasticsearch"
-    engine = _open_embedded(postings) if name == "embedded" else _open_elasticsearch(connection, index)
+        name = "elasticsearch" if connection_given(values) else "embedded"
+    if name == "embedded":
+        engine = _open_embedded(values["postings"])
+    else:
+        engine = _open_elasticsearch(values, values["index"])
     try:
         yield engine
     finally:
@@ -70,13 +71,13 @@ def _open_embedded(postings: Path) -> Engine:
     return EmbeddedEngine(Artifact.open(postings))
 
 
-def _open_elasticsearch(connection: ConnectionConfig | None, index: str) -> Engine:
-    if connection is None:
+def _open_elasticsearch(values: dict[str, Any], index: str) -> Engine:
+    if not connection_given(values):
         raise ConfigError("--engine elasticsearch needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
     from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 
-    return ElasticsearchEngine(Server(connection), index)
+    return ElasticsearchEngine(Server(connection_config(values)), index)
 
 
 def note_engine(engine: Engine, what: str) -> None:

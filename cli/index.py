@@ -1,14 +1,16 @@
-"""`sparcode-es index`: put postings into Elasticsearch as a new generation and swap to it."""
+"""`sparcode-es index`: put postings into Elasticsearch as a new generation and swap to it, or update the live one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_config, connection_options
-from sparcode_es_cli.postings import cut_options
+from sparcode_es_cli.postings import cut_options, cuts_of
 from tqdm import tqdm
 
 from sparcode_es.config import PostingsConfig
@@ -23,14 +25,24 @@ FOLDER = click.Path(path_type=Path)
 @click.command(
     epilog="\b\nExample:\n"
     "  sparcode-es index --url http://localhost:9200 --postings runs/postings\n"
-    "  sparcode-es index --url http://localhost:9200 --checkpoint runs/ml-100k/model.pt"
+    "  sparcode-es index --url http://localhost:9200 --checkpoint runs/ml-100k/model.pt\n"
+    "  sparcode-es index --url http://localhost:9200 --postings runs/postings --update"
 )
-@click.option("--index", "name", default="sparcode", envvar="SPARCODE_INDEX", show_default=True, help="The alias.")
+@click.option(
+    "--index",
+    "name",
+    default="sparcode",
+    envvar="SPARCODE_INDEX",
+    show_envvar=True,
+    show_default=True,
+    help="The alias.",
+)
 @click.option(
     "--postings",
     type=FOLDER,
     default=Path("runs/postings"),
     envvar="SPARCODE_POSTINGS",
+    show_envvar=True,
     show_default=True,
     help="The postings artifact; with --checkpoint, where it is written.",
 )
@@ -49,6 +61,13 @@ FOLDER = click.Path(path_type=Path)
     "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
 )
 @click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from 10,000 items.")
+@click.option(
+    "--update",
+    "in_place",
+    is_flag=True,
+    help="Write only what `postings update` changed, into the live generation; it must hold what the postings were updated "
+    "from. Searches see the change at its end; no --rollback undoes it.",
+)
 @click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
 @click.option("--list", "list_them", is_flag=True, help="List the generations, and upload nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -62,6 +81,7 @@ def command(
     store_codes: bool,
     keep: int,
     compact: bool | None,
+    in_place: bool,
     rollback: bool,
     list_them: bool,
     as_json: bool,
@@ -70,12 +90,17 @@ def command(
     """Load a new generation, check it, and move the alias to it.
 
     Until the last request readers see the generation before. A run that is killed leaves it live; the next run removes
-    what was left.
+    what was left. An --update that is killed is finished by giving it again; until then a server that restarts, or has
+    replicas, may show old and new items side by side: where that matters, leave out --update.
     """
+    if in_place and (checkpoint is not None or rollback or list_them):
+        raise click.UsageError("--update goes with none of --checkpoint, --rollback and --list.")
     from sparcode_es.engines.elasticsearch import generations
     from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.engines.elasticsearch.index import IndexOptions
 
+    if sum((rollback, list_them, checkpoint is not None)) > 1:
+        raise click.UsageError("--rollback, --list and --checkpoint do different things; give one of them")
     server = Server(connection_config(flags))
     try:
         if rollback:
@@ -86,8 +111,10 @@ def command(
             _show(generations.listed(server, name), as_json)
             return
         artifact = _artifact(postings, checkpoint, data_path, flags)
-        options = IndexOptions(name, field_type, store_codes, keep, compact)
-        report = load(server, artifact, options)
+        if in_place:
+            report = update(server, artifact, name)
+        else:
+            report = load(server, artifact, IndexOptions(name, field_type, store_codes, keep, compact))
     finally:
         server.close()
     if as_json:
@@ -109,7 +136,10 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
     """The artifact to load, its checksums verified; built first when there is a checkpoint."""
     from sparcode_es.postings.artifact import Artifact
 
+    cuts = cuts_of(flags)
     if checkpoint is None:
+        if data_path is not None or cuts != PostingsConfig():
+            raise click.UsageError("--data and the flags that cut postings build an artifact: give --checkpoint too")
         return Artifact.open(postings, verify=True)
     from sparcode_es_cli.extras import need_training
 
@@ -119,16 +149,28 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
     from sparcode_es.serving.pipeline import build_from_data
     from sparcode_es.training.checkpoint import read_checkpoint
 
-    fields = ("bias", "sparsity", "max_postings_per_code", "max_codes_per_item", "min_codes_per_item")
-    config = PostingsConfig(**{f: flags[f] for f in (*fields, "observed_codes_only")})
     dataset = Dataset.open(data_path or Path(read_checkpoint(checkpoint).data))
-    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, config)
+    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, cuts)
 
 
 def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:
     """Run `index` with one progress bar a step (none when not a terminal)."""
     from sparcode_es.engines.elasticsearch.index import index
 
+    with _bars() as progress:
+        return index(server, artifact, options, progress).as_dict()
+
+
+def update(server: Server, artifact: Artifact, name: str) -> dict[str, Any]:
+    """Run `index --update` with one progress bar a step (none when not a terminal)."""
+    from sparcode_es.engines.elasticsearch.update import update as update_in_place
+
+    with _bars() as progress:
+        return update_in_place(server, artifact, name, progress).as_dict()
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
     bars: dict[str, tqdm[Any]] = {}
 
     def progress(what: str, more: int, total: int) -> None:
@@ -137,7 +179,7 @@ def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:
         bars[what].update(more)
 
     try:
-        return index(server, artifact, options, progress).as_dict()
+        yield progress
     finally:
         for bar in bars.values():
             bar.close()

@@ -1,13 +1,15 @@
-"""`sparcode-es postings`: build, check and describe the postings artifact."""
+"""`sparcode-es postings`: build, update, check and describe the postings artifact."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from sparcode_es_cli.update import update
 
 from sparcode_es.config import PostingsConfig
 
@@ -38,9 +40,18 @@ def cut_options(function: F) -> F:
     return function
 
 
+def cuts_of(flags: dict[str, Any]) -> PostingsConfig:
+    """The flags of `cut_options` among a command's flags."""
+    names = {field.name for field in fields(PostingsConfig)}
+    return PostingsConfig(**{name: value for name, value in flags.items() if name in names})
+
+
 @click.group(epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k")
 def command() -> None:
     """The postings artifact: the score of every (code, item) pair that is kept."""
+
+
+command.add_command(update)
 
 
 @command.command(
@@ -48,7 +59,9 @@ def command() -> None:
 )
 @click.option("--checkpoint", type=FOLDER, required=True, help="model.pt of `sparcode-es train`.")
 @click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder it was trained on.")
-@click.option("--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_default=True)
+@click.option(
+    "--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_envvar=True, show_default=True
+)
 @cut_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **settings: Any) -> None:
@@ -63,9 +76,8 @@ def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **setting
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.pipeline import build_from_data
 
-    config = PostingsConfig(**settings)
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    _report(build_from_data(encoder, Dataset.open(data_path), out, config), as_json)
+    _report(build_from_data(encoder, Dataset.open(data_path), out, cuts_of(settings)), as_json)
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es postings check runs/postings")

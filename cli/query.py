@@ -14,6 +14,7 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.recommender import Answer, Recommendation, Recommender, Request
 
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
 )
 @click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option("--history", help="Item ids of somebody new, oldest first, between spaces; needs --checkpoint.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The model that encodes --history.")
+@click.option("--history", help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="The model that encodes --history; with --user, refused when the index is another model's.",
+)
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
 @click.option("--exclude-seen", is_flag=True, help="Leave out the user's own items.")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Only items with this attribute.")
@@ -55,9 +60,11 @@ def command(
         recommender = Recommender(engine)
         started = time.perf_counter()
         if user_id is not None:
+            if checkpoint is not None:
+                _encoder(recommender, checkpoint)
             answer = recommender.for_user(user_id, request)
         else:
-            answer = _for_history(recommender, (history or "").split(), checkpoint, request)
+            answer = _for_history(recommender, parse_history(history or ""), checkpoint, request)
         elapsed = time.perf_counter() - started
         titles = _titles(recommender, answer, count) if show_history else []
         if as_json:
@@ -66,6 +73,8 @@ def command(
             _print(answer, titles)
             if show_request:
                 click.echo(engine.request(answer.query) or "the embedded engine has no request to show")
+        if filters and not answer.recommendations:
+            click.echo(f"none of the user's items fits {', '.join(filters)}; is there such an attribute?", err=True)
         note_engine(engine, f"{len(answer.recommendations)} items in {1000 * elapsed:.1f} ms")
 
 
@@ -77,9 +86,25 @@ def parse_filter(text: str) -> tuple[str, str]:
     return name, value
 
 
+def parse_history(text: str) -> list[str]:
+    """`12 55 7`, or a JSON list for identifiers with spaces in them."""
+    if not text.lstrip().startswith("["):
+        return text.split()
+    try:
+        return [str(item) for item in json.loads(text)]
+    except ValueError as error:
+        raise ConfigError(f"--history is not a JSON list: {error}") from error
+
+
 def _for_history(recommender: Recommender, history: list[str], checkpoint: Path | None, request: Request) -> Answer:
     if checkpoint is None:
         raise click.UsageError("--history needs --checkpoint, the model that the index was built from")
+    encoder = _encoder(recommender, checkpoint)
+    return recommender.for_history(history, encoder, encoder.model.shared_heads, request)
+
+
+def _encoder(recommender: Recommender, checkpoint: Path) -> HistoryEncoder:
+    """The checkpoint's model. Raises `MismatchError` when the index is another model's."""
     from sparcode_es_cli.extras import need_training
 
     need_training()
@@ -87,7 +112,7 @@ def _for_history(recommender: Recommender, history: list[str], checkpoint: Path 
 
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
     recommender.require_model(encoder.model.model_hash, encoder.model.codebook_hash)
-    return recommender.for_history(history, encoder, encoder.model.shared_heads, request)
+    return encoder
 
 
 def _titles(recommender: Recommender, answer: Answer, count: int) -> list[str]:

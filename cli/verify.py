@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,47 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 
 @click.command(epilog="\b\nExample:\n  sparcode-es verify --checkpoint runs/ml-100k/model.pt --users 1000")
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model.")
+@click.option(
+    "--data",
+    "data_path",
+    type=click.Path(path_type=Path),
+    help="The data folder of a model that reads users' features.  [default: the one it was trained on]",
+)
 @click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
-@click.option("-k", "count", type=click.IntRange(1), default=50, show_default=True, help="How many items are compared.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which users are drawn.")
+@click.option(
+    "-k", "count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many items are compared."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which users are drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @engine_options
-def command(checkpoint: Path, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any) -> None:
-    """Compare an engine's answers with the postings and with the model computed directly.
+def command(
+    checkpoint: Path, data_path: Path | None, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any
+) -> None:
+    """Compare an engine's answers with the postings and with the model computed directly, from the histories on.
 
     The exit code is not 0 when any check fails.
     """
     from sparcode_es_cli.extras import need_training
 
     need_training()
+    from sparcode_es.data.dataset import Dataset
     from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.postings.folded import as_updated
+    from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
-    from sparcode_es.training.checkpoint import load_checkpoint
+    from sparcode_es.training.build import load_user_features
+    from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
 
     artifact = Artifact.open(engine_flags["postings"], verify=True)
-    model = load_checkpoint(checkpoint)
+    model = as_updated(load_checkpoint(checkpoint), artifact)
+    if model.config.tokenizer.source == "features":
+        load_user_features(model, Dataset.open(data_path or Path(read_checkpoint(checkpoint).data)))
+    elif data_path is not None:
+        raise click.UsageError(
+            "--data is for a model that reads users' features; this one reads the postings' histories"
+        )
     with chosen_engine(engine_flags) as engine:
-        result = verify(engine, artifact, model, users, count, seed)
+        result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)
         note_engine(engine, f"{result.users} users compared")
     if as_json:
         click.echo(json.dumps({**asdict(result), "passed": result.passed}))
@@ -49,5 +70,6 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"error against the model        {report['unrounded_error']:.2e}")
     click.echo(f"ties at place k                {report['ties']}")
     click.echo(f"lists out of order             {report['wrong_order']}")
+    click.echo(f"users with other codes         {report['other_codes']}")
     if report["cut"]:
         click.echo("the postings were cut by a limit: the error against the model covers the pairs that were kept")

@@ -117,6 +117,10 @@ class QuantizerConfig:
         _require(0 < self.decay < 1, f"quantizer.decay must lie in (0, 1), not {self.decay}")
         _require(0 <= self.min_perplexity < 1, "quantizer.min_perplexity must lie in [0, 1)")
         _require(1 <= self.codes_per_token <= 64, "quantizer.codes_per_token must lie in 1…64")
+        _require(
+            self.assignment == "nearest" or self.codes_per_token <= self.codes,
+            f"quantizer.codes_per_token ({self.codes_per_token}) must not exceed quantizer.codes ({self.codes})",
+        )
         if self.assignment == "pursuit":
             _require(self.codebooks == 1, "quantizer.assignment 'pursuit' needs codebooks = 1; use 'nearest' for M ≥ 2")
             _require(
@@ -225,7 +229,8 @@ class TrainingConfig:
     )
     """Stage 2: codebooks (k-means start), scorer and bias."""
     freeze_tokenizer: bool = True
-    """Keep the tokenizer as stage 1 left it, so that stage 2 reads every history once."""
+    """Keep the tokenizer as stage 1 left it, and the codebooks as k-means set them, so that stage 2 encodes every history
+    once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
     items_per_user: int = 50
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     metric: str = "ndcg@50"
@@ -235,26 +240,32 @@ class TrainingConfig:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = False
-    """bfloat16 autocast (CUDA only)."""
+    """bfloat16 autocast; an error where there is no CUDA device."""
     compile: bool = False
-    """torch.compile the tokenizer."""
+    """torch.compile the tokenizer's encoder, of the systems that have one."""
 
     def __post_init__(self) -> None:
         _require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
+        _require(0 <= self.seed < 2**63, f"training.seed must lie in 0…2⁶³ - 1, not {self.seed}")
         name, _, k = self.metric.partition("@")
         _require(
             name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
             f"training.metric must be recall@k, ndcg@k or precision@k with k of 5, 10, 20, 50, not {self.metric!r}",
         )
+        _require(
+            not (self.amp and self.device == "cpu"),
+            "training.amp needs CUDA: set training.device to cuda or amp to false",
+        )
 
 
 @dataclass(frozen=True)
 class AllToAllStage(StageConfig):
-    """All-to-All SA after the tower, which it knows by heart already: small steps, or it unlearns what holds for new users."""
+    """All-to-All SA after the tower."""
 
     epochs: int = 30
     patience: int = 5
-    learning_rate: float = 1e-4
+    batch_size: int = 32
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -271,8 +282,9 @@ class AllToAllConfig:
     and keeps the tokenizer still if `training.freeze_tokenizer` says so."""
 
     form: Literal["late", "full"] = "full"
-    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7). `full`: the candidate is
-    a further token after the history, in self-attention blocks of its own."""
+    """`late`: SparCode's scorer (table `scorer`) reads the tokens themselves (Eq. 9 without Eq. 7), and has item vectors of
+    its own where `scorer.untied_items` says so; then it wants small steps (`stage.learning_rate` = 1e-4). `full`: the
+    candidate is a further token after the history, with the tokenizer's item vector, in self-attention blocks."""
     layers: int = 1
     """Blocks that the candidate passes (`full`)."""
     attention_heads: int = 2
@@ -353,19 +365,40 @@ class Config:
             f"two_tower.untied_items is for model two_tower, not {self.model}; SparCode has scorer.untied_items",
         )
         _require(
+            self.tokenizer.dim % self.quantizer.codebooks == 0,
+            f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of quantizer.codebooks ({self.quantizer.codebooks})",
+        )
+        _require(
             not (self.tokenizer.source == "features" and self.item_codes.latest),
             "item codes stand for a history: set item_codes.latest = 0 with tokenizer.source = 'features'",
         )
+        if self.model == "sparcode" and self.training.freeze_tokenizer:
+            self._refuse_what_freezing_switches_off()
         if self.model == "all_to_all" and self.all_to_all.form == "full":
-            heads = self.all_to_all.attention_heads
+            self._check_full_form()
+
+    def _refuse_what_freezing_switches_off(self) -> None:
+        standard = QuantizerConfig()
+        for name in ("gradient", "commitment", "decay", "revive_below"):
             _require(
-                self.tokenizer.dim % heads == 0,
-                f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of all_to_all.attention_heads ({heads})",
+                getattr(self.quantizer, name) == getattr(standard, name),
+                f"quantizer.{name} does nothing while training.freeze_tokenizer is true: set training.freeze_tokenizer = false",
             )
-            _require(
-                self.tokenizer.kind != "capsule",
-                "all_to_all.form 'full' reads one state an event, which tokenizer.kind 'capsule' lacks; use 'late'",
-            )
+
+    def _check_full_form(self) -> None:
+        heads = self.all_to_all.attention_heads
+        _require(
+            self.tokenizer.source == "history",
+            "all_to_all.form 'full' joins the candidate to a history, which tokenizer.source 'features' lacks; use 'late'",
+        )
+        _require(
+            self.tokenizer.dim % heads == 0,
+            f"tokenizer.dim ({self.tokenizer.dim}) must be a multiple of all_to_all.attention_heads ({heads})",
+        )
+        _require(
+            self.tokenizer.kind != "capsule",
+            "all_to_all.form 'full' reads one state an event, which tokenizer.kind 'capsule' lacks; use 'late'",
+        )
 
 
 @dataclass(frozen=True)

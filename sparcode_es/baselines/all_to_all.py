@@ -15,9 +15,9 @@ from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
 from sparcode_es.models.encode import histories_of
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
-from sparcode_es.models.tokenizers import Tokenizer
 
 USERS, ITEMS = 16, 1024
 """A block of cases and of items that are scored at once: what is between them stays in a processor's cache."""
@@ -37,16 +37,19 @@ class AllToAll(RankingModel):
         user_features: Sequence[FeatureSpec] = (),
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = Tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
-        self.candidates = nn.Embedding(num_items, config.tokenizer.dim)
-        self.interaction = (LateInteraction if config.all_to_all.form == "late" else FullInteraction)(config)
+        late = config.all_to_all.form == "late"
+        own_items = late and config.scorer.untied_items
+        self.candidates = nn.Embedding(num_items, config.tokenizer.dim) if own_items else None
+        self.interaction = (LateInteraction if late else FullInteraction)(config)
 
     def begin_from(self, tower: Tower) -> None:
-        """The tower's tokenizer and scale; the candidates' vectors as a copy of its items'."""
+        """The tower's tokenizer and scale; the candidates' own vectors, where there are any, as a copy of its items'."""
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
-        self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
+        if self.candidates is not None:
+            self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
         self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
 
     @property
@@ -56,11 +59,15 @@ class AllToAll(RankingModel):
 
     def items(self, items: Tensor) -> Tensor:
         """Vectors of candidates int64 [n], with features, [n, D]."""
+        if self.candidates is None:
+            return self.tokenizer.items(items)
         own: Tensor = self.candidates(items)
         return own + self.tokenizer.item_features(items) if self.item_specs else own
 
     def read(self, histories: Tensor, positions: Tensor, users: Tensor) -> Reading:
         """See `Tokenizer.forward`."""
+        if isinstance(self.tokenizer, FeatureTokenizer):
+            return Reading.of_tokens(self.tokenizer(histories, positions, users))
         L = histories.shape[1]
         states = self.tokenizer.states(histories)
         visible = torch.arange(L, device=positions.device) <= (positions % L).unsqueeze(1)
@@ -73,7 +80,7 @@ class AllToAll(RankingModel):
         candidates = sampler.drawing(settings.num_negatives).draw(batch.targets)
         reading = self.read(batch.histories, batch.positions, batch.users)
         scores = self.interaction(reading, self.items(candidates.items), self.log_scale.exp())
-        return sampled_softmax(scores, candidates)
+        return sampled_softmax(batch.spread(scores), candidates)
 
     def case_scores(self, cases: Cases) -> ScoreFunction:
         """Eq. 2 of the cases' histories; each is read once, and all items are scored in blocks."""

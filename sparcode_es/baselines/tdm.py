@@ -19,11 +19,10 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
-from sparcode_es.models.feature_tokenizer import FeatureTokenizer
+from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.scorers import Head
-from sparcode_es.models.tokenizers import Tokenizer
 from sparcode_es.models.tree import children_of, cluster_order, nodes_of, tree_bounds
 
 
@@ -36,7 +35,7 @@ class NodeScorer(nn.Module):
         if self.with_mlp:
             self.user, self.node = nn.Linear(dim, config.hidden[0]), nn.Linear(dim, config.hidden[0], bias=False)
             self.both = nn.Linear(dim, config.hidden[0], bias=False)
-            self.head = Head(config.hidden)
+            self.head = Head(config.hidden, residual=True)
 
     def forward(self, users: Tensor, nodes: Tensor, scale: Tensor) -> Tensor:
         """users: [B, D]; nodes that all users share, [n, D], or each user's own, [B, n, D] → scores [B, n]."""
@@ -75,9 +74,7 @@ class TDM(RankingModel):
     ) -> None:
         super().__init__(config, num_items, num_users, item_features, user_features)
         dim = config.tokenizer.dim
-        self.tokenizer: Tokenizer | FeatureTokenizer = Tokenizer(
-            config.tokenizer, num_items, num_users, item_features, user_features
-        )
+        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.scorer = NodeScorer(config.tdm, dim)
         self.bounds = tree_bounds(num_items, config.tdm.branching)
@@ -142,7 +139,7 @@ class TDM(RankingModel):
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         """The mean over the levels of the sampled softmax of the node above the next item, against nodes of its level."""
         batch = batch.some(self.config.tdm.positions)
-        users = self.tokenizer(batch.histories, batch.positions, batch.users).mean(1)
+        users = batch.spread(self.tokenizer(batch.histories, batch.positions, batch.users).mean(1))
         places = torch.argsort(self.order)[batch.targets]
         losses = []
         for level in range(1, self.depth + 1):

@@ -20,6 +20,7 @@ TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
 """Labels of events. CONTEXT is history only: neither trained on nor asked for."""
 
 LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
+MANIFEST_KEYS = frozenset({"schema_version", "name", "counts", "schema", "files"})
 Side = Literal["user", "item"]
 Kind = Literal["categorical", "numerical", "vector", "list"]
 Role = Literal["input", "target"]
@@ -71,6 +72,19 @@ class Sequences:
         """The sequences of these rows, in this order."""
         offsets, items = _take(self.offsets, self.items, rows)
         return Sequences(offsets, items, self.users[rows])
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The sequence of each event, int64 [...]."""
+        lengths: np.ndarray = np.diff(self.offsets.astype(np.int64))
+        return np.repeat(np.arange(len(self)), lengths)
+
+    def before(self, places: np.ndarray, most: int) -> Sequences:
+        """For each of these places in `items`, int64 [n], the at most `most` events before it in its sequence."""
+        owners = self.owners[places]
+        starts = np.maximum(self.offsets[owners].astype(np.int64), places - most)
+        lengths = places - starts
+        return Sequences(_offsets_of(lengths), self.items[_ranges(starts, lengths)], self.users[owners])
 
 
 @dataclass(frozen=True)
@@ -187,6 +201,13 @@ class Dataset:
                 raise DataError(f"{self.path} is damaged: an identifier table has {len(table)} rows, not {size}")
         if len(self._item_docs) != self.num_items:
             raise DataError(f"{self.path} is damaged: item_docs has {len(self._item_docs)} rows, not {self.num_items}")
+        for name, numbers, bound in (("users", self.users, self.num_users), ("items", self.items, self.num_items)):
+            if len(numbers) and int(numbers.max()) >= bound:
+                raise DataError(
+                    f"{self.path} is damaged: events.{name} holds {numbers.max()} of {bound}; import the data again"
+                )
+        if (self.user_offsets[1:] < self.user_offsets[:-1]).any():
+            raise DataError(f"{self.path} is damaged: user_offsets do not rise; import the data again")
         if int(self.user_offsets[-1]) != self.num_events:
             raise DataError(
                 f"{self.path} is damaged: user_offsets end at {self.user_offsets[-1]}, not {self.num_events}"
@@ -292,7 +313,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
-    if not isinstance(manifest, dict) or not {"schema_version", "name", "counts", "schema", "files"} <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
         raise DataError(f"{file} is not the manifest of a data folder")
     if manifest["schema_version"] != SCHEMA_VERSION:
         version = manifest["schema_version"]

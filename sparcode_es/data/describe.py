@@ -34,7 +34,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "split": dataset.manifest["split"],
         "k_core": dataset.manifest["k_core"],
         "removed": {name: counts[name] for name in ("bad_rows", "duplicates", "dropped_duplicates", "outside_k_core")},
-        "features": [f"{f.side}:{f.name}:{f.kind} ({f.size})" for f in dataset.schema],
+        "features": [
+            f"{f.side}:{f.name}:{f.kind} ({f.size}{', a target' if f.role == 'target' else ''})" for f in dataset.schema
+        ],
     }
 
 

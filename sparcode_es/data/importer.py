@@ -89,6 +89,12 @@ def import_file(path: Path, out: Path, name: str, preparation: Preparation, opti
     return write_dataset(out, name, events, Source(path.name, digest, kind), preparation, texts, tables)
 
 
+def read_log(path: Path, options: ImportOptions) -> Events:
+    """The events of a log in any format, without side tables. Raises `DataError` as `import_file` does."""
+    kind = detect_format(path) if options.format == "auto" else options.format
+    return read_movielens(path, options.skip_bad_rows).events if kind == "movielens" else _read(path, kind, options)
+
+
 def _read(path: Path, kind: str, options: ImportOptions) -> Events:
     if kind == "sequences":
         return read_sequences(read_bytes(path), str(path), options.layout, options.skip_bad_rows)

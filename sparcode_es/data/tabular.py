@@ -36,6 +36,8 @@ class Columns:
     unit: Unit = "auto"
     separator: str | None = None
     """Of CSV; None takes the most frequent of comma, tab, semicolon and bar in the first line."""
+    negative_ids: bool = False
+    """Take identifiers that are negative numbers (hashes, say); otherwise such a row is bad, since -1 often means nobody."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class _Table:
 def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool = False) -> Events:
     """Events of a table. Raises `DataError` for a missing column (it lists those found), bad rows, an empty file.
 
-    Bad rows: an identifier that is empty or NaN, a time that is missing, negative, or neither a number nor ISO 8601,
-    too few or too many columns. In Parquet a row's number stands for its line.
+    Bad rows: an identifier that is empty, NaN or a negative number, a time that is missing, negative, or neither a number
+    nor ISO 8601, too few or too many columns. In Parquet a row's number stands for its line.
     """
     found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
     users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
@@ -68,8 +70,10 @@ def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool 
         if pa.types.is_large_list(column.type) or pa.types.is_list(column.type):
             reasons[f"the {name} is missing"] = pc.is_null(column).to_numpy(zero_copy_only=False)
             continue
-        empty, missing, _ = bad_identifiers(column)
+        empty, missing, negative = bad_identifiers(column)
         reasons |= {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
+        if not columns.negative_ids:
+            reasons[f"the {name} is negative (--negative-ids takes such identifiers)"] = negative
     if found.time is not None:
         times, wrong = parse_times(found.column(found.time), columns.unit)
         reasons |= wrong
@@ -98,7 +102,10 @@ def _as_text(column: pa.Array) -> pa.Array:
         values = column.to_numpy(zero_copy_only=False)
         if np.all(np.isnan(values) | (values == np.floor(values))):
             column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
-    return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    try:
+        return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    except pa.ArrowException as error:
+        raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}") from error
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
@@ -126,7 +133,10 @@ def _choose(columns: Columns, present: list[str], source: str) -> tuple[str, str
     item = find("item", columns.item, ITEM_NAMES, True)
     if user is None or item is None:
         raise AssertionError("find raises where a needed column is missing")
-    return user, item, find("time", columns.time, TIME_NAMES, False)
+    time = find("time", columns.time, TIME_NAMES, False)
+    if len({user, item, time}) < 3:
+        raise DataError(f"{source}: users, items and times need columns of their own, not {user!r}, {item!r}, {time!r}")
+    return user, item, time
 
 
 def _read_parquet(path: Path, columns: Columns) -> _Table:
@@ -155,6 +165,8 @@ def _read_csv(path: Path, columns: Columns) -> _Table:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; convert it, or name its format") from error
     separator = columns.separator or separator_of(first)
+    if len(separator.encode()) != 1:
+        raise DataError(f"a separator of CSV is one ASCII character, not {separator!r}")
     header = next(csv.reader(io.StringIO(first), delimiter=separator))
     user, item, time = _choose(columns, header, str(path))
     refused: list[pacsv.InvalidRow] = []

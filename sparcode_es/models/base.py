@@ -28,7 +28,7 @@ class Tower(Protocol):
 
 
 class RankingModel(nn.Module, ABC):
-    """A system with a row in the tables. All are made by the same call and pass `tests/models/test_systems.py`."""
+    """A system with a row in the tables. All are made by the same call and pass `tests/training/test_systems.py`."""
 
     begins_from_tower: ClassVar[bool] = False
     """Whether stage 1 is a two-tower of the same configuration, handed to `begin_from`."""

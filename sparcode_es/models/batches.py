@@ -38,14 +38,16 @@ class Batch:
         return scores if self.rows is None else scores[self.rows]
 
     def some(self, each: int) -> Batch:
-        """The same histories with at most `each` of their positions, drawn at random."""
-        window = self.positions // self.histories.shape[1]
+        """The same histories with at most `each` of their targets, drawn at random."""
+        window = self.positions // self.histories.shape[1] if self.rows is None else self.rows
         order = torch.argsort(window + torch.rand(len(window), device=window.device, dtype=torch.float64))
         lengths = torch.bincount(window, minlength=len(self.histories))
         starts = lengths.cumsum(0) - lengths
         rank = torch.arange(len(window), device=window.device) - starts[window[order]]
         kept = order[rank < each]
-        return Batch(self.histories, self.positions[kept], self.targets[kept], self.users)
+        if self.rows is None:
+            return Batch(self.histories, self.positions[kept], self.targets[kept], self.users)
+        return Batch(self.histories, self.positions, self.targets[kept], self.users, self.rows[kept])
 
 
 class Windows:

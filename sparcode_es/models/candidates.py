@@ -25,6 +25,12 @@ class Reading:
     owners: Tensor
     visible: Tensor
 
+    @classmethod
+    def of_tokens(cls, tokens: Tensor) -> Reading:
+        """Tokens of users without a history: there are no states to read."""
+        nothing = tokens.new_zeros(0)
+        return cls(tokens, nothing, nothing, nothing)
+
 
 class LateInteraction(nn.Module):
     """SparCode's scorer on the tokens themselves: Eq. 9 without Eq. 7, and Eq. 11's sum over the tokens as their mean."""
@@ -82,7 +88,7 @@ class FullInteraction(nn.Module):
         super().__init__()
         dim, settings = config.tokenizer.dim, config.all_to_all
         self.blocks = nn.ModuleList(
-            CandidateBlock(dim, settings.attention_heads, 0.0, settings.hidden) for _ in range(settings.layers)
+            CandidateBlock(dim, settings.attention_heads, 0.0, hidden=settings.hidden) for _ in range(settings.layers)
         )
         self.dropout = nn.Dropout(settings.dropout)
         self.norm, self.score = nn.LayerNorm(dim), nn.Linear(dim, 1)

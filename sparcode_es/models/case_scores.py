@@ -65,8 +65,7 @@ class ItemPart:
         numbers, boosts = latest_items(model.config.item_codes, cases.history_offsets, cases.history_items)
         owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
         self.boosts = sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), size))
-        table = (memory.lifts.cpu().numpy(), memory.items.cpu().numpy(), memory.offsets.cpu().numpy())
-        self.lifts, self.weight = sparse.csr_matrix(table, shape=(size, size)), float(memory.weight)
+        self.lifts, self.weight = memory.lifts, float(memory.weight)
 
     def add_to(self, scores: np.ndarray, rows: np.ndarray, weight: float | None) -> None:
         """Add Σ boost · weight · lift to scores of case rows, float32 [B, I]."""

@@ -75,14 +75,20 @@ def _by_length(offsets: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
 
 
 @torch.inference_mode()
-def assign_codes(model: SparCode, tokens: Tensor, block: int = 8192) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens [n, K, D] → codes uint32 [n, K·R, 1 + M] (head set, sub-codes) and boosts float32 [n, K·R]."""
+def assign_codes(
+    model: SparCode, tokens: Tensor, observe: bool = False, block: int = 8192
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [n, K, D] → codes uint32 [n, K·R, 1 + M] (head set, sub-codes) and boosts float32 [n, K·R].
+
+    observe: count them for usage and perplexity.
+    """
     device = model.bias_parameter.device
     _n, K, _ = tokens.shape
     codes, boosts = [], []
     for part in tokens.split(block):
         assignment = model.quantizer.assign(part.to(device))
-        model.quantizer.observe(assignment)
+        if observe:
+            model.quantizer.observe(assignment)
         R, M = assignment.codes.shape[2:]
         head = torch.zeros(K, dtype=torch.int64) if model.shared_heads else torch.arange(K)
         head = head.to(device).view(1, K, 1, 1).expand(len(part), K, R, 1)

@@ -37,7 +37,7 @@ class FieldsDNN(UserFields):
 
     def __init__(self, config: TokenizerConfig, specs: Sequence[FeatureSpec]) -> None:
         super().__init__(specs)
-        self.embeddings = nn.ModuleDict({s.name: feature_layer(s, config.dim) for s in self.others if s.integral})
+        self.embeddings = nn.ModuleDict({s.key: feature_layer(s, config.dim) for s in self.others if s.integral})
         width = sum(config.dim if spec.integral else spec.width for spec in self.specs)
         self.mlp = mlp([width, *config.hidden, config.dim], config.dropout)
 
@@ -46,7 +46,7 @@ class FieldsDNN(UserFields):
         parts = [self.numbers(users)] if self.scalars else []
         for spec in self.others:
             values = self.values(spec, users)
-            parts.append(mean_embedding(self.embeddings[spec.name], values) if spec.integral else values)
+            parts.append(mean_embedding(self.embeddings[spec.key], values) if spec.integral else values)
         return torch.cat(parts, dim=-1)
 
     def forward(self, users: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class FieldsAttention(UserFields):
 
     def __init__(self, config: TokenizerConfig, specs: Sequence[FeatureSpec]) -> None:
         super().__init__(specs)
-        self.layers = nn.ModuleDict({spec.name: feature_layer(spec, config.dim) for spec in self.others})
+        self.layers = nn.ModuleDict({spec.key: feature_layer(spec, config.dim) for spec in self.others})
         self.scalar_layer = nn.Linear(len(self.scalars), config.dim) if self.scalars else None
         fields = len(self.others) + bool(self.scalars)
         self.names = nn.Parameter(config.dim**-0.5 * torch.randn(1 + fields, config.dim))
@@ -73,7 +73,7 @@ class FieldsAttention(UserFields):
         """users: int64 [...] → one vector a field, [..., F, D]; 0 for a vector or category that is missing."""
         parts = [] if self.scalar_layer is None else [self.scalar_layer(self.numbers(users))]
         for spec in self.others:
-            values, layer = self.values(spec, users), self.layers[spec.name]
+            values, layer = self.values(spec, users), self.layers[spec.key]
             parts.append(mean_embedding(layer, values) if spec.integral else layer(values))
         return torch.stack(parts, dim=-2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -25,6 +26,11 @@ class FeatureSpec:
     kind: Literal["categorical", "numerical", "vector", "list"]
     size: int
     longest: int = 1
+
+    @property
+    def key(self) -> str:
+        """The name in a module, where a dot is not allowed and `type` or `items` mean something else."""
+        return "of " + quote(self.name, safe="").replace(".", "%2E")
 
     @property
     def integral(self) -> bool:
@@ -54,29 +60,29 @@ class FeatureTables(nn.Module):
         for spec in self.specs:
             dtype = torch.int32 if spec.integral else torch.float32
             table = torch.zeros(rows if persistent else 0, spec.width, dtype=dtype)
-            self.register_buffer(f"table_{spec.name}", table, persistent=persistent)
+            self.register_buffer(f"table_{spec.key}", table, persistent=persistent)
             if spec.kind == "vector":
-                self.register_buffer(f"scale_{spec.name}", torch.ones(()))
+                self.register_buffer(f"scale_{spec.key}", torch.ones(()))
 
     def load_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Fill the feature tables: name → array [rows, width]."""
         for spec in self.specs:
-            table: Tensor = getattr(self, f"table_{spec.name}")
+            table: Tensor = getattr(self, f"table_{spec.key}")
             values = torch.from_numpy(np.array(tables[spec.name])).reshape(-1, spec.width)
             if self.persistent:
                 table.copy_(values)
             else:
-                setattr(self, f"table_{spec.name}", values.to(table))
+                setattr(self, f"table_{spec.key}", values.to(table))
         self.loaded = True
 
     def fit_scales(self) -> None:
         """Set the scale of each vector feature from its table; rows of zeros, which are missing, do not count."""
         for spec in self.specs:
             if spec.kind == "vector":
-                table: Tensor = getattr(self, f"table_{spec.name}")
+                table: Tensor = getattr(self, f"table_{spec.key}")
                 filled = max(1, int(table.any(-1).sum())) * spec.width
                 mean_square = float(table.square().sum(dtype=torch.float64)) / filled
-                getattr(self, f"scale_{spec.name}").fill_(mean_square**-0.5 if mean_square > 0 else 1.0)
+                getattr(self, f"scale_{spec.key}").fill_(mean_square**-0.5 if mean_square > 0 else 1.0)
 
     def values(self, spec: FeatureSpec, rows: Tensor) -> Tensor:
         """The values of rows int64 [...]: int64 or float32 [..., width]; all 0 for row -1."""
@@ -84,14 +90,14 @@ class FeatureTables(nn.Module):
             raise MismatchError(
                 "this checkpoint holds no user features; load those of its data folder first (load_user_features)"
             )
-        table: Tensor = getattr(self, f"table_{spec.name}")
+        table: Tensor = getattr(self, f"table_{spec.key}")
         known = (rows >= 0).unsqueeze(-1)
         if len(table) == 0:
             return table.new_zeros(*rows.shape, spec.width)
         found = table[rows.clamp(min=0)] * known
         if spec.integral:
             return found.long()
-        return found * getattr(self, f"scale_{spec.name}") if spec.kind == "vector" else found
+        return found * getattr(self, f"scale_{spec.key}") if spec.kind == "vector" else found
 
 
 def mean_embedding(embedding: nn.Module, values: Tensor) -> Tensor:
@@ -106,13 +112,13 @@ class FeatureEncoder(FeatureTables):
     def __init__(self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, dim: int) -> None:
         super().__init__(side, specs, rows)
         self.dim = dim
-        self.layers = nn.ModuleDict({spec.name: feature_layer(spec, dim) for spec in self.specs})
+        self.layers = nn.ModuleDict({spec.key: feature_layer(spec, dim) for spec in self.specs})
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows: int64 [...] with -1 for unknown → [..., D]."""
         total = torch.zeros(*rows.shape, self.dim, device=rows.device)
         for spec in self.specs:
-            values, layer = self.values(spec, rows), self.layers[spec.name]
+            values, layer = self.values(spec, rows), self.layers[spec.key]
             total = total + (mean_embedding(layer, values) if spec.integral else layer(values))
         return total
 

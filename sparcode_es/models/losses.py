@@ -67,6 +67,9 @@ class NegativeSampler:
 
 def sampled_softmax(scores: Tensor, candidates: Candidates) -> Tensor:
     """-log of Eq. 12's fraction, the mean over positions. scores: [P, n], corrected by logQ (Yi et al. 2019)."""
-    own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidates.target.unsqueeze(1), True)
-    logits = torch.where(candidates.allowed | own, scores - candidates.log_q, -torch.inf)
+    logits = scores - candidates.log_q
+    if not candidates.allowed.all():
+        # Another position's target that was not drawn is no negative here.
+        own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, candidates.target.unsqueeze(1), True)
+        logits = torch.where(candidates.allowed | own, logits, -torch.inf)
     return F.cross_entropy(logits.float(), candidates.target)

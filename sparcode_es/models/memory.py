@@ -4,6 +4,10 @@ A table of (code, item) scores can remember pairs that no dot product can expres
 log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) sums the boosts of code k over the training histories that were followed
 by item c, n(k) over all training histories, and n(c) is how often c followed. It is the cosine of the two columns of a
 co-occurrence table, damped for rare codes and items; a weight that validation chooses scales it.
+
+Later events can be folded in: n(k, c) grows, n(k) and n(c) stay what they were in training. A lift then depends on its own
+count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where the
+folded events are no longer few beside those of training, train again.
 """
 
 from __future__ import annotations
@@ -19,29 +23,57 @@ BETA, GAMMA = 20.0, 5.0
 
 
 class Memory(nn.Module):
-    """The lifts as a sparse table in CSR form (rows: codes), and their weight. Empty until `fit`."""
+    """The counts of the training pairs as a sparse table in CSR form (rows: codes), their weight, and the lifts, which
+    follow from them. Empty until `fit`.
+
+    The state has the counts in place of the lifts: it is no larger, and they can grow. What is folded in is no part of the
+    state: a checkpoint and its hash stay what training made.
+    """
 
     offsets: Tensor
     items: Tensor
-    lifts: Tensor
+    counts: Tensor
+    of_row: Tensor
+    of_item: Tensor
     weight: Tensor
+    lifts: sparse.csr_matrix
+    """float32 [rows, num_items]"""
 
     def __init__(self, rows: int) -> None:
         super().__init__()
         self.register_buffer("offsets", torch.zeros(rows + 1, dtype=torch.int64))
         self.register_buffer("items", torch.zeros(0, dtype=torch.int32))
-        self.register_buffer("lifts", torch.zeros(0))
+        self.register_buffer("counts", torch.zeros(0))
+        self.register_buffer("of_row", torch.zeros(rows, dtype=torch.float64))
+        self.register_buffer("of_item", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weight", torch.zeros(()))
+        self.lifts = sparse.csr_matrix((rows, 0), dtype=np.float32)
 
-    def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray) -> None:
-        """counts: n(k, c), [rows, num_items]; of_item: n(c), [num_items]."""
+    def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray, of_row: np.ndarray | None = None) -> None:
+        """counts: n(k, c), [rows, num_items]; of_item: n(c), [num_items]; of_row: n(k), [rows], None for the sums of counts."""
         counts.sum_duplicates()
-        row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        of_row = np.asarray(counts.sum(axis=1)).ravel()
-        chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices] + GAMMA))
+        sums = np.asarray(counts.sum(axis=1)).ravel() if of_row is None else of_row
+        self.of_row = torch.from_numpy(sums.astype(np.float64))
         self.offsets = torch.from_numpy(counts.indptr.astype(np.int64))
         self.items = torch.from_numpy(counts.indices.astype(np.int32))
-        self.lifts = torch.from_numpy(np.log1p(BETA * counts.data / chance).astype(np.float32))
+        self.counts = torch.from_numpy(counts.data.astype(np.float32))
+        self.of_item = torch.from_numpy(of_item.astype(np.int64))
+        self.fold(None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and items."""
+        return len(self.offsets) - 1, len(self.of_item)
+
+    def trained(self) -> sparse.csr_matrix:
+        """n(k, c) of the training pairs, float32 [rows, num_items]."""
+        table = (self.counts.cpu().numpy(), self.items.cpu().numpy(), self.offsets.cpu().numpy())
+        return sparse.csr_matrix(table, shape=self.shape)
+
+    def fold(self, added: sparse.csr_matrix | None) -> None:
+        """Make the lifts those of the training pairs and of `added`, further counts n(k, c) [rows, num_items]."""
+        counts = self.trained() if added is None else sparse.csr_matrix(self.trained() + added)
+        self.lifts = _lifts(counts.astype(np.float64), self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
 
     @property
     def active(self) -> bool:
@@ -50,23 +82,28 @@ class Memory(nn.Module):
 
     def as_item_codes(self) -> ItemCodes:
         """The weighted lifts, where the rows are items."""
-        weighted = (self.weight * self.lifts).cpu().numpy()
-        return ItemCodes(self.offsets.cpu().numpy(), self.items.cpu().numpy().astype(np.uint32), weighted)
+        lifts = self.lifts
+        weighted = np.float32(float(self.weight)) * lifts.data
+        return ItemCodes(lifts.indptr.astype(np.int64), lifts.indices.astype(np.uint32), weighted)
 
     def forward(self, rows: np.ndarray, start: int, stop: int) -> Tensor:
         """The lifts of some codes for a range of items, unweighted and dense, [len(rows), stop - start]."""
-        block = torch.zeros(len(rows), stop - start)
-        for i, row in enumerate(rows):
-            begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
-            items = self.items[begin:end].long()
-            low, high = (int(torch.searchsorted(items, bound)) for bound in (start, stop))
-            block[i, items[low:high] - start] = self.lifts[begin + low : begin + high]
-        return block
+        return torch.from_numpy(self.lifts[rows][:, start:stop].toarray())
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         """Take the saved table's size before loading: it depends on the training pairs."""
-        for name in ("items", "lifts"):
+        for name in ("items", "counts", "of_item"):
             saved = state_dict.get(prefix + name)
             if saved is not None:
                 setattr(self, name, torch.zeros_like(saved))
         super()._load_from_state_dict(state_dict, prefix, *args)
+        if len(self.items) == len(self.counts) == int(self.offsets[-1]):
+            self.fold(None)
+
+
+def _lifts(counts: sparse.csr_matrix, of_row: np.ndarray, of_item: np.ndarray) -> sparse.csr_matrix:
+    """log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) float64 [rows, I], n(k) [rows], n(c) [I] → float32 [rows, I]."""
+    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices] + GAMMA))
+    lifts = np.log1p(BETA * counts.data / chance).astype(np.float32)
+    return sparse.csr_matrix((lifts, counts.indices, counts.indptr), shape=counts.shape)

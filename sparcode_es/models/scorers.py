@@ -36,11 +36,10 @@ class MaxSim(nn.Module):
 class Head(nn.Module):
     """The layers after the first: pre-activations [Q, n, h] → S [Q, n].
 
-    The last layer begins at 0 where it is added to a dot product (`residual`). Alone it must not: ReLU (Eq. 10) has no
-    gradient where every score is 0.
+    Beside a residual the last layer begins at 0. Alone it must not: all S would be equal, and the ReLU of Eq. 10 dead.
     """
 
-    def __init__(self, hidden: tuple[int, ...], residual: bool = True) -> None:
+    def __init__(self, hidden: tuple[int, ...], residual: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(hidden))
         self.output = nn.Linear(hidden[-1], 1)

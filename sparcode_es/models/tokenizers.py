@@ -32,7 +32,7 @@ def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 class Block(nn.Module):
     """One pre-norm Transformer block, its attention causal or not (Vaswani et al. 2017; SASRec's order of layers)."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, hidden: int | None = None, causal: bool = True) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, causal: bool = True, hidden: int | None = None) -> None:
         super().__init__()
         self.heads, self.dropout, self.causal = heads, dropout, causal
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)

@@ -110,8 +110,18 @@ class Artifact:
     @functools.cached_property
     def generation_hash(self) -> str:
         """12 hexadecimal digits that differ when anything but the time of building does."""
-        content = {key: value for key, value in self.manifest.items() if key != "created_at"}
+        content = {key: value for key, value in self.manifest.items() if key not in ("created_at", "built_at")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def last_updates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The number of the update that changed each item's postings and each user last, uint32 [I] and [U]; 0 for none.
+
+        Update n is entry n - 1 of the manifest's `updates`.
+        """
+        if not self.manifest.get("updates"):
+            return np.zeros(self.num_items, dtype=np.uint32), np.zeros(self.num_users, dtype=np.uint32)
+        items = self._array("item_updates", np.uint32, (self.num_items,))
+        return items, self._array("user_updates", np.uint32, (self.num_users,))
 
     def term(self, code_row: int) -> str:
         """The name of a code in an index, such as `12_201`."""

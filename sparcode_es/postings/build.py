@@ -5,33 +5,24 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes, item_code_rows, unique_codes
+from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError
-from sparcode_es.files import atomic_folder
-from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.grid import from_grid, to_grid
-from sparcode_es.postings.prune import best, needs_second_pass, prune
-from sparcode_es.postings.score import CodeScorer, bias_for_sparsity, score_blocks
+from sparcode_es.files import atomic_folder, check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact
+from sparcode_es.postings.prune import needs_second_pass, prune
+from sparcode_es.postings.rows import remembered_postings, scored_postings
+from sparcode_es.postings.score import CodeScorer, bias_for_sparsity
 from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import SeenItems, write_items, write_manifest, write_users
 from sparcode_es.tables import StringTable
-
-
-@dataclass
-class _Candidates:
-    """What the scoring pass wrote: postings a code, and what rounding cost at most."""
-
-    counts: np.ndarray
-    max_relative_error: float = 0.0
 
 
 def build_postings(
@@ -43,16 +34,20 @@ def build_postings(
     user_ids: StringTable,
     user_codes: UserCodes,
     user_seen: SeenItems,
+    asked_codes: np.ndarray | None = None,
     config: PostingsConfig | None = None,
 ) -> Artifact:
     """Score every code for every item, keep what `config` says, and write the artifact `out`.
 
-    Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`. Killed anywhere, `out` stays as it was. Raises
+    Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`; `asked_codes`, uint32 [n, 1 + M], are codes that count as
+    observed too (of the histories that an evaluation will ask with, say). Killed anywhere, `out` stays as it was. Raises
     `ArtifactError` for scores that are not finite or parts that do not fit, `StorageError` when `out` cannot be written.
     """
     config = config or PostingsConfig()
+    check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
-    observed, _ = unique_codes(user_codes.codes[user_codes.codes[:, 0] != ITEM_HEAD])
+    seen_codes = user_codes.codes if asked_codes is None else np.concatenate([user_codes.codes, asked_codes])
+    observed, _ = unique_codes(seen_codes[seen_codes[:, 0] != ITEM_HEAD])
     codes = _choose_codes(scorer, observed, config)
     if config.sparsity is not None:
         bias = bias_for_sparsity(scorer, codes, config, config.sparsity)
@@ -66,7 +61,9 @@ def build_postings(
         counts |= write_users(folder, user_ids, user_codes, user_seen, table)
         counts |= {"observed_codes": len(observed), "possible_codes": scorer.num_possible_codes}
         counts |= {"codes": len(table), "item_codes": len(table) - len(codes)}
-        write_manifest(folder, _manifest(scorer, codes, float(np.float32(bias)), counts, rounding, config))
+        write_manifest(
+            folder, manifest_of(scorer, codes.shape[1] - 1, float(np.float32(bias)), counts, rounding, config)
+        )
     return Artifact.open(out)
 
 
@@ -97,8 +94,8 @@ def _write_postings(
     target = folder / "candidates" if two_passes else folder
     target.mkdir(exist_ok=True)
     most = None if two_passes else config.max_postings_per_code
-    candidates = _write_candidates(scorer, codes, bias, target, config, most)
-    offsets = np.concatenate([[0], np.cumsum(candidates.counts)]).astype(np.uint64)
+    by_code, rounding = _write_candidates(scorer, codes, bias, target, config, most)
+    offsets = np.concatenate([[0], np.cumsum(by_code)]).astype(np.uint64)
     if two_passes:
         offsets = prune(target, folder, offsets, scorer.num_items, config)
         shutil.rmtree(target)
@@ -112,49 +109,30 @@ def _write_postings(
         "item_code_postings": total - int(offsets[len(codes)]),
         "items_without_postings": without,
     }
-    return counts, candidates.max_relative_error
+    return counts, rounding
 
 
 def _write_candidates(
     scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig, most: int | None
-) -> _Candidates:
-    """Stream the positive scores of each code, the best `most` of them; then those of the item codes."""
+) -> tuple[np.ndarray, float]:
+    """Stream the positive scores of each code, the best `most` of them; then those of the item codes.
+
+    Returns the number of postings of each, int64 [C], and the largest relative rounding error.
+    """
     remembered = scorer.item_codes
-    item_rows = 0 if remembered is None else scorer.num_items
-    result = _Candidates(np.zeros(len(codes) + item_rows, dtype=np.int64))
-    waiting: list[tuple[int, np.ndarray]] = []
-    progress = tqdm(total=len(codes), desc="scoring codes", unit="code", disable=None)
+    found = scored_postings(scorer, codes, bias, config, most)
+    if remembered is not None:
+        found = itertools.chain(found, remembered_postings(remembered, range(scorer.num_items), most))
+    counts, error = [], 0.0
+    total = len(codes) + (0 if remembered is None else scorer.num_items)
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
-    with progress, NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
-        for first_code, first_item, scores in score_blocks(scorer, codes, config):
-            exact = np.maximum(scores + bias, 0)  # Eq. 15
-            grid = to_grid(exact)
-            result.max_relative_error = max(result.max_relative_error, _rounding(exact, grid))
-            waiting.append((first_item, grid))
-            if first_item + grid.shape[1] == scorer.num_items:
-                for row in range(len(grid)):
-                    result.counts[first_code + row] = _append(waiting, row, most, items, grids)
-                waiting.clear()
-                progress.update(len(grid))
-        if remembered is not None:
-            _write_item_codes(remembered, len(codes), result, items, grids, most)
-    return result
-
-
-def _write_item_codes(
-    remembered: ItemCodes, first_row: int, result: _Candidates, items: NpyStream, grids: NpyStream, most: int | None
-) -> None:
-    """Stream the postings of the item codes, one row an item."""
-    if not np.isfinite(remembered.scores).all():
-        raise ArtifactError("the model's scores of item codes are not finite; the model is damaged, train it again")
-    for row, (start, stop) in enumerate(itertools.pairwise(remembered.offsets.tolist())):
-        numbers, exact = remembered.items[start:stop], remembered.scores[start:stop]
-        grid = to_grid(exact)
-        result.max_relative_error = max(result.max_relative_error, _rounding(exact, grid))
-        kept = np.flatnonzero(grid) if most is None else np.intersect1d(best(grid, most), np.flatnonzero(grid))
-        items.append(numbers[kept])
-        grids.append(grid[kept])
-        result.counts[first_row + row] = len(kept)
+    with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
+        for postings in tqdm(found, total=total, desc="scoring codes", unit="code", disable=None):
+            items.append(postings.items)
+            grids.append(postings.grid)
+            counts.append(len(postings.items))
+            error = max(error, postings.error)
+    return np.array(counts, dtype=np.int64), error
 
 
 def _item_rows(scorer: CodeScorer, codebooks: int) -> np.ndarray:
@@ -163,51 +141,32 @@ def _item_rows(scorer: CodeScorer, codebooks: int) -> np.ndarray:
     return item_code_rows(numbers, codebooks)
 
 
-def _append(
-    waiting: list[tuple[int, np.ndarray]], row: int, most: int | None, items: NpyStream, grids: NpyStream
-) -> int:
-    """Write one code's postings from the blocks of items; returns how many."""
-    places = [np.flatnonzero(grid[row]) for _, grid in waiting]
-    numbers = np.concatenate([first + place for (first, _), place in zip(waiting, places, strict=True)])
-    scores = np.concatenate([grid[row][place] for (_, grid), place in zip(waiting, places, strict=True)])
-    if most is not None:
-        kept = best(scores, most)
-        numbers, scores = numbers[kept], scores[kept]
-    items.append(numbers)
-    grids.append(scores)
-    return len(numbers)
-
-
-def _rounding(exact: np.ndarray, grid: np.ndarray) -> float:
-    stored = grid > 0
-    if not stored.any():
-        return 0.0
-    true = exact[stored].astype(np.float64)
-    return float(np.abs(from_grid(grid[stored]) / true - 1).max())
-
-
-def _manifest(
+def manifest_of(
     scorer: CodeScorer,
-    codes: np.ndarray,
+    codebooks: int,
     bias: float,
     counts: dict[str, int],
     rounding: float,
     config: PostingsConfig,
 ) -> dict[str, Any]:
-    """§4.4's figures over all N^M possible codes, and over the C codes that were scored; item codes count in neither."""
+    """§4.4's figures over all N^M possible codes, and over the codes that were scored; item codes count in neither.
+
+    codebooks: M; bias: b̃ of Eq. 15; rounding: the largest relative error.
+    """
     postings, possible, items = counts["postings"], scorer.num_possible_codes, scorer.num_items
     postings -= counts["item_code_postings"]
+    stored = counts["codes"] - counts["item_codes"]
     return {
         "model_hash": scorer.model_hash,
         "codebook_hash": scorer.codebook_hash,
         "shared_heads": scorer.shared_heads,
-        "M": codes.shape[1] - 1,
+        "M": codebooks,
         "config": to_mapping(config),
         "counts": counts,
         "bias": bias,
         "sparsity": 1 - postings / max(possible * items, 1),
         "average_items": postings / max(possible, 1),
-        "sparsity_of_stored_codes": 1 - postings / max(len(codes) * items, 1),
-        "average_items_of_stored_codes": postings / max(len(codes), 1),
+        "sparsity_of_stored_codes": 1 - postings / max(stored * items, 1),
+        "average_items_of_stored_codes": postings / max(stored, 1),
         "rounding": {"max_relative_error": rounding},
     }

@@ -10,6 +10,7 @@ from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import MismatchError
+from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
@@ -22,12 +23,15 @@ def build_from_data(
 ) -> Artifact:
     """Encode every user's whole history and build the postings of the encoder's model.
 
+    The codes of the split's histories count as observed too, so that `evaluate` asks for no code that was left out.
+
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` raises.
     """
     require_same_items(encoder.item_ids, dataset)
     load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
+    asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]
     return build_postings(
         encoder.model,
         out,
@@ -36,6 +40,7 @@ def build_from_data(
         user_ids=dataset.user_ids,
         user_codes=encode_histories(encoder.model, histories.offsets, histories.items, users),
         user_seen=histories,
+        asked_codes=np.concatenate(asked),
         config=config,
     )
 
@@ -45,6 +50,14 @@ def encode_cases(encoder: HistoryEncoder, dataset: Dataset, cases: Cases) -> Use
     require_same_items(encoder.item_ids, dataset)
     load_user_features(encoder.model, dataset)
     return encode_histories(encoder.model, cases.history_offsets, cases.history_items, cases.users)
+
+
+def encode_known(model: SparCode, artifact: Artifact, rows: np.ndarray) -> UserCodes:
+    """The codes that the model gives some users of an artifact, from the histories that it holds. rows: int64 [n]."""
+    histories = [artifact.user_seen(int(row)) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.uint64)
+    items = np.concatenate([*histories, np.zeros(0, np.uint32)]).astype(np.uint32)
+    return encode_histories(model, offsets, items, rows)
 
 
 def require_same_items(item_ids: StringTable, dataset: Dataset) -> None:

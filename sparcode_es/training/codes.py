@@ -70,7 +70,8 @@ def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
         for batch in trainer.windows.batches(batch_size, generator):
             batch = batch.to(trainer.device)
-            tokens = model.tokens(batch.histories, batch.positions, batch.users)
+            with trainer.autocast():
+                tokens = model.tokens(batch.histories, batch.positions, batch.users).float()
             assignment = model.quantizer.assign(tokens)
             model.quantizer.observe(assignment)
             yield tokens, assignment, batch.targets, batch.rows
@@ -86,7 +87,7 @@ def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
 
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
         tokens, _, targets = training_tokens(trainer, model, dropout=True)
-        codes, boosts = assign_codes(model, tokens)
+        codes, boosts = assign_codes(model, tokens, observe=True)
         P, K, _ = tokens.shape
         index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
         weights = torch.from_numpy(boosts).view(P, K, -1)
@@ -103,7 +104,12 @@ def _codebook_report(model: SparCode) -> dict[str, float]:
     if perplexity < least:
         raise TrainingError(
             f"the codebook collapsed: perplexity is {perplexity:.1%} of N, below quantizer.min_perplexity = {least:.0%}. "
-            "Lower quantizer.commitment or the learning rate, or train the tower first (training.tower.epochs)."
+            "Use fewer codes, or train the tower longer (training.tower.epochs)"
+            + (
+                "."
+                if model.config.training.freeze_tokenizer
+                else ", or lower quantizer.commitment or the learning rate."
+            )
         )
     return {"codes_used": used, "perplexity": perplexity}
 

@@ -23,6 +23,7 @@ from sparcode_es.files import storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Tokenizer
 from sparcode_es.training.build import MODELS, build_model
 from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
@@ -75,11 +76,16 @@ def train(
 def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
     """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
-        return read_checkpoint(path).model.to(trainer.device)
+        found = read_checkpoint(path)
+        if list(found.item_ids) != list(trainer.dataset.item_ids):
+            raise ConfigError(
+                f"{path} was trained on other items than those of {trainer.dataset.path}; choose another folder"
+            )
+        return found.model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
-    if config.training.compile and isinstance(model, TwoTower):
-        model.tokenizer.encoder.compile()
+    if config.training.compile:
+        _compile(model)
     model.prepare(trainer.dataset.train_sequences())
     if twin is not None:
         model.begin_from(twin)
@@ -87,6 +93,14 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTo
     report = _report(trainer.train_whole(model, stage), stage) if learns else {}
     _save(trainer, model, path, report)
     return model
+
+
+def _compile(model: RankingModel) -> None:
+    """torch.compile the encoder of a model's tokenizer. Raises `ConfigError` for a model that has none."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not isinstance(tokenizer, Tokenizer):
+        raise ConfigError(f"training.compile compiles a tokenizer, and {model.config.model} has none; set it to false")
+    tokenizer.encoder.compile()
 
 
 def _save(trainer: Trainer, model: RankingModel, path: Path, report: dict[str, Any]) -> None:
@@ -99,15 +113,20 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if given is None:
         twin = _whole(trainer, replace(trainer.config, model="two_tower"), path, "tower")
     else:
-        twin = read_checkpoint(given).model.to(trainer.device)
+        found = read_checkpoint(given)
+        if list(found.item_ids) != list(trainer.dataset.item_ids):
+            raise ConfigError(
+                f"{given} was trained on other items than {trainer.dataset.path}; train a tower for these"
+            )
+        twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    # A two-tower does not read K_c, and only its tokenizer is taken.
+    # A two-tower does not read K_c.
     wanted = replace(trainer.config.tokenizer, item_tokens=twin.config.tokenizer.item_tokens)
-    if twin.config.tokenizer != wanted or twin.num_items != trainer.dataset.num_items:
-        raise ConfigError(
-            f"{given or path} was trained with another tokenizer or on other items; train a tower for these"
-        )
+    if twin.config.tokenizer != wanted:
+        raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
+    if given is not None and not path.exists():
+        _save(trainer, twin, path, found.report)
     return twin
 
 
@@ -116,19 +135,33 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     if path.exists():
         return read_checkpoint(path).report
     torch.manual_seed(trainer.config.training.seed)
-    model = build_model(trainer.config, trainer.dataset)
+    config = fit_codebook(trainer.config, trainer.windows.num_positions)
+    if config != trainer.config:
+        trainer.log.write(stage="codes", codes=config.quantizer.codes, instead_of=trainer.config.quantizer.codes)
+    model = build_model(config, trainer.dataset)
     assert isinstance(model, SparCode)
     model.to(trainer.device)
     model.begin_from(twin)
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)
-    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0])
+    model.quantizer.usage_report()
+    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0], observe=True)
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}
     trainer.log.write(stage="done", **report)
     model.requires_grad_(True)
     _save(trainer, model.cpu(), path, report)
     return report
+
+
+def fit_codebook(config: Config, positions: int) -> Config:
+    """The configuration with N no larger than a quarter of the positions that the codebooks learn from: a small log cannot
+    fill a large codebook, and a code that few histories share says nothing about new ones."""
+    most = max(2, positions // 4)
+    if config.quantizer.codes <= most:
+        return config
+    each = min(config.quantizer.codes_per_token, most)
+    return replace(config, quantizer=replace(config.quantizer, codes=most, codes_per_token=each))
 
 
 def _report(state: StageState, name: str) -> dict[str, Any]:

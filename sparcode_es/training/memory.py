@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
+from torch import Tensor
 
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import ScoreFunction, Sequences
@@ -28,7 +29,8 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     if model.item_memory is not None:
         model.item_memory.fit(item_counts(model.config.item_codes, sequences, model.num_items), popularity)
     if model.memory is not None:
-        model.memory.fit(_code_counts(trainer, model), popularity)
+        tokens, rows, targets = training_tokens(trainer, model)
+        model.memory.fit(code_counts(model, tokens, targets.numpy(), rows.numpy()), popularity)
     table = CodeTable(model, trainer.validation)
     if model.item_memory is not None:
         report |= _choose(trainer, model.item_memory, "item_codes", lambda w: table.score_function(item_weight=w))
@@ -51,31 +53,42 @@ def _choose(
     return {f"{name}_weight": best, f"{name}_validation": found[best]}
 
 
-def item_counts(config: ItemCodesConfig, sequences: Sequences, num_items: int) -> sparse.csr_matrix:
-    """n(j, c) of item codes: the boosts of item j among the `latest` items before each event c, float64 [I, I]."""
+def item_counts(
+    config: ItemCodesConfig, sequences: Sequences, num_items: int, counted: np.ndarray | None = None
+) -> sparse.csr_matrix:
+    """n(j, c) of item codes: the boosts of item j among the `latest` items before each event c, float64 [I, I].
+
+    counted: which events are counted as c, bool, one an event of the sequences; None means all.
+    """
     lengths: np.ndarray = np.diff(sequences.offsets.astype(np.int64))
     owner = np.repeat(np.arange(len(sequences)), lengths)
     counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
     for lag in range(1, config.latest + 1):
         together = owner[:-lag] == owner[lag:]
+        if counted is not None:
+            together &= counted[lag:]
         before, after = sequences.items[:-lag][together], sequences.items[lag:][together]
         boosts = np.full(len(before), config.decay ** (lag - 1))
         counts = counts + sparse.coo_matrix((boosts, (before, after)), shape=counts.shape).tocsr()
     return sparse.csr_matrix(counts)
 
 
-def _code_counts(trainer: Trainer, model: SparCode) -> sparse.csr_matrix:
-    """n(k, c) of the quantizer's codes, float64 [rows, I]."""
-    tokens, rows, targets = training_tokens(trainer, model)
+def code_counts(
+    model: SparCode, tokens: Tensor, targets: np.ndarray, rows: np.ndarray | None = None
+) -> sparse.csr_matrix:
+    """n(k, c) of the quantizer's codes (M = 1), float64 [rows, I]: tokens [T, K, D], and the items that followed, [P].
+
+    rows: which token each item followed, [P]; None where each was followed by one.
+    """
     codes, boosts = assign_codes(model, tokens)
-    assert model.memory is not None
     has_code = (np.repeat(np.arange(len(tokens)), codes.shape[1]), table_rows(model, codes).ravel())
-    shape = (len(tokens), len(model.memory.offsets) - 1)
+    shape = (len(tokens), model.num_possible_codes)
     given = sparse.coo_matrix((boosts.ravel().astype(np.float64), has_code), shape=shape).tocsr()
-    followed = sparse.coo_matrix(
-        (np.ones(len(rows)), (rows.numpy(), targets.numpy())), shape=(len(tokens), model.num_items)
-    )
-    return sparse.csr_matrix(given.T @ followed.tocsr())
+    after = (np.arange(len(tokens)) if rows is None else rows, targets)
+    followed = sparse.coo_matrix((np.ones(len(targets)), after), shape=(len(tokens), model.num_items)).tocsr()
+    counts = sparse.csr_matrix(given.T @ followed)
+    counts.eliminate_zeros()
+    return counts
 
 
 def table_rows(model: SparCode, codes: np.ndarray) -> np.ndarray:

@@ -30,6 +30,8 @@ class Trainer:
     def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
         self.device = pick_device(config)
+        if config.training.amp and self.device.type != "cuda":
+            raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         self._claim()
@@ -46,6 +48,8 @@ class Trainer:
 
     def _claim(self) -> None:
         """Write the configuration, or refuse a folder that another one trained in."""
+        if (self.out / "manifest.json").exists():
+            raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path, text = self.out / "config.toml", to_toml(self.config)
         if path.exists() and load_config(path) != self.config:
             raise ConfigError(
@@ -104,7 +108,7 @@ class Trainer:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 where `training.amp` and CUDA say so."""
-        if self.config.training.amp and self.device.type == "cuda":
+        if self.config.training.amp:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return contextlib.nullcontext()
 

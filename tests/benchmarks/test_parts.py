@@ -83,7 +83,7 @@ def test_the_scale_gives_way_to_the_row_and_the_row_to_set(ring: Path, tmp_path:
 
 def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
     codes = load_config(
-        preset="ml-100k", overrides={"quantizer.codes": 7, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
+        preset="ml-100k", overrides={"quantizer.codes": 9, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
     )
     plain = load_config(preset="ml-100k", overrides={"model": "two_tower", "item_codes.latest": 0})
     assert folder_name(tower_config(codes)) == folder_name(tower_config(plain))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes
+from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -21,6 +22,7 @@ from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.serving.measure import measure
 from sparcode_es.tables import StringTable
 
 ITEMS, CODES, USERS = 80, 10, 12
@@ -93,6 +95,21 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         ),
         user_seen=Seen(),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("node", ["elasticsearch_7", "elasticsearch_9"])
+def test_the_settings_of_the_load_are_not_those_of_service(
+    request: pytest.FixtureRequest, artifact: Artifact, node: str
+) -> None:
+    server = Server(ConnectionConfig(url=request.getfixturevalue(node).url))
+    report = index(server, artifact, IndexOptions("settings"), lambda what, more, total: None)
+    found = server.call("GET", f"/{report.generation}/_settings")[report.generation]["settings"]["index"]
+    assert (found["refresh_interval"], found["auto_expand_replicas"]) == ("1s", "0-1")
+    segments = server.call("GET", f"/{report.generation}/_segments")["indices"][report.generation]["shards"]["0"]
+    assert len(segments[0]["segments"]) == 1
+    server.close()
 
 
 @pytest.fixture(scope="module", params=list(OPENERS))
@@ -204,6 +221,34 @@ def test_item_codes_name_the_items_they_stand_for(engine: Engine, artifact: Arti
     }
     assert found["item_4"].title == "Title 4"
     assert found["item_5"].title is None
+
+
+def test_quality_is_that_of_the_best_items(engine: Engine, artifact: Artifact) -> None:
+    """`evaluate` through any engine prints what a dense ranking of the same sums gives."""
+    users = np.arange(USERS - 1, dtype=np.uint32)
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 70, 2 * len(users)).astype(np.uint32)
+    histories = Seen.items[: 4 * len(users)]
+    cases = Cases(
+        users, Seen.offsets[: len(users) + 1], histories, np.arange(0, len(targets) + 1, 2).astype(np.uint64), targets
+    )
+    entries = [artifact.user_code_offsets[: len(users) + 1], artifact.user_codes, artifact.user_boosts]
+    codes = UserCodes(entries[0], artifact.codes[entries[1]], entries[2])
+    found = measure(engine, cases, codes, artifact.item_ids, True, ks=(5, 10))
+    lists = [[hit.item for hit in engine.search(Query(artifact.user_clauses(u), 10))] for u in range(len(users))]
+    hits = [
+        [
+            artifact.item_ids[int(t)] in best[:k]
+            for best, pair in zip(lists, targets.reshape(-1, 2), strict=True)
+            for t in pair
+        ]
+        for k in (5, 10)
+    ]
+    assert [found["all"][f"recall@{k}"] for k in (5, 10)] == pytest.approx([np.mean(row) for row in hits])
+    assert 0 < found["all"]["recall@5"] < 1
+    shown = {item for best in lists for item in best}
+    assert found["all"]["coverage@10"] == pytest.approx(len(shown) / ITEMS)
+    assert found["unseen"]["ndcg@10"] != found["all"]["ndcg@10"]
 
 
 def test_info(engine: Engine, artifact: Artifact) -> None:

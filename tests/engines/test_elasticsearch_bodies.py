@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sparcode_es.engines.base import Clause, Query
-from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body
+from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body, shown_body
 from sparcode_es.engines.elasticsearch.templates import items_body, users_body
 from sparcode_es.errors import EngineError
 
@@ -53,6 +53,14 @@ def test_exclusions_are_dropped_here_or_there(count: int, k: int, dropped: bool)
     query = Query(QUERY.clauses, k, items(count))
     assert ("must_not" in query_body(query, "rank_features")["bool"]) is not dropped
     assert k + (count if dropped else 0) <= first_size(query) <= WINDOW
+
+
+def test_a_request_that_is_shown_says_what_is_excluded() -> None:
+    """Dropping items is the client's work; a person who pastes the request has no client."""
+    body = shown_body(Query(QUERY.clauses, 7, items(3)), "sparse_vector")
+    assert body["query"]["bool"]["must_not"] == [{"terms": {"item": ["item 0", "item 1", "item 2"]}}]
+    assert body["size"] == 7
+    assert "must_not" not in shown_body(QUERY, "sparse_vector")["query"]["bool"]
 
 
 def test_more_than_a_window() -> None:

@@ -209,6 +209,7 @@ def test_names(fake: Fake, name: str) -> None:
         ({"url": "http://x", "username": "u"}, "both"),
         ({"url": "http://x", "api_key": "k", "username": "u", "password": "p"}, "not both"),
         ({"url": "http://x", "timeout": 0.0}, "positive"),
+        ({"url": "https://x", "insecure": True, "ssl_assert_fingerprint": "ab"}, "leave it out"),
     ],
 )
 def test_connections_that_cannot_be(options: dict[str, Any], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.embedded import EmbeddedEngine
-from sparcode_es.errors import MismatchError, NotFoundError
+from sparcode_es.errors import MismatchError, NotFoundError, VerificationError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid, to_grid
 from sparcode_es.serving.recommender import Recommender, Request
-from sparcode_es.serving.verify import verify
+from sparcode_es.serving.verify import EncodeUsers, verify
 from sparcode_es.tables import StringTable
 
 ITEMS, CODES, USERS = 60, 6, 8
@@ -131,24 +132,47 @@ def test_no_request_and_k_of_nothing(engine: EmbeddedEngine) -> None:
         Query((), k=0)
 
 
-def test_verify_passes_and_fails(engine: EmbeddedEngine, scorer: Any) -> None:
-    result = verify(engine, engine.artifact, scorer, users=100, k=5)
+def codes_of(scorer: Scorer, rows: np.ndarray) -> UserCodes:
+    """What the model gives these users: two codes each, as the fixture `engine` stores them."""
+    table = scorer.all_codes()[np.stack([rows % CODES, (rows + 1) % CODES], axis=1).ravel()]
+    offsets = np.arange(0, 2 * len(rows) + 1, 2).astype(np.uint64)
+    return UserCodes(offsets, table, np.tile([1.0, 0.5], len(rows)).astype(np.float32))
+
+
+@pytest.fixture
+def encode(scorer: Scorer) -> EncodeUsers:
+    return partial(codes_of, scorer)
+
+
+def test_verify_passes_and_fails(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:
+    result = verify(engine, engine.artifact, scorer, encode, users=100, k=5)
     assert result.users == USERS
     assert result.passed
     assert result.ties > 0
     scorer.scores = scorer.scores * np.float32(1.01)
-    result = verify(engine, engine.artifact, scorer, users=100, k=5)
+    result = verify(engine, engine.artifact, scorer, encode, users=100, k=5)
     assert result.rounded_error == 0
     assert not result.passed
 
 
-def test_a_lossy_engine_does_not_verify(engine: EmbeddedEngine, scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_with_codes_of_others_do_not_verify(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:
+    """The items and scores fit the codes that the engine has; only the model knows that they are somebody else's."""
+    result = verify(engine, engine.artifact, scorer, lambda rows: encode(rows + 1), k=5)
+    assert (result.recall, result.rounded_error, result.other_codes) == (1.0, 0.0, USERS)
+    assert not result.passed
+    with pytest.raises(VerificationError, match=f"{USERS} of {USERS} users"):
+        result.require()
+
+
+def test_a_lossy_engine_does_not_verify(
+    engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     search = engine.search
     monkeypatch.setattr(engine, "search", lambda query: search(query)[:-1])
-    assert verify(engine, engine.artifact, scorer, k=5).recall < 1
+    assert verify(engine, engine.artifact, scorer, encode, k=5).recall < 1
 
 
-def test_codes_of_another_model(engine: EmbeddedEngine, scorer: Any) -> None:
+def test_codes_of_another_model(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:
     with pytest.raises(MismatchError):
         Recommender(engine).require_model("cc", "bb")
     with pytest.raises(MismatchError):
@@ -156,4 +180,4 @@ def test_codes_of_another_model(engine: EmbeddedEngine, scorer: Any) -> None:
     Recommender(engine).require_model("aa", "bb")
     scorer.model_hash = "cc"
     with pytest.raises(MismatchError):
-        verify(engine, engine.artifact, scorer)
+        verify(engine, engine.artifact, scorer, encode)

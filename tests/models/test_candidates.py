@@ -33,8 +33,8 @@ def _model(**options: object) -> AllToAll:
 @torch.inference_mode()
 def test_joining_a_block_is_being_appended_to_the_history() -> None:
     torch.manual_seed(0)
-    block = CandidateBlock(8, 2, 0.5, 16).eval()
-    plain = Block(8, 2, 0.5, 16).eval()
+    block = CandidateBlock(8, 2, 0.5, hidden=16).eval()
+    plain = Block(8, 2, 0.5, hidden=16).eval()
     plain.load_state_dict(block.state_dict())
     states, candidates = torch.randn(3, 6, 8), torch.randn(1, 5, 8)
     owners, ends = torch.tensor([0, 0, 2]), torch.tensor([2, 5, 0])

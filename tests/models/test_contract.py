@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig, TwoTowerConfig
+from sparcode_es.config import (
+    Config,
+    ItemCodesConfig,
+    QuantizerConfig,
+    ScorerConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    TwoTowerConfig,
+)
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.memory import BETA, GAMMA
@@ -38,7 +46,12 @@ QUANTIZERS = [
 def make(tokenizer: TokenizerConfig, quantizer: QuantizerConfig = QUANTIZERS[0], **scorer: object) -> SparCode:
     torch.manual_seed(0)
     scorer.setdefault("memory", quantizer.codebooks == 1)
-    config = Config(tokenizer=tokenizer, quantizer=quantizer, scorer=ScorerConfig(hidden=(6,), **scorer))  # type: ignore[arg-type]
+    config = Config(
+        tokenizer=tokenizer,
+        quantizer=quantizer,
+        scorer=ScorerConfig(hidden=(6,), **scorer),  # type: ignore[arg-type]
+        training=TrainingConfig(freeze_tokenizer=False),
+    )
     model = SparCode(config, ITEMS).eval()
     torch.nn.init.normal_(model.scorer.head.output.weight)
     model.untie_items()
@@ -188,6 +201,19 @@ def test_untied_items_keep_their_features() -> None:
     before = model.item_vectors()
     model.tokenizer.item_features.load_tables({"text": np.ones((ITEMS, 2), np.float32)})
     assert not torch.allclose(model.item_vectors(), before)
+
+
+@pytest.mark.parametrize("name", ["type", "items", "forward", "a.b", "a%2Eb", "größe °"])
+def test_features_may_have_any_name(name: str) -> None:
+    users = [FeatureSpec(name, "numerical", 1), FeatureSpec("other", "list", 3, 2)]
+    model = TwoTower(Config(tokenizer=TOKENIZERS[0]), ITEMS, 2, (), users).eval()
+    model.load_features({"user": {name: np.ones(2, np.float32), "other": np.ones((2, 2), np.int32)}, "item": {}})
+    again = TwoTower(Config(tokenizer=TOKENIZERS[0]), ITEMS, 2, (), users).eval()
+    again.load_state_dict(model.state_dict())
+    offsets, history = csr([1, 2])
+    tokens = encode_tokens(model, offsets, history, np.array([0]))
+    assert torch.equal(tokens, encode_tokens(again, offsets, history, np.array([0])))
+    assert not torch.allclose(tokens, encode_tokens(model, offsets, history), atol=1e-4)
 
 
 def test_features_change_tokens_and_unknown_users_have_none() -> None:

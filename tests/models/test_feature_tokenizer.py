@@ -147,7 +147,7 @@ def test_unknown_categories_and_padding_are_0() -> None:
     encoder.load_tables({"country": np.zeros(2, np.int32), "tags": np.array([[0, 0, 0], [2, 0, 0]], np.int32)})
     found = encoder(torch.tensor([0, 1]))
     assert not found[0].any()
-    assert torch.allclose(found[1], encoder.layers["tags"].weight[2])  # type: ignore[union-attr, index]
+    assert torch.allclose(found[1], encoder.layers["of tags"].weight[2])  # type: ignore[union-attr, index]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
+from sparcode_es_cli.query import parse_history
 
 from sparcode_es.codes import UserCodes
-from sparcode_es.errors import ArtifactError, ConfigError, NotFoundError
+from sparcode_es.errors import ArtifactError, ConfigError, EngineUnavailableError, NotFoundError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.tables import StringTable
 
@@ -92,6 +93,36 @@ def test_errors(postings: Path, arguments: list[str], error: type[Exception]) ->
 )
 def test_usage(postings: Path, arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "items"), [("12 55  7", ["12", "55", "7"]), ('["a b", "c", 7]', ["a b", "c", "7"]), ("", [])]
+)
+def test_histories(text: str, items: list[str]) -> None:
+    assert parse_history(text) == items
+
+
+def test_a_history_that_is_no_json() -> None:
+    with pytest.raises(ConfigError, match="JSON"):
+        parse_history('["a", ')
+
+
+@pytest.mark.parametrize("variable", ["ES_USERNAME", "ES_CA_CERTS", "ES_API_KEY"])
+def test_the_embedded_engine_needs_no_sound_connection(
+    postings: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "half of what a connection needs")
+    assert run("--user", "123").exit_code == 0
+
+
+def test_flags_beat_the_environment(postings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password on the command line and an API key in the environment: the password is used, and nobody is confused."""
+    monkeypatch.setenv("ES_API_KEY", "key")
+    monkeypatch.setenv("ES_CLOUD_ID", "cloud")
+    flags = ["--url", "http://127.0.0.1:9", "-u", "elastic", "-p", "secret", "--timeout", "1"]
+    done = run("--user", "123", *flags)
+    assert isinstance(done.exception, EngineUnavailableError), done.exception
+    assert "secret" not in str(done.exception)
 
 
 def test_check(postings: Path) -> None:

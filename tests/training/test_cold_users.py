@@ -77,6 +77,8 @@ def test_a_cold_user_is_answered_from_the_postings(run: Path, deezer: Dataset, t
     for item in found["items"]:
         number = deezer.item_ids.find(item["item"])
         assert item["score"] == pytest.approx(float(scores[number]), rel=5e-3)
+    proof = json.loads(invoke("verify", "--checkpoint", run / "model.pt", "--users", 50, "--json", *engine))
+    assert proof["passed"]
     through_engine = json.loads(
         invoke("evaluate", "--checkpoint", run / "model.pt", "--data", deezer.path, "--json", *engine)
     )

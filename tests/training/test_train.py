@@ -163,6 +163,57 @@ def test_damaged_checkpoints_are_refused_in_a_sentence(chain: Path, tmp_path: Pa
     assert str(path) in str(caught.value)
 
 
+def test_a_given_tower_is_begun_from_and_kept(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"training.tower.epochs": 1, "training.codes.epochs": 1}
+    dataset = Dataset.open(chain)
+    first = train(load_config(overrides=settings), dataset, tmp_path / "first", bars=False)
+    again = train(load_config(overrides=settings), dataset, tmp_path / "again", tower=first.two_tower_path, bars=False)
+    assert load_checkpoint(again.model_path).model_hash == load_checkpoint(first.model_path).model_hash
+    assert again.two_tower_path is not None
+    assert read_checkpoint(again.two_tower_path).report == read_checkpoint(tmp_path / "first/two_tower.pt").report
+    with pytest.raises(ConfigError, match="another tokenizer"):
+        train(
+            load_config(overrides=settings | {"tokenizer.dim": 8}),
+            dataset,
+            tmp_path / "other",
+            tower=first.two_tower_path,
+            bars=False,
+        )
+
+
+def test_only_training_counts_towards_perplexity(chain: Path, tmp_path: Path) -> None:
+    """A run that is resumed logs the same figures: validation leaves no trace in them."""
+    config, dataset = load_config(overrides=SMALL | {"training.tower.epochs": 1}), Dataset.open(chain)
+    train(config, dataset, tmp_path / "whole", bars=False)
+
+    def stop(line: str) -> None:
+        if "codes  epoch 2" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, tmp_path / "broken", echo=stop, bars=False)
+    train(config, dataset, tmp_path / "broken", bars=False)
+
+    def figures(folder: Path) -> dict[int, float]:
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        return {r["epoch"]: r["perplexity"] for r in records if r["stage"] == "codes" and "epoch" in r}
+
+    assert figures(tmp_path / "whole") == figures(tmp_path / "broken")
+
+
+def test_compile_is_asked_of_the_encoder(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile itself takes minutes here; what is compiled, and that a model without an encoder says so, does not."""
+    compiled: list[object] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
+    settings = SMALL | {"training.tower.epochs": 1, "training.compile": True}
+    train(load_config(overrides=settings | {"model": "two_tower"}), Dataset.open(chain), tmp_path / "tower", bars=False)
+    assert compiled == ["SelfAttentionEncoder"]
+    with pytest.raises(ConfigError, match="popularity has none"):
+        train(
+            load_config(overrides=settings | {"model": "popularity"}), Dataset.open(chain), tmp_path / "p", bars=False
+        )
+
+
 def test_a_two_tower_checkpoint_has_no_codes(chain: Path, tmp_path: Path) -> None:
     settings = SMALL | {"model": "two_tower", "training.tower.epochs": 1}
     result = train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)

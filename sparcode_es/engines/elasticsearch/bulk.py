@@ -27,11 +27,16 @@ Document = tuple[str, bytes]
 """A document's id, and its source as JSON."""
 
 
-def item_documents(artifact: Artifact) -> Iterator[Document]:
-    """The items' documents: id, title, attributes, the code that stands for the item, and code → score on the grid."""
+def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterator[Document]:
+    """The items' documents: id, title, attributes, the code that stands for the item, and code → score on the grid.
+
+    only: the items wanted, bool [I].
+    """
     terms = [artifact.term(row) for row in range(artifact.num_codes)]
     has_item_codes = artifact.manifest["counts"].get("item_codes", 0) > 0
     for item, rows, grid in artifact.by_item():
+        if only is not None and not only[item]:
+            continue
         shown, name = artifact.item_doc(item), artifact.item_ids[item]
         source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}}
         if shown.get("title") is not None:
@@ -43,9 +48,9 @@ def item_documents(artifact: Artifact) -> Iterator[Document]:
         yield name, orjson.dumps(source)
 
 
-def user_documents(artifact: Artifact) -> Iterator[Document]:
-    """The users' documents: id, codes with boosts, items seen."""
-    for user in range(artifact.num_users):
+def user_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterator[Document]:
+    """The users' documents: id, codes with boosts, items seen. only: the users wanted, bool [U]."""
+    for user in range(artifact.num_users) if only is None else np.flatnonzero(only).tolist():
         name = artifact.user_ids[user]
         codes = [{"term": each.term, "boost": each.boost} for each in artifact.user_clauses(user)]
         seen = [artifact.item_ids[item] for item in artifact.user_seen(user).tolist()]

@@ -178,7 +178,7 @@ class ElasticsearchEngine:
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""
-        body = request.search_body(query, self._field_type)
+        body = request.shown_body(query, self._field_type)
         preference = request.routing(query)["preference"]
         return f"GET {self._name}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 

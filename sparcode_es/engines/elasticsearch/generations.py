@@ -85,12 +85,14 @@ def delete(server: Server, name: str, suffix: str) -> list[str]:
 
 
 def loading_generations(server: Server, name: str) -> list[str]:
-    """Unfinished generations whose run is still alive."""
-    return [
-        suffix
-        for suffix, meta in generations(server, name).items()
-        if meta.get("state") == "loading" and is_alive(meta.get("owner", {}))
-    ]
+    """Generations that a run which is still alive loads, or updates in place."""
+    return [suffix for suffix, meta in generations(server, name).items() if is_alive(_run_of(meta))]
+
+
+def _run_of(meta: dict[str, Any]) -> dict[str, Any]:
+    """The run that began to write a generation and has not finished; {} for a finished one."""
+    run: dict[str, Any] = meta if meta.get("state") == "loading" else meta.get("update") or {}
+    return dict(run.get("owner", {}))
 
 
 def is_alive(run: dict[str, Any]) -> bool:
@@ -115,7 +117,9 @@ def remove_leftovers(server: Server, name: str) -> list[str]:
     """
     alive = loading_generations(server, name)
     if alive:
-        raise EngineError(f"another `index` is loading {name}-{alive[0]}; wait for it, or end it and try again.")
+        raise EngineError(
+            f"another `index` is loading or updating {name}-{alive[0]}; wait for it, or end it and try again."
+        )
     live, removed = live_generation(server, name), []
     for suffix, meta in generations(server, name).items():
         if meta.get("state") == "ready":
@@ -128,14 +132,16 @@ def remove_leftovers(server: Server, name: str) -> list[str]:
 
 
 def listed(server: Server, name: str) -> list[dict[str, Any]]:
-    """Every generation, oldest first: its items index, state (loading, ready), whether it is live, model hash."""
+    """Every generation, oldest first: its items index, state (loading, ready, updating), whether it is live, model hash,
+    and the artifact it holds."""
     live = live_generation(server, check_name(name))
     return [
         {
             "generation": f"{name}-{suffix}",
-            "state": meta.get("state", "unfinished"),
+            "state": "updating" if meta.get("update") else meta.get("state", "unfinished"),
             "live": suffix == live,
             "model_hash": meta.get("model_hash"),
+            "artifact": meta.get("artifact", suffix.partition("-")[2]),
         }
         for suffix, meta in generations(server, name).items()
     ]

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
+from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.generations import (
     Heartbeat,
@@ -32,17 +32,14 @@ from sparcode_es.engines.elasticsearch.layout import (
     path_of,
     users_name,
 )
-from sparcode_es.engines.elasticsearch.request import search_body
 from sparcode_es.engines.elasticsearch.templates import items_body, users_body
-from sparcode_es.errors import EngineError, VerificationError
+from sparcode_es.errors import EngineError
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.grid import from_grid
 
 COMPACT_FROM = 10_000
 """Items from which on it pays to wait until the history may be dropped, before the merge."""
 COMPACT_SECONDS = 60
 MERGE_SECONDS = 3600.0
-SAMPLES = 20
 Progress = Callable[[str, int, int], None]
 """Told (what, how many more, of how many)."""
 
@@ -116,7 +113,7 @@ class _Load:
             with Heartbeat(lambda: self._put_meta("loading", field_type)):
                 self._upload()
                 self._finish()
-                self._check(field_type)
+                check(self.server, self.artifact, self.items, self.users, field_type, "the alias was not moved")
             self._swap(field_type)
         except Exception:
             # The swap may have happened though its answer was lost: what is live is never deleted.
@@ -138,18 +135,7 @@ class _Load:
         )
 
     def _meta(self, state: str, field_type: str) -> dict[str, Any]:
-        manifest = self.artifact.manifest
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "state": state,
-            "model_hash": self.artifact.model_hash,
-            "codebook_hash": self.artifact.codebook_hash,
-            "field_type": field_type,
-            "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
-            "bias": manifest["bias"],
-            "created_at": manifest.get("created_at"),
-            "owner": owner(),
-        }
+        return {**generation_meta(self.artifact, field_type), "state": state, "owner": owner()}
 
     def _put_meta(self, state: str, field_type: str) -> None:
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
@@ -209,33 +195,26 @@ class _Load:
         self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params={"refresh": "true"})
         self.server.call("DELETE", path_of(self.items, "_doc", spare), params={"refresh": "true"})
 
-    def _check(self, field_type: str) -> None:
-        """Counts, and scores of some postings, as real queries answer them."""
-        for index_name, expected in ((self.items, self.artifact.num_items), (self.users, self.artifact.num_users)):
-            count = self.server.call("GET", path_of(index_name, "_count"))["count"]
-            if count != expected:
-                raise VerificationError(
-                    f"{index_name} holds {count} documents, not {expected}; the alias was not moved."
-                )
-        for row in bulk.sample_rows(self.artifact.num_codes, SAMPLES):
-            self._check_code(row, field_type)
-
-    def _check_code(self, row: int, field_type: str) -> None:
-        numbers, grid = self.artifact.postings(row)
-        if not len(numbers):
-            return
-        query = Query((Clause(self.artifact.term(row), 1.0),), k=10)
-        answer = self.server.call("POST", path_of(self.items, "_search"), search_body(query, field_type))
-        best = sorted(from_grid(grid).tolist(), reverse=True)[:10]
-        found = [hit["_score"] for hit in answer["hits"]["hits"][:10]]
-        if len(found) != len(best) or any(abs(a - b) > 1e-6 * b for a, b in zip(found, best, strict=True)):
-            term = self.artifact.term(row)
-            raise VerificationError(f"{self.items} scores the code {term} as {found[:3]}, not {best[:3]}; not swapped.")
-
     def _swap(self, field_type: str) -> None:
         """Only a generation that is or was live is called ready."""
         point(self.server, self.name, self.suffix)
         self._put_meta("ready", field_type)
+
+
+def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
+    """What the mapping of an items index says of the artifact that it holds."""
+    manifest = artifact.manifest
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "artifact": artifact.generation_hash,
+        "updated_from": manifest.get("updated_from"),
+        "model_hash": artifact.model_hash,
+        "codebook_hash": artifact.codebook_hash,
+        "field_type": field_type,
+        "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
+        "bias": manifest["bias"],
+        "created_at": manifest.get("created_at"),
+    }
 
 
 def loading(body: dict[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,12 @@ def query_body(query: Query, field_type: str) -> dict[str, Any]:
     if query.filter:
         body["filter"] = [{"term": {f"attributes.{name}": value}} for name, value in query.filter]
     if not _dropped_here(query):
-        body["must_not"] = [{"terms": {"item": sorted(query.exclude)}}]
+        body["must_not"] = _must_not(query)
     return {"bool": body}
+
+
+def _must_not(query: Query) -> list[dict[str, Any]]:
+    return [{"terms": {"item": sorted(query.exclude)}}]
 
 
 def _dropped_here(query: Query) -> bool:
@@ -77,6 +81,15 @@ def search_body(query: Query, field_type: str, ordered: bool = False) -> dict[st
     if ordered:
         body["sort"] = [{"_score": "desc"}, {"item": "asc"}]
         body["track_scores"] = True
+    return body
+
+
+def shown_body(query: Query, field_type: str) -> dict[str, Any]:
+    """A search that means the same to a person who pastes it: exactly k hits, and exclusions in the query."""
+    body = search_body(query, field_type)
+    body["size"] = query.k
+    if query.exclude:
+        body["query"]["bool"]["must_not"] = _must_not(query)
     return body
 
 

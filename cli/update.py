@@ -1,0 +1,125 @@
+"""`sparcode-es postings update`: later events into the postings, without training."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from sparcode_es_cli.data import import_
+
+if TYPE_CHECKING:
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.serving.new_events import Log
+
+FOLDER = click.Path(path_type=Path)
+LOG_FLAGS = {"kind", "layout", "user_column", "item_column", "time_column", "time_unit", "separator", "skip_bad_rows"}
+"""The flags of `data import` that say how a log is read."""
+
+
+@click.command(
+    epilog="\b\nExample:\n"
+    "  sparcode-es postings update --checkpoint runs/mine/model.pt --data data/mine today.txt --format sequences\n"
+    "  sparcode-es postings update --checkpoint runs/mine/model.pt --data data/mine --fold valid --out runs/fresh"
+)
+@click.argument("log", type=FOLDER, required=False)
+@click.option(
+    "--postings",
+    type=FOLDER,
+    default=Path("runs/postings"),
+    envvar="SPARCODE_POSTINGS",
+    show_default=True,
+    help="The artifact to update.",
+)
+@click.option("--checkpoint", type=FOLDER, required=True, help="The model.pt that it was built from.")
+@click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder that it was built from.")
+@click.option("--out", type=FOLDER, help="Where the updated artifact is written.  [default: in place of the old one]")
+@click.option(
+    "--fold",
+    "splits",
+    type=click.Choice(["valid", "test"]),
+    multiple=True,
+    help="Count the data folder's own held-out events too; do not evaluate on them afterwards. Repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def update(
+    log: Path | None,
+    postings: Path,
+    checkpoint: Path,
+    data_path: Path,
+    out: Path | None,
+    splits: Any,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Fold the events of LOG, which came after the data folder's, into the postings.
+
+    Users with new events get new codes (unknown users become known), and what followed what is counted on: the postings of
+    those pairs of code and item change, all others are copied. Events on items that the model does not know are left out;
+    those items need a training.
+
+    The result is what `postings build` would make of all counts. How often a code and an item occur at all stays that of
+    training, so train again before the new events are many beside the old ones. A run that is killed leaves the artifact
+    that was there. A log that was folded in before is refused.
+    """
+    from sparcode_es_cli.extras import need_tables, need_training
+
+    if log is None and not splits:
+        raise click.UsageError("Give a LOG of new events, or --fold.")
+    need_training()
+    need_tables()
+    from sparcode_es.data.dataset import Dataset
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.fresh import update_from_data
+
+    started = time.perf_counter()
+    artifact, dataset = Artifact.open(postings, verify=True), Dataset.open(data_path)
+    read = None if log is None else _read(log, flags)
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    updated = update_from_data(encoder, dataset, artifact, out or postings, read, tuple(dict.fromkeys(splits)))
+    _report(updated, time.perf_counter() - started, as_json)
+
+
+update.params += [each for each in import_.params if each.name in LOG_FLAGS]
+
+
+def _read(path: Path, flags: dict[str, Any]) -> Log:
+    from sparcode_es.data.importer import ImportOptions, read_log
+    from sparcode_es.data.tabular import Columns
+    from sparcode_es.files import sha256_of
+    from sparcode_es.serving.new_events import Log
+
+    names = (flags["user_column"], flags["item_column"], flags["time_column"])
+    columns = Columns(*names, flags["time_unit"], flags["separator"])
+    options = ImportOptions(flags["kind"], columns, flags["layout"], skip_bad_rows=flags["skip_bad_rows"])
+    events = read_log(path, options)
+    return Log(path.name, sha256_of(path) if path.is_file() else "", events)
+
+
+def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
+    record = artifact.manifest["updates"][-1]
+    if record["unknown_item_events"]:
+        click.echo(
+            f"left out {record['unknown_item_events']} events on {record['unknown_items']} items that the model does not "
+            "know: they have no vectors and no codes; train again to recommend them",
+            err=True,
+        )
+    report = {
+        "postings": str(artifact.path),
+        "generation": artifact.generation_hash,
+        "updated_from": artifact.manifest["updated_from"],
+        "model_hash": artifact.model_hash,
+        **{name: record[name] for name in ("events", "unknown_item_events", "unknown_items", "new_users")},
+        **{f"changed_{name}": count for name, count in record["changed"].items()},
+        "num_postings": artifact.num_postings,
+        "folded_events": artifact.manifest["counts"]["folded_events"],
+        "seconds": round(seconds, 2),
+    }
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for name, value in report.items():
+        click.echo(f"{name.replace('_', ' '):<32} {value}")

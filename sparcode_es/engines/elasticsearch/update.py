@@ -1,0 +1,126 @@
+"""`index --update`: write the documents that an updated artifact changed into the live generation, in place.
+
+Refresh is off meanwhile: searches answer as before until the last step shows all items at once (a shard's copies moments
+apart; a restarted node shows what it has). Users' entries are read by id and change as they are written: codes of the same
+model, so that each answer is Eq. 11 on one set of scores. What the generation held before is overwritten; no rollback
+brings it back. Killed anywhere, the metadata says so and a rerun finishes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sparcode_es.engines.elasticsearch import bulk
+from sparcode_es.engines.elasticsearch.check import check
+from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
+from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
+from sparcode_es.engines.elasticsearch.layout import check_name, live_generation, path_of, read_meta, users_name
+from sparcode_es.engines.elasticsearch.templates import users_body
+from sparcode_es.errors import EngineError, MismatchError
+from sparcode_es.postings.artifact import Artifact
+
+NEW_GENERATION = "load it as a new generation: leave out --update"
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What `index --update` did."""
+
+    generation: str
+    artifact: str
+    updated_from: str
+    items: int
+    """Item documents written."""
+    users: int
+    """User documents written."""
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def update(server: Server, artifact: Artifact, name: str, progress: Progress) -> UpdateReport:
+    """Make the live generation of the alias `name` hold `artifact`, an update of what it holds.
+
+    Raises `MismatchError` when the live generation holds something else than what the artifact was updated from.
+    """
+    started = time.monotonic()
+    bulk.check_ids(artifact)
+    meta = read_meta(server, check_name(name))
+    items_index = str(meta["generation"])
+    suffix = items_index.removeprefix(f"{name}-")
+    if live_generation(server, users_name(name)) != suffix:
+        raise EngineError(f"the alias {users_name(name)} does not stand for {name}-users-{suffix}; {NEW_GENERATION}.")
+    alive = loading_generations(server, name)
+    if alive:
+        raise EngineError(f"another `index` is loading or updating {name}-{alive[0]}; wait for it.")
+    holds = str(meta.get("artifact", suffix.partition("-")[2]))
+    items, users = _changed(artifact, holds, meta)
+    if holds != artifact.generation_hash:
+        _InPlace(server, artifact, items_index, f"{users_name(name)}-{suffix}", meta).run(items, users, progress)
+    seconds = round(time.monotonic() - started, 1)
+    return UpdateReport(items_index, artifact.generation_hash, holds, int(items.sum()), int(users.sum()), seconds)
+
+
+def _changed(artifact: Artifact, holds: str, meta: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The items and users whose documents differ from those of the artifact `holds`, bool [I] and [U]."""
+    steps = [str(each["from"]) for each in artifact.manifest.get("updates", [])] + [artifact.generation_hash]
+    if holds not in steps or meta["model_hash"] != artifact.model_hash:
+        raise MismatchError(
+            f"{meta['generation']} holds the artifact {holds}, from which {artifact.path} was not updated; {NEW_GENERATION}"
+        )
+    begun = (meta.get("update") or {}).get("to", holds)
+    if begun not in steps:
+        raise MismatchError(
+            f"an update of {meta['generation']} to the artifact {begun} was killed half-way, and {artifact.path} does not go "
+            f"on from it; finish that one first, or {NEW_GENERATION}"
+        )
+    items, users = artifact.last_updates()
+    return items > steps.index(holds), users > steps.index(holds)
+
+
+class _InPlace:
+    def __init__(self, server: Server, artifact: Artifact, items: str, users: str, meta: dict[str, Any]) -> None:
+        self.server, self.artifact, self.items, self.users = server, artifact, items, users
+        self.before = {key: value for key, value in meta.items() if key not in ("generation", "update")}
+
+    def run(self, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
+        """Write the documents of these items and users (bool), show them, check, and say so in the metadata."""
+        field_type = str(self.before["field_type"])
+        self._mark()
+        with Heartbeat(self._mark):
+            self._refresh_every("-1")
+            for what, index, documents, count in (
+                ("items", self.items, bulk.item_documents(self.artifact, items), int(items.sum())),
+                ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
+            ):
+                progress(what, 0, count)
+                bulk.upload(self.server, index, documents, _told(progress, what, count))
+            both = path_of(f"{self.items},{self.users}")
+            self.server.call("POST", f"{both}/_refresh")
+            self._refresh_every(users_body()["settings"]["index"]["refresh_interval"])
+            check(self.server, self.artifact, self.items, self.users, field_type, NEW_GENERATION)
+        after = {**self.before, **generation_meta(self.artifact, field_type)}
+        self._put_meta(after)
+
+    def _mark(self) -> None:
+        """Say that an update has begun, to what, and that its run lives."""
+        self._put_meta({**self.before, "update": {"to": self.artifact.generation_hash, "owner": owner()}})
+
+    def _put_meta(self, meta: dict[str, Any]) -> None:
+        self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": meta})
+
+    def _refresh_every(self, interval: str) -> None:
+        both = path_of(f"{self.items},{self.users}")
+        self.server.call("PUT", f"{both}/_settings", {"index": {"refresh_interval": interval}})
+
+
+def _told(progress: Progress, what: str, count: int) -> Callable[[int], None]:
+    return lambda more: progress(what, more, count)

@@ -1,0 +1,246 @@
+"""Artifact and later events → updated artifact: touched codes are scored again, everything else is copied."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
+from sparcode_es.config import PostingsConfig, from_mapping
+from sparcode_es.errors import ArtifactError, MismatchError
+from sparcode_es.files import atomic_folder
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import manifest_of
+from sparcode_es.postings.folded import Counts, save_counts
+from sparcode_es.postings.prune import needs_second_pass
+from sparcode_es.postings.rows import CodePostings, remembered_postings, scored_postings
+from sparcode_es.postings.score import CodeScorer
+from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.transpose import count_by_item
+from sparcode_es.postings.write import SeenItems, write_manifest
+from sparcode_es.tables import StringTable
+
+COPIED = ["codes.npy", *StringTable.file_names("item_ids"), *StringTable.file_names("item_docs", searchable=False)]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What later events change in an artifact of U users."""
+
+    codes: np.ndarray
+    """The codes to score again, uint32 [t, 1 + M]; those that the artifact does not keep are passed over."""
+    counts: Counts
+    """All counts beyond the model's own, those of earlier updates included."""
+    users: np.ndarray
+    """The users with new events, int64 [n]: rows of the artifact, then U, U + 1, … for new ones."""
+    new_users: list[str]
+    """The identifiers of the new ones."""
+    user_codes: UserCodes
+    """Of `users`, in their order."""
+    seen: SeenItems
+    """Of `users`, in their order."""
+    record: dict[str, Any]
+    """Where the events came from and how many they are, for the manifest."""
+
+
+@dataclass
+class _Written:
+    """What the pass over the codes found."""
+
+    counts: np.ndarray
+    """int64 [C], postings a code"""
+    changed_items: np.ndarray
+    """bool [I]"""
+    changed: int = 0
+    """Postings that came, went, or have another grid value."""
+    error: float = 0.0
+
+
+def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: Changes) -> Artifact:
+    """Write the artifact `out` (the old one's path is allowed): `artifact` with the changes.
+
+    scorer: the artifact's model, with `changes.counts` folded in. Killed anywhere, `out` stays as it was. Raises
+    `MismatchError` for another model, `ArtifactError` for postings that were cut per item, `StorageError` when `out`
+    cannot be written.
+    """
+    config = require_updatable(artifact, scorer)
+    manifest = artifact.manifest
+    rows = rows_of(np.asarray(artifact.codes), changes.codes)
+    rows = np.unique(rows[rows >= 0])
+    with atomic_folder(out) as folder:
+        written = _write_postings(artifact, scorer, rows, folder, config)
+        for name in COPIED:
+            shutil.copyfile(artifact.path / name, folder / name)
+        counts = _postings_counts(artifact, written, folder) | _write_users(artifact, changes, folder)
+        _write_marks(artifact, written, changes, folder)
+        save_counts(folder, changes.counts)
+        counts["folded_events"] = manifest["counts"].get("folded_events", 0) + changes.record["events"]
+        error = max(written.error, float(manifest["rounding"]["max_relative_error"]))
+        codebooks = artifact.codes.shape[1] - 1
+        content = manifest_of(scorer, codebooks, float(manifest["bias"]), counts, error, config)
+        changed = {
+            "codes": len(rows),
+            "postings": written.changed,
+            "items": int(written.changed_items.sum()),
+            "users": len(changes.users),
+        }
+        record = {"from": artifact.generation_hash, **changes.record, "changed": changed}
+        content["updated_from"] = artifact.generation_hash
+        content["updates"] = [*manifest.get("updates", []), record]
+        content["built_at"] = manifest.get("built_at", manifest.get("created_at"))
+        write_manifest(folder, content)
+    return Artifact.open(out)
+
+
+def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
+    """The artifact's configuration. Raises `MismatchError` or `ArtifactError` when it cannot be updated with this model."""
+    if (artifact.model_hash, artifact.codebook_hash) != (scorer.model_hash, scorer.codebook_hash):
+        raise MismatchError(
+            f"{artifact.path} holds postings of model {artifact.model_hash}, the checkpoint is model {scorer.model_hash}; "
+            "give the checkpoint that they were built from"
+        )
+    config = from_mapping(PostingsConfig, artifact.manifest["config"])
+    if needs_second_pass(config):
+        raise ArtifactError(
+            f"{artifact.path} was cut per item (--max-codes-per-item or --min-codes-per-item), which depends on every code's "
+            "scores, so that some codes alone cannot be updated; build it with --max-postings-per-code, or without a cut"
+        )
+    return config
+
+
+def _write_postings(
+    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, folder: Path, config: PostingsConfig
+) -> _Written:
+    """Write code_offsets, item_numbers and scores: those of `rows` (int64 [t], ascending) anew, the others copied."""
+    written = _Written(np.diff(artifact.code_offsets.astype(np.int64)), np.zeros(artifact.num_items, dtype=bool))
+    items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
+    with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
+        copied = 0
+        for row, new in zip(rows.tolist(), _scored_again(artifact, scorer, rows, config), strict=True):
+            _copy(artifact, copied, row, items, grids)
+            items.append(new.items)
+            grids.append(new.grid)
+            _note_changes(written, row, artifact.postings(row), new)
+            copied = row + 1
+        _copy(artifact, copied, artifact.num_codes, items, grids)
+    offsets = np.concatenate([[0], np.cumsum(written.counts)]).astype(np.uint64)
+    np.save(folder / "code_offsets.npy", offsets)
+    return written
+
+
+def _scored_again(
+    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, config: PostingsConfig
+) -> Iterator[CodePostings]:
+    """The postings of some code rows, as a full build would make them (item codes come last in an artifact)."""
+    codes = np.asarray(artifact.codes)[rows]
+    scored = np.ascontiguousarray(codes[codes[:, 0] != ITEM_HEAD])
+    bias, most = np.float32(artifact.manifest["bias"]), config.max_postings_per_code
+    found = scored_postings(scorer, scored, bias, config, most)
+    remembered = scorer.item_codes
+    if remembered is None:
+        return found
+    items = codes[len(scored) :, 1].tolist()
+    return itertools.chain(found, remembered_postings(remembered, items, most))
+
+
+def _copy(artifact: Artifact, first: int, stop: int, items: NpyStream, grids: NpyStream) -> None:
+    """Append the postings of code rows first … stop - 1 as they are."""
+    part = slice(int(artifact.code_offsets[first]), int(artifact.code_offsets[stop]))
+    items.append(artifact.item_numbers[part])
+    grids.append(artifact.scores[part])
+
+
+def _note_changes(written: _Written, row: int, old: tuple[np.ndarray, np.ndarray], new: CodePostings) -> None:
+    before, after = (np.zeros(len(written.changed_items), dtype=np.uint16) for _ in range(2))
+    before[old[0]] = old[1]
+    after[new.items] = new.grid
+    different = before != after
+    written.changed_items |= different
+    written.changed += int(different.sum())
+    written.counts[row] = len(new.items)
+    written.error = max(written.error, new.error)
+
+
+def _postings_counts(artifact: Artifact, written: _Written, folder: Path) -> dict[str, int]:
+    items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
+    old = artifact.manifest["counts"]
+    scored = artifact.num_codes - old["item_codes"]
+    return {
+        **{name: old[name] for name in ("items", "codes", "item_codes", "possible_codes")},
+        "postings": len(items),
+        "item_code_postings": int(written.counts[scored:].sum()),
+        "items_without_postings": int((count_by_item(items, artifact.num_items) == 0).sum()),
+    }
+
+
+def _write_users(artifact: Artifact, changes: Changes, folder: Path) -> dict[str, int]:
+    """Write the users' identifiers, codes and seen items: those of `changes.users` anew, the others copied."""
+    users = artifact.num_users + len(changes.new_users)
+    StringTable.build([*artifact.user_ids, *changes.new_users]).save(folder, "user_ids")
+    rows = rows_of(np.asarray(artifact.codes), changes.user_codes.codes)
+    kept = rows >= 0
+    new_offsets = np.concatenate([[0], np.cumsum(kept)])[changes.user_codes.offsets.astype(np.int64)]
+    new = [rows[kept].astype(np.uint32), changes.user_codes.boosts[kept].astype(np.float32)]
+    old = [artifact.user_codes, artifact.user_boosts]
+    offsets, (codes, boosts) = replace_rows(artifact.user_code_offsets, old, changes.users, new_offsets, new, users)
+    seen_offsets, (seen,) = replace_rows(
+        artifact.user_seen_offsets,
+        [artifact.user_seen_items],
+        changes.users,
+        changes.seen.offsets,
+        [np.asarray(changes.seen.items, dtype=np.uint32)],
+        users,
+    )
+    arrays = {"user_code_offsets": offsets, "user_codes": codes, "user_boosts": boosts}
+    for name, array in (arrays | {"user_seen_offsets": seen_offsets, "user_seen": seen}).items():
+        np.save(folder / f"{name}.npy", array)
+    counts = artifact.manifest["counts"]
+    scored = artifact.num_codes - counts["item_codes"]
+    return {
+        "users": users,
+        "user_codes": len(codes),
+        "user_codes_dropped": counts["user_codes_dropped"] + int((~kept).sum()),
+        "user_seen": len(seen),
+        "observed_codes": len(np.unique(codes[codes < scored])),
+    }
+
+
+def replace_rows(
+    offsets: np.ndarray,
+    values: list[np.ndarray],
+    rows: np.ndarray,
+    new_offsets: np.ndarray,
+    new_values: list[np.ndarray],
+    num_rows: int,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A table in CSR form with some rows replaced, and with rows past its end added: offsets uint64 [num_rows + 1], values.
+
+    Row `rows[i]` becomes row i of the new table. `values` and `new_values` are columns side by side.
+    """
+    lengths: np.ndarray = np.diff(offsets.astype(np.int64))
+    new_lengths: np.ndarray = np.diff(new_offsets.astype(np.int64))
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    kept = ~np.isin(owner, rows)
+    owners = np.concatenate([owner[kept], np.repeat(rows, new_lengths)])
+    order = np.argsort(owners, kind="stable")
+    merged = [np.concatenate([old[kept], new])[order] for old, new in zip(values, new_values, strict=True)]
+    ends = np.cumsum(np.bincount(owners, minlength=num_rows))
+    return np.concatenate([[0], ends]).astype(np.uint64), merged
+
+
+def _write_marks(artifact: Artifact, written: _Written, changes: Changes, folder: Path) -> None:
+    """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build."""
+    update = len(artifact.manifest.get("updates", [])) + 1
+    item_updates, user_updates = artifact.last_updates()
+    items, users = item_updates.copy(), np.zeros(artifact.num_users + len(changes.new_users), dtype=np.uint32)
+    users[: artifact.num_users] = user_updates
+    items[written.changed_items] = update
+    users[changes.users] = update
+    np.save(folder / "item_updates.npy", items)
+    np.save(folder / "user_updates.npy", users)

@@ -1,0 +1,127 @@
+"""Later events → updated artifact, without training: new histories get new codes, and what followed what is counted on.
+
+What changes: codes and seen items of the users with new events; the counts n(k, c) of every new pair of history and item
+(see `sparcode_es.models.memory`), hence the postings of those pairs. An item that the model does not know has neither vectors
+nor a number for an item code: its events are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from sparcode_es.codes import UserCodes
+from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.models.encode import encode_tokens
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.folded import Counts, fold_counts, memories, read_counts, touched_codes
+from sparcode_es.postings.update import Changes, require_updatable, update_postings
+from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
+from sparcode_es.serving.new_events import (
+    LABELS,
+    Log,
+    NewEvents,
+    Split,
+    longer_histories,
+    number_events,
+    require_new,
+    require_same_users,
+    split_digest,
+)
+from sparcode_es.serving.pipeline import require_same_items
+from sparcode_es.training.memory import code_counts, item_counts
+
+NOTHING = NewEvents(Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)), [], 0, 0, None)
+
+
+def update_from_data(
+    encoder: HistoryEncoder,
+    dataset: Dataset,
+    artifact: Artifact,
+    out: Path,
+    log: Log | None,
+    splits: Sequence[Split] = (),
+) -> Artifact:
+    """Fold a log of later events into an artifact, and with `splits` the data folder's own held-out events; write `out`.
+
+    dataset: what the model was trained on and the artifact built from. Raises `MismatchError` when model, data and artifact
+    do not belong together, `DataError` for a log of other data or one that was folded in before, and what
+    `update_postings` raises. The encoder's model has the new lifts afterwards.
+    """
+    model = encoder.model
+    require_updatable(artifact, model)
+    require_same_items(encoder.item_ids, dataset)
+    require_same_users(artifact, dataset)
+    sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
+    sources += [] if log is None else [(log.name, log.sha256)]
+    require_new(artifact, sources)
+    new = NOTHING if log is None else number_events(log, artifact, dataset)
+    histories, is_new = longer_histories(artifact, new.sequences)
+    held_out = np.isin(dataset.labels, [LABELS[split] for split in splits])
+    counts = added(
+        count_pairs(model, histories, is_new, dataset.num_users),
+        count_pairs(model, dataset.full_histories(), held_out, dataset.num_users),
+    )
+    total = added(read_counts(artifact, model), counts)
+    fold_counts(model, total)
+    record = {
+        "sources": [{"name": name, "sha256": digest} for name, digest in sources],
+        "events": len(new.sequences.items) + int(held_out.sum()),
+        "unknown_item_events": new.unknown_events,
+        "unknown_items": new.unknown_items,
+        "new_users": len(new.new_users),
+        "times": None if new.times is None else list(new.times),
+    }
+    users, codes = histories.users.astype(np.int64), _codes_of(model, histories, dataset.num_users)
+    changes = Changes(touched_codes(model, counts), total, users, new.new_users, codes, histories, record)
+    return update_postings(artifact, model, out, changes)
+
+
+def count_pairs(model: SparCode, histories: Sequences, counted: np.ndarray, num_users: int) -> Counts:
+    """n(k, c) over the events of some histories that are `counted` (bool, one an event), each with the events before it.
+
+    num_users: users with features; a user from there on has none.
+    """
+    found = {}
+    for name, memory in memories(model).items():
+        if name == "items":
+            found[name] = item_counts(model.config.item_codes, histories, model.num_items, counted)
+        else:
+            found[name] = _code_pairs(model, histories, counted, num_users)
+        found[name] = sparse.csr_matrix(found[name].astype(np.float32))
+        assert found[name].shape == memory.shape
+    return found
+
+
+def _code_pairs(model: SparCode, histories: Sequences, counted: np.ndarray, num_users: int) -> sparse.csr_matrix:
+    """n(k, c) of the quantizer's codes: each counted event with the codes of the history before it, as one would be asked."""
+    begins = histories.offsets[:-1].astype(np.int64)[histories.owners]
+    places = np.flatnonzero(counted & (np.arange(len(counted)) > begins))
+    if not len(places):
+        return sparse.csr_matrix((model.num_possible_codes, model.num_items))
+    before = histories.before(places, model.config.tokenizer.max_length)
+    tokens = encode_tokens(model, before.offsets, before.items, _feature_rows(before.users, num_users))
+    return code_counts(model, tokens, histories.items[places])
+
+
+def _codes_of(model: SparCode, histories: Sequences, num_users: int) -> UserCodes:
+    """The codes of the histories as they are now."""
+    if not len(histories):
+        M = model.config.quantizer.codebooks
+        return UserCodes(np.zeros(1, np.uint64), np.zeros((0, 1 + M), np.uint32), np.zeros(0, np.float32))
+    rows = _feature_rows(histories.users, num_users)
+    return encode_histories(model, histories.offsets, histories.items, rows)
+
+
+def _feature_rows(users: np.ndarray, num_users: int) -> np.ndarray:
+    """Rows of the user features: users from `num_users` on came after training and have none. int64 [n]."""
+    return np.where(users < num_users, users.astype(np.int64), -1)
+
+
+def added(left: Counts, right: Counts) -> Counts:
+    """The sums of two sets of counts."""
+    return {name: sparse.csr_matrix(table + right[name]) for name, table in left.items()}

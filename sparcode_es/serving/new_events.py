@@ -1,0 +1,154 @@
+"""A log of later events → item numbers behind the histories of an artifact's users; a log that cannot be meant is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
+from sparcode_es.data.events import Events
+from sparcode_es.errors import DataError, MismatchError
+from sparcode_es.postings.artifact import Artifact
+
+Split = Literal["valid", "test"]
+LABELS: dict[Split, int] = {"valid": VALID, "test": TEST}
+
+
+@dataclass(frozen=True)
+class Log:
+    """New events, and the file that they came from."""
+
+    name: str
+    sha256: str
+    events: Events
+
+
+@dataclass(frozen=True)
+class NewEvents:
+    """The new events on known items, each user's in order of time."""
+
+    sequences: Sequences
+    """One row a user with new events; `users` are rows of the artifact (U of them), then U, U + 1, … for new ones."""
+    new_users: list[str]
+    unknown_events: int
+    """Events on items that the model does not know."""
+    unknown_items: int
+    times: tuple[int, int] | None
+    """The first and the last; None for a log without times."""
+
+
+def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
+    """Numbers for a log's identifiers. Raises `DataError` for a log of other data, or one that is not new."""
+    events = log.events
+    items = _rows(artifact.item_ids.find, events.item_ids)[events.items]
+    known = items >= 0
+    if not known.any():
+        raise DataError(
+            f"none of the {len(events)} events of {log.name} is on an item that the model knows; is it another data set's log?"
+        )
+    users, new_users = _user_rows(events, known, artifact)
+    _refuse_old_events(log, users, dataset)
+    order = np.lexsort([users[known]] if events.times is None else [events.times[known], users[known]])
+    ordered = users[known][order]
+    rows, lengths = np.unique(ordered, return_counts=True)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+    sequences = Sequences(offsets, items[known][order].astype(np.uint32), rows.astype(np.uint32))
+    _refuse_repetition(log, sequences, artifact)
+    return NewEvents(
+        sequences,
+        new_users,
+        int((~known).sum()),
+        len(np.unique(events.items[~known])),
+        None if events.times is None else (int(events.times[known].min()), int(events.times[known].max())),
+    )
+
+
+def longer_histories(artifact: Artifact, new: Sequences) -> tuple[Sequences, np.ndarray]:
+    """The seen items of the users with new events, followed by those: sequences, and which events are new, bool."""
+    rows = new.users[new.users < artifact.num_users]
+    seen = Sequences(
+        artifact.user_seen_offsets, artifact.user_seen_items, np.arange(artifact.num_users, dtype=np.uint32)
+    )
+    old = seen.take(rows.astype(np.int64))
+    # New users come after all others, so that the first rows of `new` are those of `old`.
+    owners = np.concatenate([old.owners, new.owners])
+    order = np.argsort(owners, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(new)))]).astype(np.uint64)
+    items = np.concatenate([old.items, new.items])[order]
+    return Sequences(offsets, items, new.users), order >= len(old.items)
+
+
+def require_new(artifact: Artifact, sources: list[tuple[str, str]]) -> None:
+    """Raise `DataError` when one of these (name, SHA-256) was folded in before: its events would count twice."""
+    known = {source["sha256"] for update in artifact.manifest.get("updates", []) for source in update["sources"]}
+    for name, digest in sources:
+        if digest in known:
+            raise DataError(f"{name} was folded into {artifact.path} before; give a log of events that came after it")
+
+
+def require_same_users(artifact: Artifact, dataset: Dataset) -> None:
+    """Raise `MismatchError` unless the artifact's items and first users are the data's."""
+    users = (artifact.user_ids[row] for row in range(min(dataset.num_users, artifact.num_users)))
+    if artifact.num_users < dataset.num_users or list(users) != list(dataset.user_ids):
+        raise MismatchError(
+            f"{artifact.path} holds other users than {dataset.path}; give the data that it was built from"
+        )
+
+
+def split_digest(dataset: Dataset, split: Split) -> str:
+    """What tells a data folder's held-out events from others'."""
+    labels = dataset.manifest["files"]["events.labels.npy"]["sha256"]
+    items = dataset.manifest["files"]["events.items.npy"]["sha256"]
+    return hashlib.sha256(f"{split} {labels} {items}".encode()).hexdigest()
+
+
+def _rows(find: object, identifiers: list[str]) -> np.ndarray:
+    """The row of each identifier, -1 for an unknown one, int64 [n]."""
+    assert callable(find)
+    rows = [find(text) for text in identifiers]
+    return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
+
+
+def _user_rows(events: Events, known: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, list[str]]:
+    """The artifact's row of each event's user, int64 [E]; new users on known items get the rows after the last."""
+    rows = _rows(artifact.user_ids.find, events.user_ids)
+    used = np.bincount(events.users[known], minlength=len(rows)) > 0
+    new = np.flatnonzero((rows < 0) & used)
+    rows[new] = artifact.num_users + np.arange(len(new))
+    return rows[events.users], [events.user_ids[number] for number in new]
+
+
+def _refuse_old_events(log: Log, users: np.ndarray, dataset: Dataset) -> None:
+    """Raise `DataError` when the log goes back behind what the data folder holds of its users: those events would count
+    twice. Without times on both sides nothing can be told."""
+    if log.events.times is None or not dataset.has_times:
+        return
+    last = np.full(max(int(users.max()) + 1, dataset.num_users), np.iinfo(np.int64).min)
+    ends = dataset.user_offsets[1:].astype(np.int64)
+    filled = np.flatnonzero(np.diff(dataset.user_offsets.astype(np.int64)))
+    last[filled] = dataset.times[ends[filled] - 1]
+    late = int((log.events.times < last[users]).sum())
+    if late:
+        raise DataError(
+            f"{late} of the {len(users)} events of {log.name} are older than the last that {dataset.path} holds of their "
+            "user, and would count twice or out of order; give only the events that came after it"
+        )
+
+
+def _refuse_repetition(log: Log, new: Sequences, artifact: Artifact) -> None:
+    """Raise `DataError` when most known users' events begin with their whole history: the log is all of it, not what came
+    after it. Histories of one event tell nothing."""
+    asked = repeated = 0
+    for row, user in enumerate(new.users[new.users < artifact.num_users].tolist()):
+        history = artifact.user_seen(user)
+        if len(history) > 1:
+            asked += 1
+            repeated += np.array_equal(new[row][: len(history)], history)
+    if repeated > asked / 2:
+        raise DataError(
+            f"{log.name} repeats the histories that {artifact.path} holds ({repeated} of {asked} users), which would count "
+            "twice; give only the events that came after them"
+        )

@@ -1,0 +1,113 @@
+"""A small model, its data folder and its artifact, and logs of later events. Not a test module."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
+from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.data.sequences import read_sequences
+from sparcode_es.data.write import Source, write_dataset
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.folded import memories
+from sparcode_es.serving.encoder import HistoryEncoder
+from sparcode_es.serving.fresh import count_pairs, update_from_data
+from sparcode_es.serving.new_events import Log
+from sparcode_es.serving.pipeline import build_from_data
+from sparcode_es.training.checkpoint import save_checkpoint
+
+ITEMS = 18
+CONFIG = Config(
+    tokenizer=TokenizerConfig(dim=8, max_length=6, layers=1),
+    quantizer=QuantizerConfig(codes=16, codes_per_token=3),
+    scorer=ScorerConfig(hidden=(6,)),
+    item_codes=ItemCodesConfig(latest=3, decay=0.5),
+)
+Histories = dict[str, list[int]]
+
+
+def text_of(histories: Histories) -> str:
+    return "".join(f"{user} {' '.join(f'i{item}' for item in items)}\n" for user, items in histories.items() if items)
+
+
+def log_of(histories: Histories, name: str = "new.txt") -> Log:
+    content = text_of(histories).encode()
+    return Log(name, hashlib.sha256(content).hexdigest(), read_sequences(content, name, "lines"))
+
+
+def random_world(seed: int) -> tuple[Histories, Histories]:
+    """Old and new events of some users; the first user has met every item, the last ones are new."""
+    rng = np.random.default_rng(seed)
+    old = {"u0": list(range(ITEMS))} | {
+        f"u{u}": rng.integers(ITEMS, size=rng.integers(1, 9)).tolist() for u in range(1, 9)
+    }
+    new = {f"u{u}": rng.integers(ITEMS, size=rng.integers(0, 4)).tolist() for u in range(2, 12)}
+    return old, {user: items for user, items in new.items() if items}
+
+
+def joined(*parts: Histories) -> Histories:
+    users = dict.fromkeys(user for part in parts for user in part)
+    return {user: [item for part in parts for item in part.get(user, [])] for user in users}
+
+
+def sequences_of(histories: Histories, dataset: Dataset) -> Sequences:
+    """The histories in item numbers; users are numbered as an artifact does: the data's, then new ones as they come."""
+    known = [user for user in dataset.user_ids if user in histories]
+    users = [*known, *(user for user in histories if dataset.user_ids.find(user) is None)]
+    rows = [dataset.user_ids.find(user) for user in known] + [
+        dataset.num_users + i for i in range(len(users) - len(known))
+    ]
+    items = [dataset.item_ids.find(f"i{item}") for user in users for item in histories[user]]
+    offsets = np.cumsum([0, *(len(histories[user]) for user in users)])
+    return Sequences(offsets.astype(np.uint64), np.array(items, dtype=np.uint32), np.array(rows, dtype=np.uint32))
+
+
+def model_of(
+    counted: Sequences,
+    of_item: np.ndarray,
+    num_users: int,
+    weights: tuple[float, float] = (2.0, 1.5),
+    trained: SparCode | None = None,
+) -> SparCode:
+    """A model of fixed random weights that remembers every pair of the given sequences, with the n(k) of `trained`."""
+    torch.manual_seed(0)
+    model = SparCode(CONFIG, ITEMS, num_users).eval()
+    torch.nn.init.normal_(model.scorer.head.output.weight)
+    model.untie_items()
+    assert model.memory is not None
+    assert model.item_memory is not None
+    for memory in (model.memory, model.item_memory):
+        memory.weight.fill_(1.0)
+        memory.of_item = torch.from_numpy(of_item)
+    counts = count_pairs(model, counted, np.ones(len(counted.items), dtype=bool), num_users)
+    sums = {} if trained is None else {name: memory.of_row.numpy() for name, memory in memories(trained).items()}
+    for name, memory, weight in (("codes", model.memory, weights[0]), ("items", model.item_memory, weights[1])):
+        memory.fit(counts[name].astype(np.float64), of_item, sums.get(name))
+        memory.weight.fill_(weight)
+    return model
+
+
+class World:
+    """Data folder, model, checkpoint and artifact of some histories, in a folder."""
+
+    def __init__(self, folder: Path, old: Histories, config: PostingsConfig | None = None, **weights: object) -> None:
+        self.folder = folder
+        events = read_sequences(text_of(old).encode(), "old.txt", "lines")
+        self.dataset = write_dataset(folder / "data", "world", events, Source("old.txt", "", "sequences"))
+        histories = self.dataset.full_histories()
+        self.of_item = np.bincount(histories.items, minlength=ITEMS)
+        self.model = model_of(histories, self.of_item, self.dataset.num_users, **weights)  # type: ignore[arg-type]
+        self.checkpoint = folder / "model.pt"
+        save_checkpoint(self.checkpoint, self.model, self.dataset.item_ids, str(self.dataset.path), {})
+        self.artifact = build_from_data(self.encoder(), self.dataset, folder / "postings", config)
+
+    def encoder(self) -> HistoryEncoder:
+        return HistoryEncoder.from_checkpoint(self.checkpoint)
+
+    def update(self, artifact: Artifact, log: Log | None, out: str = "fresh", splits: tuple[str, ...] = ()) -> Artifact:
+        return update_from_data(self.encoder(), self.dataset, artifact, self.folder / out, log, splits)  # type: ignore[arg-type]

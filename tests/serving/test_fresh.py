@@ -1,0 +1,225 @@
+"""`postings update`: the same as a full build on all counts, and only what was touched is changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.fresh_world import ITEMS, World, joined, log_of, model_of, random_world, sequences_of
+from sparcode_es.codes import item_term
+from sparcode_es.config import PostingsConfig
+from sparcode_es.data.dataset import Sequences
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.errors import ArtifactError, DataError, MismatchError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.folded import as_updated
+from sparcode_es.serving.encoder import encode_histories
+from sparcode_es.serving.fresh import count_pairs
+from sparcode_es.serving.pipeline import encode_known
+from sparcode_es.serving.verify import verify
+
+POSTINGS = ("code_offsets", "codes", "item_numbers", "scores")
+USERS = ("user_code_offsets", "user_codes", "user_boosts", "user_seen_offsets", "user_seen_items")
+
+
+def assert_same(left: Artifact, right: Artifact, names: tuple[str, ...] = POSTINGS + USERS) -> None:
+    for name in names:
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+    assert list(left.user_ids) == list(right.user_ids)
+
+
+def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
+    """A full build: `Memory.fit` on the counts of all histories, n(k) and n(c) as in training."""
+    whole = sequences_of(joined(*parts), world.dataset)
+    model = model_of(whole, world.of_item, world.dataset.num_users, trained=world.model)
+    new = [user for user in joined(*parts) if world.dataset.user_ids.find(user) is None]
+    users = np.where(whole.users < world.dataset.num_users, whole.users.astype(np.int64), -1)
+    return build_postings(
+        model,
+        world.folder / "rebuilt",
+        item_ids=world.dataset.item_ids,
+        item_docs=(world.dataset.item_doc(item) for item in range(ITEMS)),
+        user_ids=type(world.dataset.user_ids).build([*world.dataset.user_ids, *new]),
+        user_codes=encode_histories(model, whole.offsets, whole.items, users),
+        user_seen=whole,
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_update_is_a_full_build_on_all_counts(tmp_path: Path, seed: int) -> None:
+    old, new = random_world(seed)
+    world = World(tmp_path, old)
+    updated = world.update(world.artifact, log_of(new))
+    assert_same(updated, rebuilt(world, old, new))
+    assert (updated.model_hash, updated.codebook_hash) == (world.artifact.model_hash, world.artifact.codebook_hash)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_updates_are_one(tmp_path: Path, seed: int) -> None:
+    old, new = random_world(seed)
+    later = {user: [(3 * item + 1) % ITEMS for item in items] for user, items in new.items() if user != "u4"}
+    world = World(tmp_path, old)
+    first = world.update(world.artifact, log_of(new), "first")
+    second = world.update(first, log_of(later), "second")
+    assert_same(second, world.update(world.artifact, log_of(joined(new, later)), "both"))
+    assert second.manifest["updated_from"] == first.generation_hash
+    assert [each["from"] for each in second.manifest["updates"]] == [
+        world.artifact.generation_hash,
+        first.generation_hash,
+    ]
+    assert second.manifest["counts"]["folded_events"] == sum(map(len, [*new.values(), *later.values()]))
+    items, users = second.last_updates()
+    assert set(items.tolist()) <= {0, 1, 2}
+    assert users[0] == 0
+    assert users[second.user_ids.find("u2")] == (2 if "u2" in later else 1 if "u2" in new else 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.lists(st.integers(0, ITEMS - 1), max_size=9), st.integers(0, 9)), min_size=1, max_size=5))
+def test_counts_of_a_part_and_of_the_rest_are_those_of_the_whole(histories: list[tuple[list[int], int]]) -> None:
+    items = np.array([item for history, _ in histories for item in history], dtype=np.uint32)
+    offsets = np.cumsum([0, *(len(history) for history, _ in histories)]).astype(np.uint64)
+    whole = Sequences(offsets, items, np.arange(len(histories), dtype=np.uint32))
+    later = np.concatenate([np.arange(len(history)) >= cut for history, cut in histories])
+    of_item = np.bincount(items, minlength=ITEMS)
+    model = model_of(whole, of_item, len(histories))
+    parts = [count_pairs(model, whole, counted, len(histories)) for counted in (later, ~later)]
+    for name, memory in (("codes", model.memory), ("items", model.item_memory)):
+        assert memory is not None
+        total = parts[0][name] + parts[1][name]
+        np.testing.assert_allclose(total.toarray(), memory.trained().toarray(), atol=1e-5)
+        memory.fit(parts[1][name].astype(np.float64), of_item)
+        before, of_row = memory.lifts.toarray(), memory.of_row.numpy()
+        memory.fold(parts[0][name])
+        after = memory.lifts.toarray()
+        memory.fit(total.astype(np.float64), of_item, of_row)
+        np.testing.assert_allclose(after, memory.lifts.toarray(), rtol=1e-5)
+        untouched = parts[0][name].toarray() == 0
+        np.testing.assert_array_equal(after[untouched], before[untouched])
+
+
+def test_only_touched_postings_change(tmp_path: Path) -> None:
+    """One event: the item codes of the three items before it, and the codes of the history before it."""
+    old, _ = random_world(0)
+    world = World(tmp_path, {**old, "u1": [1, 2, 3, 4]})
+    updated = world.update(world.artifact, log_of({"u1": [9]}))
+    before, after = world.artifact, updated
+    changed = {
+        after.term(row)
+        for row in range(after.num_codes)
+        if any(
+            (a.shape != b.shape or (a != b).any())
+            for a, b in zip(before.postings(row), after.postings(row), strict=True)
+        )
+    }
+    items = {term for term in changed if term.startswith("item_")}
+    assert items == {item_term(world.dataset.item_ids.find(f"i{i}") or 0) for i in (2, 3, 4)}
+    known = {clause.term for clause in before.user_clauses(before.user_ids.find("u1") or 0)}
+    assert changed - items <= known
+    record = updated.manifest["updates"][-1]
+    assert record["changed"]["users"] == 1
+    assert record["changed"]["codes"] == len(known)
+    assert (before.last_updates()[0] == 0).all()
+    assert int(after.last_updates()[1].sum()) == 1
+    nine = world.dataset.item_ids.find("i9") or 0
+    assert np.flatnonzero(after.last_updates()[0]).tolist() == [nine], "only the item that followed has other postings"
+    assert record["changed"]["items"] == 1
+    assert record["changed"]["postings"] <= len(known) + 3
+
+
+def test_a_new_user_gets_codes_and_is_recommended_to(tmp_path: Path) -> None:
+    old, _ = random_world(1)
+    world = World(tmp_path, old)
+    updated = world.update(world.artifact, log_of({"nobody": [3, 5]}))
+    entry = EmbeddedEngine(updated).user("nobody")
+    assert entry.seen == ("i3", "i5")
+    assert len(entry.clauses) > 2
+    assert updated.manifest["updates"][-1]["new_users"] == 1
+    encoded = world.encoder()(["i3", "i5"])
+    assert len(entry.clauses) == len(encoded.codes)
+
+
+def test_the_engine_answers_as_the_updated_model(tmp_path: Path) -> None:
+    old, new = random_world(2)
+    world = World(tmp_path, old)
+    updated = world.update(world.artifact, log_of(new))
+    model = world.encoder().model
+    encode = partial(encode_known, model, updated)
+    found = verify(EmbeddedEngine(updated), updated, as_updated(world.encoder().model, updated), encode, k=10)
+    assert found.passed
+    assert not verify(EmbeddedEngine(updated), updated, model, encode, k=10).passed, "lifts have changed"
+
+
+def test_held_out_events_are_counted_where_they_lie(tmp_path: Path) -> None:
+    old, _ = random_world(3)
+    world = World(tmp_path, old)
+    model, histories = world.model, world.dataset.full_histories()
+    updated = world.update(world.artifact, None, splits=("valid",))
+    held_out = world.dataset.labels == 1
+    expected = count_pairs(model, histories, held_out, world.dataset.num_users)["items"]
+    folded = np.load(updated.path / "folded_items.counts.npy")
+    assert held_out.sum() == updated.manifest["counts"]["folded_events"] > 0
+    assert folded.sum() == pytest.approx(expected.sum())
+    assert_same(updated, world.artifact, USERS)
+    with pytest.raises(DataError, match="split valid was folded"):
+        world.update(updated, None, splits=("valid",))
+
+
+class TestRefusals:
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> World:
+        return World(tmp_path, random_world(4)[0])
+
+    def test_a_log_of_another_data_set(self, world: World) -> None:
+        with pytest.raises(DataError, match="another data set"):
+            world.update(world.artifact, log_of({"x": [100, 101], "u1": [102]}))
+        assert not (world.folder / "fresh").exists()
+
+    def test_unknown_items_are_left_out_and_counted(self, world: World) -> None:
+        updated = world.update(world.artifact, log_of({"u1": [100, 3, 101, 5], "ghost": [100]}))
+        record = updated.manifest["updates"][-1]
+        assert (record["unknown_item_events"], record["unknown_items"], record["events"]) == (3, 2, 2)
+        assert record["new_users"] == 0
+        assert updated.user_ids.find("ghost") is None
+        assert_same(updated, world.update(world.artifact, log_of({"u1": [3, 5]}), "known"))
+
+    def test_a_log_twice(self, world: World) -> None:
+        log = log_of({"u1": [3, 5]})
+        updated = world.update(world.artifact, log)
+        with pytest.raises(DataError, match=r"new\.txt was folded .* before"):
+            world.update(updated, log, "again")
+
+    def test_another_model(self, world: World, tmp_path: Path) -> None:
+        other = World(tmp_path / "other", random_world(5)[0], weights=(1.0, 1.0))
+        with pytest.raises(MismatchError, match="give the checkpoint"):
+            other.update(world.artifact, log_of({"u1": [3]}))
+
+    def test_other_data(self, world: World, tmp_path: Path) -> None:
+        other = World(tmp_path / "other", {**random_world(4)[0], "zz": [1, 2]})
+        world.dataset = other.dataset
+        with pytest.raises(MismatchError, match="other users"):
+            world.update(world.artifact, log_of({"u1": [3]}))
+
+    def test_postings_cut_per_item(self, tmp_path: Path) -> None:
+        world = World(tmp_path / "cut", random_world(4)[0], PostingsConfig(max_codes_per_item=3))
+        with pytest.raises(ArtifactError, match="cut per item"):
+            world.update(world.artifact, log_of({"u1": [3]}))
+
+
+def test_a_cut_per_code_is_kept(tmp_path: Path) -> None:
+    world = World(tmp_path, random_world(4)[0], PostingsConfig(max_postings_per_code=2))
+    updated = world.update(world.artifact, log_of({"u1": [3, 5, 7], "u2": [3]}))
+    assert np.diff(updated.code_offsets.astype(np.int64)).max() == 2
+
+
+def test_without_a_weight_only_users_change(tmp_path: Path) -> None:
+    world = World(tmp_path, random_world(4)[0], weights=(0.0, 0.0))
+    updated = world.update(world.artifact, log_of({"u1": [3, 5, 7]}))
+    np.testing.assert_array_equal(updated.scores, world.artifact.scores)
+    assert EmbeddedEngine(updated).user("u1").seen[-3:] == ("i3", "i5", "i7")
