@@ -170,6 +170,14 @@ class ItemCodesConfig:
 
 
 @dataclass(frozen=True)
+class TwoTowerConfig:
+    """What only `model = "two_tower"` has."""
+
+    untied_items: bool = False
+    """The dot product has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Sampled softmax (Eq. 12)."""
 
@@ -450,6 +458,7 @@ class Config:
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
     item_codes: ItemCodesConfig = field(default_factory=ItemCodesConfig)
+    two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     latents: LatentsConfig = field(default_factory=LatentsConfig)
     dropoutnet: DropoutNetConfig = field(default_factory=DropoutNetConfig)
@@ -463,6 +472,10 @@ class Config:
         _require(
             not (self.scorer.memory and self.quantizer.codebooks > 1),
             "scorer.memory needs quantizer.codebooks = 1; set scorer.memory = false for M ≥ 2",
+        )
+        _require(
+            self.model == "two_tower" or not self.two_tower.untied_items,
+            f"two_tower.untied_items is for model two_tower, not {self.model}; SparCode has scorer.untied_items",
         )
         _require(
             self.tokenizer.dim % self.quantizer.codebooks == 0,

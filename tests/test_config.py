@@ -40,6 +40,7 @@ def test_every_preset_loads_and_says_what_it_is(name: str) -> None:
         ({"training.metric": "auc@50"}, "recall@k"),
         ({"quantizer.codebooks": 2, "quantizer.assignment": "nearest"}, "memory"),
         ({"training.device": "tpu"}, "cuda"),
+        ({"two_tower.untied_items": True}, "for model two_tower, not sparcode"),
         ({"training.amp": True, "training.device": "cpu"}, "amp needs CUDA"),
         ({"quantizer.gradient": "soft"}, "freeze_tokenizer = false"),
         ({"quantizer.commitment": 1.0}, "does nothing"),

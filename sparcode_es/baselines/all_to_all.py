@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparcode_es.config import Config, StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
-from sparcode_es.models.batches import Batch
+from sparcode_es.models.batches import Batch, no_histories
 from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
 from sparcode_es.models.encode import histories_of
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
@@ -100,7 +100,10 @@ class AllToAll(RankingModel):
         return score
 
     def _read_cases(self, cases: Cases, rows: np.ndarray, device: torch.device) -> Reading:
-        length = self.config.tokenizer.max_length
-        histories, positions = histories_of(cases.history_offsets, cases.history_items, rows, length)
+        config = self.config.tokenizer
+        if config.source == "history":
+            histories, positions = histories_of(cases.history_offsets, cases.history_items, rows, config.max_length)
+        else:
+            histories, positions = no_histories(len(rows))
         users = torch.from_numpy(cases.users[rows].astype(np.int64))
         return self.read(histories.to(device), positions.to(device), users.to(device))

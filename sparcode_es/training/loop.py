@@ -121,7 +121,9 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
         twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    if twin.config.tokenizer != trainer.config.tokenizer:
+    # A two-tower does not read K_c.
+    wanted = replace(trainer.config.tokenizer, item_tokens=twin.config.tokenizer.item_tokens)
+    if twin.config.tokenizer != wanted:
         raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
     if given is not None and not path.exists():
         _save(trainer, twin, path, found.report)
