@@ -85,7 +85,9 @@ class DeezerNet(RankingModel):
 
     def predict(self, cases: Cases) -> Tensor:
         """û of the cases' users, [n, d], on the CPU."""
-        histories = self.latents.of_histories(cases.history_offsets, cases.history_items) if self.reads_history else None
+        histories = (
+            self.latents.of_histories(cases.history_offsets, cases.history_items) if self.reads_history else None
+        )
         return F.normalize(self.net.evaluate(torch.from_numpy(cases.users.astype(np.int64)), histories), dim=-1)
 
     def case_scores(self, cases: Cases, form: Literal["full", "semi"] | None = None) -> ScoreFunction:

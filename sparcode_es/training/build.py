@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 
+from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.deezernet import DeezerNet
 from sparcode_es.baselines.dropoutnet import DropoutNet
 from sparcode_es.baselines.melu import MeLU
-from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from baselines.cold import cases, sequences
 
+from baselines.cold import cases, sequences
 from sparcode_es.baselines.deezernet import DeezerNet
 from sparcode_es.baselines.segments import Segments
 from sparcode_es.config import Config, DeezerNetConfig, LossConfig
@@ -29,7 +29,9 @@ INF = -np.inf
 def six_users(form: str = "full", **settings: object) -> DeezerNet:
     """Six warm users, and two cold ones (rows 6 and 7); a net that passes the first day's vector through."""
     settings = {"form": form, "hidden": (), "segments": 2, "segment_items": 3, "kmeans_iterations": 10, **settings}
-    model = DeezerNet(dataclasses.replace(Config(), deezernet=DeezerNetConfig(**settings)), 4, 8, [SONG], [FIRST_DAY, TARGET])  # type: ignore[arg-type]
+    model = DeezerNet(
+        dataclasses.replace(Config(), deezernet=DeezerNetConfig(**settings)), 4, 8, [SONG], [FIRST_DAY, TARGET]
+    )  # type: ignore[arg-type]
     first_day = np.concatenate([WARM, [[5.0, 0.5], [-0.1, 0.3]]])
     songs = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
     model.load_features(
@@ -62,9 +64,7 @@ def test_one_training_gives_both_forms() -> None:
     full = model.case_scores(asked)(np.array([0]))
     np.testing.assert_allclose(full[0] * length, [-0.1, 0.18, 0.3, 0.1], atol=1e-6)
     rows = np.array([1, 0])
-    np.testing.assert_array_equal(
-        model.case_scores(asked, "semi")(rows), six_users("semi").case_scores(asked)(rows)
-    )
+    np.testing.assert_array_equal(model.case_scores(asked, "semi")(rows), six_users("semi").case_scores(asked)(rows))
 
 
 def test_the_loss_is_the_squared_error_of_the_warm_users() -> None:

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from baselines.cold import cases
 
+from baselines.cold import cases
 from sparcode_es.baselines.dropoutnet import DropoutNet
 from sparcode_es.config import Config, DropoutNetConfig, LossConfig
 from sparcode_es.errors import ConfigError
@@ -29,7 +29,10 @@ def identity(dropout: float) -> DropoutNet:
     model = DropoutNet(config, 3, 3, [SONG], [AGE, TARGET])
     songs = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     model.load_features(
-        {"item": {"song": songs}, "user": {"age": np.array([0, 0, 2.0]), "taste": np.array([[1.0, 0], [0.6, 0.8], [0, 0]])}}
+        {
+            "item": {"song": songs},
+            "user": {"age": np.array([0, 0, 2.0]), "taste": np.array([[1.0, 0], [0.6, 0.8], [0, 0]])},
+        }
     )
     for net in (model.user_net, model.item_net):
         assert net.latent is not None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from baselines.cold import cases, sequences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines.cold import cases, sequences
 from sparcode_es.baselines.latents import Latents
 from sparcode_es.baselines.nets import BatchNorm
 from sparcode_es.config import LatentsConfig
@@ -61,7 +61,10 @@ def test_the_features_hold_the_latents() -> None:
     latents = Latents(LatentsConfig(), 3, 2, [TARGET], [FeatureSpec("other", "vector", 3), SONG])
     assert (latents.user_feature, latents.item_feature, latents.dim) == ("taste", "song", 2)
     latents.load_tables(
-        {"user": {"taste": np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]])}, "item": {"song": np.array([[1.0, 0], [0, 7]])}}
+        {
+            "user": {"taste": np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]])},
+            "item": {"song": np.array([[1.0, 0], [0, 7]])},
+        }
     )
     latents.prepare(sequences([0, 1]), seed=0)
     torch.testing.assert_close(latents.items, torch.tensor([[0.2, 0.0], [0.0, 1.4]]))

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from baselines.cold import cases
 from torch import nn
 
+from baselines.cold import cases
 from sparcode_es.baselines.maml import Decision, adapted
 from sparcode_es.baselines.melu import MeLU
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
@@ -41,7 +41,15 @@ def test_two_steps_and_tasks_of_their_own() -> None:
 
 def linear(**settings: object) -> MeLU:
     """logit = <w, (user, item)> + b, all 0; the item embeddings are (1, 0), (0, 1), (1, 1)."""
-    settings = {"dim": 2, "hidden": (), "local_layers": 1, "local_learning_rate": 0.8, "support": 1, "negatives": 1, **settings}
+    settings = {
+        "dim": 2,
+        "hidden": (),
+        "local_layers": 1,
+        "local_learning_rate": 0.8,
+        "support": 1,
+        "negatives": 1,
+        **settings,
+    }
     model = MeLU(dataclasses.replace(Config(), melu=MeLUConfig(**settings)), 3, 4)  # type: ignore[arg-type]
     assert model.item_embedding is not None
     model.item_norm = nn.Identity()  # type: ignore[assignment]
@@ -103,7 +111,9 @@ def test_a_cold_users_support_is_withheld() -> None:
 
 
 def test_labels_and_weights() -> None:
-    found = labelled(torch.tensor([[1, 2], [3, 0]]), torch.tensor([[True, True], [False, False]]), torch.tensor([[7, 8], [9, 6]]))
+    found = labelled(
+        torch.tensor([[1, 2], [3, 0]]), torch.tensor([[True, True], [False, False]]), torch.tensor([[7, 8], [9, 6]])
+    )
     assert isinstance(found, Items)
     assert found.items.tolist() == [[1, 2, 7, 8], [3, 0, 9, 6]]
     assert found.labels.tolist() == [[1, 1, 0, 0]] * 2
@@ -112,7 +122,9 @@ def test_labels_and_weights() -> None:
 
 def test_the_meta_update_reaches_embeddings_and_global_weights() -> None:
     torch.manual_seed(0)
-    model = MeLU(dataclasses.replace(Config(), melu=MeLUConfig(dim=4, hidden=(3,), local_layers=1, cold_share=0.0)), 9, 2)
+    model = MeLU(
+        dataclasses.replace(Config(), melu=MeLUConfig(dim=4, hidden=(3,), local_layers=1, cold_share=0.0)), 9, 2
+    )
     batch = Windows(np.array([0, 9]), np.arange(9).astype(np.uint32), np.arange(1), 9).collate(np.arange(1))
     model.loss(batch, NegativeSampler(LossConfig(), torch.ones(9))).backward()
     for name, parameter in model.named_parameters():

@@ -17,7 +17,6 @@ from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import train
 from training.small import SMALL
 
-
 LONGER = {"training.tower.epochs": 20, "training.tower.learning_rate": 0.01, "training.tower.evaluate_every": 5}
 SETTINGS: dict[str, dict[str, object]] = {
     "dropoutnet": LONGER,
