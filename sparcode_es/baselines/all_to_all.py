@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.config import Config, StageConfig
+from sparcode_es.config import StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch, no_histories
 from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
 from sparcode_es.models.encode import histories_of
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 USERS, ITEMS = 16, 1024
@@ -28,20 +26,16 @@ class AllToAll(RankingModel):
 
     begins_from_tower = True
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         late = config.all_to_all.form == "late"
         own_items = late and config.scorer.untied_items
-        self.candidates = nn.Embedding(num_items, config.tokenizer.dim) if own_items else None
+        self.candidates = nn.Embedding(self.num_items, config.tokenizer.dim) if own_items else None
         self.interaction = (LateInteraction if late else FullInteraction)(config)
 
     def begin_from(self, tower: Tower) -> None:

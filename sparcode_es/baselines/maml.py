@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,17 +29,17 @@ def adapted(
 
 
 class Decision(nn.Module):
-    """An MLP on (user embedding, item embedding) → logit, whose weights may be one task's or another's (MeLU's decision layers)."""
+    """An MLP on (user embedding, item embedding) → logit, whose weights may be any one task's (MeLU's decision layers)."""
 
     def __init__(self, dim: int, hidden: Sequence[int]) -> None:
         super().__init__()
         sizes = [2 * dim, *hidden, 1]
         self.dim = dim
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def last(self, layers: int) -> list[Tensor]:
         """Weights and biases of the last layers, in order: what adapts."""
-        return [tensor for layer in list(self.layers)[-layers:] for tensor in (layer.weight, layer.bias)]
+        return [layer.get_parameter(name) for layer in list(self.layers)[-layers:] for name in ("weight", "bias")]
 
     def forward(self, users: Tensor, items: Tensor, tail: Weights = ()) -> Tensor:
         """users: [B, D], items: [B, n, D] or [n, D] for all → logits [B, n].

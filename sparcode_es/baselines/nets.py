@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -52,7 +53,7 @@ class SideNet(nn.Module):
         both = bool(hidden and latent and self.content.specs)
         self.content_norm, self.latent_norm = (BatchNorm(widths[0]) if both else nn.Identity() for _ in range(2))
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             norm = BatchNorm(before)
             layers += [norm, nn.Tanh()] if order == "norm_tanh" else [nn.ReLU(), norm]
             linear = nn.Linear(before, after)

@@ -44,7 +44,7 @@ class Segments(nn.Module):
 
     def _count(self, assigned: np.ndarray, sequences: Sequences, num_items: int) -> None:
         """Fill `items` and `shares` from the events of each segment's users."""
-        lengths = np.diff(sequences.offsets.astype(np.int64))
+        lengths: np.ndarray = np.diff(sequences.offsets.astype(np.int64))
         pairs = (np.repeat(assigned, lengths), sequences.items.astype(np.int64))
         shape = (len(self.centres), num_items)
         counts = sparse.coo_matrix((np.ones(len(pairs[0]), dtype=np.float32), pairs), shape=shape).tocsr()

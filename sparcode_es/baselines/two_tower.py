@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.feature_tokenizer import make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 BLOCK = 32_768
@@ -27,20 +24,16 @@ class TwoTower(RankingModel):
     The embedding is the tokenizer's own, unless `two_tower.untied_items` gives the item tower one.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.output_item_embedding: nn.Embedding | None = None
         if config.two_tower.untied_items:
-            self.output_item_embedding = nn.Embedding(num_items, config.tokenizer.dim)
+            self.output_item_embedding = nn.Embedding(self.num_items, config.tokenizer.dim)
             self.output_item_embedding.load_state_dict(self.tokenizer.item_embedding.state_dict())
 
     def items(self, items: Tensor) -> Tensor:

@@ -129,4 +129,5 @@ def test_the_meta_update_reaches_embeddings_and_global_weights() -> None:
     model.loss(batch, NegativeSampler(LossConfig(), torch.ones(9))).backward()
     for name, parameter in model.named_parameters():
         if not name.startswith("user"):
-            assert parameter.grad is not None and bool(parameter.grad.any()), name
+            assert parameter.grad is not None, name
+            assert bool(parameter.grad.any()), name
