@@ -1,49 +1,55 @@
-"""SparCode, with and without item codes, beside its two-tower twin and popularity, over seeds, on a test split.
+"""SparCode against its two-tower, and against the controls that would explain a gain, with a paired test over users.
 
     python benchmarks/quality.py --data data/beauty --preset beauty --seeds 0,1,2 --runs runs/beauty
 
-Each seed trains into RUNS/seed-N (a finished training there is not repeated). Hyper-parameters were chosen on validation;
-this reads the test split once, at the end. Writes benchmarks/results/quality-NAME.json and prints a Markdown table.
+Hyper-parameters were chosen on validation; this reads the test split once, at the end.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import click
 import numpy as np
-from environment import describe_environment
+from measuring import CaseMetrics, Measured, measure
+from options import bench_options
+from pictures import comparison
+from report import markdown_table, metric_name, write_report
+from systems import Bench
+from tables import records_of_ours
 
-from sparcode_es.baselines.popularity import popularity
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import load_config
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
-from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
+from sparcode_es.evaluation.significance import PairedTest, paired_test
 from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
-from sparcode_es.training.loop import train
 from sparcode_es.training.memory import WEIGHTS
 from sparcode_es.training.trainer import sample_cases
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
+SPARCODE, TWIN = "SparCode", "two-tower"
+UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 
 
-def measure(dataset: Dataset, run: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """model → view → metric on the test cases."""
-    cases = dataset.cases("test")
-    twin = read_checkpoint(run / "two_tower.pt").model
-    if not isinstance(twin, TwoTower):
-        raise click.ClickException(f"{run}/two_tower.pt is not a two-tower")
-    model = load_checkpoint(run / "model.pt")
-    scores = {"SparCode": model.case_scores(cases)}
+def measure_seed(bench: Bench, seed: int) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
+    """System → metrics of the test cases, and what the trainings said."""
+    twin, untied, model, popularity = (
+        bench.model(name, overrides, seed)
+        for name, overrides in (
+            ("two_tower", {}), ("two_tower", {"two_tower.untied_items": True}), ("sparcode", {}), ("popularity", {}),
+        )
+    )  # fmt: skip
+    assert isinstance(twin, TwoTower)
+    assert isinstance(model, SparCode)
+    scores = {SPARCODE: model.case_scores(bench.cases)}
     if model.item_memory is not None:
-        scores["SparCode without item codes"] = CodeTable(model, cases).score_function(item_weight=0.0)
-        scores["two-tower + item codes (control)"] = with_item_codes(twin, model, dataset, cases)
-    scores["two-tower"] = twin.case_scores(cases)
-    scores["popularity"] = popularity(model.config, dataset).case_scores(cases)
-    return {name: rank_metrics(score, cases, dataset.num_items) for name, score in scores.items()}
+        scores["SparCode without item codes"] = CodeTable(model, bench.cases).score_function(item_weight=0.0)
+        scores[WITH_ITEM_CODES] = with_item_codes(twin, model, bench.dataset, bench.cases)
+    scores[TWIN], scores[UNTIED] = twin.case_scores(bench.cases), untied.case_scores(bench.cases)
+    scores["popularity"] = popularity.case_scores(bench.cases)
+    return {name: measure(bench, score) for name, score in scores.items()}, bench.train("sparcode", {}, seed).report
 
 
 def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases) -> ScoreFunction:
@@ -69,45 +75,54 @@ def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Ca
     return scores_at(max(WEIGHTS, key=validated), cases)
 
 
-def table(found: list[dict[str, dict[str, dict[str, float]]]]) -> str:
-    """Mean ± standard deviation over seeds, in per cent, as Markdown."""
-    lines = ["| model | view | " + " | ".join(METRICS) + " |", "|---|---|" + "---|" * len(METRICS)]
-    for model in found[0]:
-        for view in ("all", "unseen"):
-            values = np.array([[run[model][view][m] for m in METRICS] for run in found]) * 100
-            cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(values.mean(0), values.std(0), strict=True)]
-            lines.append(f"| {model} | {view} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, PairedTest]]:
+    """View → metric → the paired test of SparCode against another system."""
+    return {
+        view: {m: paired_test(sparcode.by_case(view, m), other.by_case(view, m)) for m in METRICS} for view in VIEWS
+    }
+
+
+def quality_table(measured: Sequence[Measured]) -> str:
+    """Every system in both views."""
+    lines = [[found.label, view, *(found.cell(view, m) for m in METRICS)] for found in measured for view in VIEWS]
+    return markdown_table(["system", "view", *map(metric_name, METRICS)], lines)
+
+
+def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
+    """The differences and their p."""
+    lines = [
+        [f"SparCode − {other}", view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
+        for other, by_view in tests.items()
+        for view, by_metric in by_view.items()
+    ]
+    return markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--preset", required=True)
-@click.option("--seeds", default="0,1,2", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
-def main(data: Path, preset: str, seeds: str, runs: Path, out: Path) -> None:
-    """Train every seed, measure the test split, write JSON and print the table."""
-    dataset = Dataset.open(data)
-    numbers = [int(seed) for seed in seeds.split(",")]
-    reports = []
-    for seed in numbers:
-        config = load_config(preset=preset, overrides={"training.seed": seed})
-        reports.append(
-            train(config, dataset, runs / f"seed-{seed}", echo=lambda line: click.echo(line, err=True)).report
-        )
-    found = [measure(dataset, runs / f"seed-{seed}") for seed in numbers]
+@bench_options
+def main(bench: Bench) -> None:
+    """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
+    found, reports = zip(*(measure_seed(bench, seed) for seed in bench.seeds), strict=True)
+    measured = {name: Measured(name, tuple(run[name] for run in found)) for name in found[0]}
+    others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
+    tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
+    title = f"Quality on {bench.dataset.name}"
+    body = (
+        f"{quality_table(list(measured.values()))}\n\nTwo-sided paired t-test over the users of the test split, seeds averaged "
+        f"first; per cent points and p:\n\n{difference_table(tests)}"
+    )
+    chart = comparison(
+        records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
+    )
     result = {
-        "data": dataset.name,
-        "preset": preset,
-        "seeds": numbers,
-        "environment": describe_environment(),
-        "training": reports,
-        "test": found,
+        "training": list(reports),
+        "systems": [system.as_json() for system in measured.values()],
+        "paired_tests": {
+            other: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}
+            for other, by_view in tests.items()
+        },
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"quality-{dataset.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    click.echo(table(found))
+    write_report(bench, "quality", title, body, result, chart)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ COLUMNS = [f"{metric}@{k}" for k in KS for metric in ("precision", "recall", "nd
 @click.command(epilog="\b\nExample:\n  sparcode-es demo --out runs/demo")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
 @click.option("--user", "user_id", default="1", show_default=True, help="Whose recommendations are printed.")
-@click.option("-k", "count", default=10, show_default=True, help="Recommendations to print.")
+@click.option("-k", "count", type=click.IntRange(1), default=10, show_default=True, help="Recommendations to print.")
 @click.option("--index", default="sparcode-demo", show_default=True, help="The alias, where a server is named.")
 @connection_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")

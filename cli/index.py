@@ -28,12 +28,21 @@ FOLDER = click.Path(path_type=Path)
     "  sparcode-es index --url http://localhost:9200 --checkpoint runs/ml-100k/model.pt\n"
     "  sparcode-es index --url http://localhost:9200 --postings runs/postings --update"
 )
-@click.option("--index", "name", default="sparcode", envvar="SPARCODE_INDEX", show_default=True, help="The alias.")
+@click.option(
+    "--index",
+    "name",
+    default="sparcode",
+    envvar="SPARCODE_INDEX",
+    show_envvar=True,
+    show_default=True,
+    help="The alias.",
+)
 @click.option(
     "--postings",
     type=FOLDER,
     default=Path("runs/postings"),
     envvar="SPARCODE_POSTINGS",
+    show_envvar=True,
     show_default=True,
     help="The postings artifact; with --checkpoint, where it is written.",
 )
@@ -90,6 +99,8 @@ def command(
     from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.engines.elasticsearch.index import IndexOptions
 
+    if sum((rollback, list_them, checkpoint is not None)) > 1:
+        raise click.UsageError("--rollback, --list and --checkpoint do different things; give one of them")
     server = Server(connection_config(flags))
     try:
         if rollback:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from sparcode_es import __version__
-from sparcode_es.errors import SparcodeError
+from sparcode_es.errors import SparcodeError, StorageError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -75,6 +75,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader (`head`, say) has left; without this the interpreter complains again when it flushes at exit.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        _drop_output()
         sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        _drop_output()
+        click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+        sys.exit(StorageError.exit_code)
+    except Exception as error:
+        if os.environ.get("SPARCODE_DEBUG"):
+            raise
+        click.echo(
+            f"error: a defect of sparcode-es, {type(error).__name__}: {error}; please report it with the traceback that "
+            "SPARCODE_DEBUG=1 gives",
+            err=True,
+        )
+        sys.exit(SparcodeError.exit_code)
+
+
+def _drop_output() -> None:
+    """The reader (`head`, say) has left, or the disk is full: else the interpreter complains again when it flushes at exit."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 
@@ -11,6 +12,18 @@ from sparcode_es.errors import NotFoundError
 
 version_option = click.option("--version", type=click.Choice(VERSIONS), help="Which Elasticsearch.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Heap(click.ParamType):
+    """A size as Java takes it: 512m, 2g."""
+
+    name = "size"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value itself, or a usage error."""
+        if re.fullmatch(r"[1-9]\d*[mMgG]", value) is None:
+            self.fail(f"{value!r} is no size of a heap; write 512m or 2g", param, ctx)
+        return value
 
 
 @click.group(epilog="\b\nExample:\n  sparcode-es node up --version 9.4.5\n  sparcode-es node down")
@@ -26,7 +39,7 @@ def command() -> None:
 @version_option
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 5), help="Processes in the cluster.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the first listens; a free port when left out.")
-@click.option("--heap", default="1g", show_default=True, help="Java heap of each process.")
+@click.option("--heap", type=Heap(), default="1g", show_default=True, help="Java heap of each process, as 512m.")
 @json_option
 def up(version: str | None, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
     """Start a server and wait until it answers."""

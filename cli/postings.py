@@ -59,7 +59,9 @@ command.add_command(update)
 )
 @click.option("--checkpoint", type=FOLDER, required=True, help="model.pt of `sparcode-es train`.")
 @click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder it was trained on.")
-@click.option("--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_default=True)
+@click.option(
+    "--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_envvar=True, show_default=True
+)
 @cut_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **settings: Any) -> None:

@@ -73,6 +73,8 @@ def command(
             _print(answer, titles)
             if show_request:
                 click.echo(engine.request(answer.query) or "the embedded engine has no request to show")
+        if filters and not answer.recommendations:
+            click.echo(f"none of the user's items fits {', '.join(filters)}; is there such an attribute?", err=True)
         note_engine(engine, f"{len(answer.recommendations)} items in {1000 * elapsed:.1f} ms")
 
 

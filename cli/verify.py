@@ -21,8 +21,10 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
     help="The data folder of a model that reads users' features.  [default: the one it was trained on]",
 )
 @click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
-@click.option("-k", "count", type=click.IntRange(1), default=50, show_default=True, help="How many items are compared.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which users are drawn.")
+@click.option(
+    "-k", "count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many items are compared."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which users are drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @engine_options
 def command(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,28 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write {path}: {reason}. Choose a folder that is writable and has room.") from error
+
+
+def check_replaceable(path: Path, kind: str, keys: Set[str]) -> None:
+    """Raise `StorageError` when writing the folder `path` would take away anything but an old one of its own kind.
+
+    kind: its name for people; keys: what the manifest.json of its kind holds at least.
+    """
+    if not path.exists():
+        return
+    advice = "it would be lost. Choose another folder, or remove it first."
+    if not path.is_dir():
+        raise StorageError(f"{path} exists and is not a folder; {advice}")
+    with storage_errors(path):
+        present = {file.name for file in path.iterdir()}
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        ours = {"manifest.json", *manifest["files"]} if keys <= manifest.keys() else set()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        ours = set()
+    foreign = sorted(present - ours)
+    if foreign:
+        raise StorageError(f"{path} exists and holds {foreign[0]}, which is no file of a {kind}; {advice}")
 
 
 @contextlib.contextmanager

@@ -75,7 +75,12 @@ class StringTable:
     def __getitem__(self, row: int) -> str:
         if not 0 <= row < len(self):
             raise IndexError(row)
-        return self._encoded(row).decode("utf-8", "surrogatepass")
+        try:
+            return self._encoded(row).decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"row {row} of a table of texts is damaged: it is not UTF-8; make its folder again"
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
@@ -102,4 +107,8 @@ class StringTable:
         """The rows in byte order of their strings, uint32 [n]."""
         if self._order is None:
             raise TypeError("this table was not built to be searched")
+        if len(self._order) and int(self._order.max()) >= len(self):
+            raise DataError(
+                "the order of a table of texts is damaged: it names rows that are not there; make its folder again"
+            )
         return self._order

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEVELS: list[set[str]] = [
     {"errors", "__init__"},
     {"files", "codes"},
-    {"tables"},
+    {"tables", "arrays"},
     {"config", "presets"},
     {"data"},
     {"models"},

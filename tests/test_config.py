@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,27 @@ def test_every_preset_loads_and_says_what_it_is(name: str) -> None:
         ({"training.metric": "auc@50"}, "recall@k"),
         ({"quantizer.codebooks": 2, "quantizer.assignment": "nearest"}, "memory"),
         ({"training.device": "tpu"}, "cuda"),
+        ({"two_tower.untied_items": True}, "for model two_tower, not sparcode"),
         ({"training.amp": True, "training.device": "cpu"}, "amp needs CUDA"),
         ({"quantizer.gradient": "soft"}, "freeze_tokenizer = false"),
         ({"quantizer.commitment": 1.0}, "does nothing"),
         ({"quantizer.codebooks": 3, "quantizer.assignment": "nearest", "scorer.memory": False}, "multiple"),
+        ({"all_to_all.layers": 0}, "all_to_all.layers"),
+        ({"model": "all_to_all", "all_to_all.attention_heads": 3}, "multiple of all_to_all.attention_heads"),
+        ({"model": "all_to_all", "tokenizer.kind": "capsule", "tokenizer.tokens": 2}, "use 'late'"),
+        ({"tdm.branching": 1}, "tdm.branching"),
+        ({"tdm.hidden": []}, "tdm.hidden"),
     ],
 )
 def test_mistakes_are_named(overrides: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(overrides=overrides)
+
+
+def test_one_key_of_a_stage_leaves_its_other_defaults() -> None:
+    config = load_config(overrides={"all_to_all.stage.epochs": 3, "tdm.stage.epochs": 3})
+    assert config.all_to_all.stage == replace(Config().all_to_all.stage, epochs=3)
+    assert config.tdm.stage == replace(Config().tdm.stage, epochs=3)
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -77,3 +90,8 @@ def test_postings_take_bias_or_sparsity_not_both() -> None:
         PostingsConfig(bias=0.0, sparsity=0.5)
     with pytest.raises(ConfigError, match="sparsity"):
         PostingsConfig(sparsity=1.0)
+
+
+def test_one_key_of_a_stage_leaves_the_others_at_their_defaults() -> None:
+    changed = load_config(overrides={"training.codes.epochs": 3}).training.codes
+    assert (changed.epochs, changed.learning_rate, changed.batch_size) == (3, 1e-3, 256)

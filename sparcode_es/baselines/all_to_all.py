@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.config import Config, StageConfig
+from sparcode_es.config import StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
-from sparcode_es.models.batches import Batch
+from sparcode_es.models.batches import Batch, no_histories
 from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
 from sparcode_es.models.encode import histories_of
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 USERS, ITEMS = 16, 1024
@@ -28,25 +26,24 @@ class AllToAll(RankingModel):
 
     begins_from_tower = True
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
-        self.candidates = nn.Embedding(num_items, config.tokenizer.dim)
-        self.interaction = (LateInteraction if config.all_to_all.form == "late" else FullInteraction)(config)
+        late = config.all_to_all.form == "late"
+        own_items = late and config.scorer.untied_items
+        self.candidates = nn.Embedding(self.num_items, config.tokenizer.dim) if own_items else None
+        self.interaction = (LateInteraction if late else FullInteraction)(config)
 
     def begin_from(self, tower: Tower) -> None:
-        """The tower's tokenizer and scale; the candidates' vectors as a copy of its items'."""
+        """The tower's tokenizer and scale; the candidates' own vectors, where there are any, as a copy of its items'."""
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
-        self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
+        if self.candidates is not None:
+            self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
         self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
 
     @property
@@ -56,6 +53,8 @@ class AllToAll(RankingModel):
 
     def items(self, items: Tensor) -> Tensor:
         """Vectors of candidates int64 [n], with features, [n, D]."""
+        if self.candidates is None:
+            return self.tokenizer.items(items)
         own: Tensor = self.candidates(items)
         return own + self.tokenizer.item_features(items) if self.item_specs else own
 
@@ -95,7 +94,10 @@ class AllToAll(RankingModel):
         return score
 
     def _read_cases(self, cases: Cases, rows: np.ndarray, device: torch.device) -> Reading:
-        length = self.config.tokenizer.max_length
-        histories, positions = histories_of(cases.history_offsets, cases.history_items, rows, length)
+        config = self.config.tokenizer
+        if config.source == "history":
+            histories, positions = histories_of(cases.history_offsets, cases.history_items, rows, config.max_length)
+        else:
+            histories, positions = no_histories(len(rows))
         users = torch.from_numpy(cases.users[rows].astype(np.int64))
         return self.read(histories.to(device), positions.to(device), users.to(device))

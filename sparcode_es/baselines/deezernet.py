@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -13,12 +13,11 @@ from torch.nn import functional as F
 from sparcode_es.baselines.latents import Latents
 from sparcode_es.baselines.nets import SideNet
 from sparcode_es.baselines.segments import Segments
-from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureSpec, inputs
+from sparcode_es.models.features import inputs
 from sparcode_es.models.losses import NegativeSampler
 
 
@@ -28,17 +27,11 @@ class DeezerNet(RankingModel):
 
     reads_targets = True
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
         settings = config.deezernet
-        self.latents = Latents(config.latents, num_users, num_items, user_features, item_features)
+        self.latents = Latents(config.latents, self.num_users, self.num_items, self.user_specs, self.item_specs)
         reads = not self.latents.from_features if settings.history is None else settings.history
         if reads and config.tokenizer.source == "features":
             raise ConfigError(
@@ -46,14 +39,14 @@ class DeezerNet(RankingModel):
                 "set deezernet.history = false, or tokenizer.source = 'history'"
             )
         self.reads_history = reads
-        if not self.reads_history and not inputs(user_features):
+        if not self.reads_history and not inputs(self.user_specs):
             raise ConfigError(
                 "deezernet predicts from users' features, and the data folder has none to read; import it with user "
                 "features, or set deezernet.history = true"
             )
         dim = self.latents.dim
         latent = dim if self.reads_history else 0
-        self.net = SideNet("user", user_features, num_users, latent, settings.hidden, dim, "relu_norm")
+        self.net = SideNet("user", self.user_specs, self.num_users, latent, settings.hidden, dim, "relu_norm")
         self.segments = Segments(settings.segments, settings.segment_items, dim)
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,12 +11,11 @@ from torch.nn import functional as F
 
 from sparcode_es.baselines.latents import Latents
 from sparcode_es.baselines.nets import SideNet
-from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureSpec, inputs
+from sparcode_es.models.features import inputs
 from sparcode_es.models.losses import NegativeSampler
 
 
@@ -25,26 +24,20 @@ class DropoutNet(RankingModel):
 
     reads_targets = True
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
         settings = config.dropoutnet
-        self.latents = Latents(config.latents, num_users, num_items, user_features, item_features)
-        if self.latents.from_features and not inputs(user_features):
+        self.latents = Latents(config.latents, self.num_users, self.num_items, self.user_specs, self.item_specs)
+        if self.latents.from_features and not inputs(self.user_specs):
             raise ConfigError(
                 "dropoutnet ranks for users without a latent by their features, and the data folder has none to read; "
                 "import it with user features, or set latents.source to 'svd'"
             )
-        content = [spec for spec in item_features if spec.name != self.latents.item_feature]
+        content = [spec for spec in self.item_specs if spec.name != self.latents.item_feature]
         latent, hidden, rank = self.latents.dim, settings.hidden, settings.rank
-        self.user_net = SideNet("user", user_features, num_users, latent, hidden, rank, "norm_tanh")
-        self.item_net = SideNet("item", content, num_items, latent, hidden, rank, "norm_tanh")
+        self.user_net = SideNet("user", self.user_specs, self.num_users, latent, hidden, rank, "norm_tanh")
+        self.item_net = SideNet("item", content, self.num_items, latent, hidden, rank, "norm_tanh")
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
         """The content and, where the data folder has them, the latents."""

@@ -1,8 +1,6 @@
-"""MeLU (Lee et al. 2019): weights learned so that a gradient step on a few events makes them a user's own."""
+"""MeLU (Lee et al. 2019): what users share is learned so that one gradient step on a few events makes it a user's own."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,13 +9,13 @@ from torch.nn import functional as F
 
 from sparcode_es.baselines.maml import Decision, Weights, adapted
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
-from sparcode_es.config import Config, ItemCodesConfig
+from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import latest_items
-from sparcode_es.models.features import FeatureEncoder, FeatureSpec, inputs
+from sparcode_es.models.features import FeatureEncoder, inputs
 from sparcode_es.models.losses import NegativeSampler
 
 BLOCK = 1 << 24
@@ -31,22 +29,16 @@ class MeLU(RankingModel):
     without a history is ranked with θ itself. Embeddings are normalised (layer norm), as features come in any scale.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
         if config.tokenizer.source == "features":
             raise ConfigError("melu learns from histories: leave tokenizer.source at 'history'")
         settings = self.settings = config.melu
-        self.user_encoder = FeatureEncoder("user", user_features, num_users, settings.dim, persistent=False)
-        self.item_encoder = FeatureEncoder("item", item_features, num_items, settings.dim)
-        has_ids = not inputs(item_features) if settings.item_ids is None else settings.item_ids
-        self.item_embedding = nn.Embedding(num_items, settings.dim) if has_ids else None
+        self.user_encoder = FeatureEncoder("user", self.user_specs, self.num_users, settings.dim, persistent=False)
+        self.item_encoder = FeatureEncoder("item", self.item_specs, self.num_items, settings.dim)
+        has_ids = not inputs(self.item_specs) if settings.item_ids is None else settings.item_ids
+        self.item_embedding = nn.Embedding(self.num_items, settings.dim) if has_ids else None
         self.user_norm, self.item_norm = nn.LayerNorm(settings.dim), nn.LayerNorm(settings.dim)
         self.decision = Decision(settings.dim, settings.hidden)
 
@@ -90,7 +82,7 @@ class MeLU(RankingModel):
     @torch.no_grad()
     def case_scores(self, cases: Cases) -> ScoreFunction:
         """The logits with the weights adapted to each case's latest events; the same random items for every case."""
-        device = self.item_norm.weight.device
+        device = self.decision.last(1)[0].device
         items = self.items(torch.arange(self.num_items, device=device))
         generator = torch.Generator().manual_seed(self.config.training.seed)
         count = self.settings.support * self.settings.negatives

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +10,6 @@ from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler
 
 
@@ -21,16 +18,9 @@ class Popularity(RankingModel):
 
     counts: Tensor
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
-        self.register_buffer("counts", torch.zeros(num_items))
+    def build(self) -> None:
+        """Make the layers."""
+        self.register_buffer("counts", torch.zeros(self.num_items))
 
     def prepare(self, sequences: Sequences) -> None:
         """Count the items."""

@@ -6,7 +6,6 @@ Level 0 is the root; the leaves of the last level are the items. B users, n node
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparcode_es.config import Config, StageConfig, TDMConfig
+from sparcode_es.config import StageConfig, TDMConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.feature_tokenizer import make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.scorers import Head
 from sparcode_es.models.tree import children_of, cluster_order, nodes_of, tree_bounds
@@ -64,24 +62,20 @@ class TDM(RankingModel):
     epochs: Tensor
     nodes: Tensor
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
         dim = config.tokenizer.dim
-        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.scorer = NodeScorer(config.tdm, dim)
-        self.bounds = tree_bounds(num_items, config.tdm.branching)
+        self.bounds = tree_bounds(self.num_items, config.tdm.branching)
         self.sizes = [len(level) - 1 for level in self.bounds]
-        self.leaves = nn.Embedding(num_items, dim)
+        self.leaves = nn.Embedding(self.num_items, dim)
         self.inner = nn.ModuleList(nn.Embedding(size, dim) for size in self.sizes[1:-1])
-        self.register_buffer("order", torch.arange(num_items))  # place among the leaves → item
+        self.register_buffer("order", torch.arange(self.num_items))  # place among the leaves → item
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
         self.register_buffer("nodes", torch.from_numpy(nodes_of(self.bounds)), persistent=False)
         for level, table in enumerate(children_of(self.bounds, config.tdm.branching)):

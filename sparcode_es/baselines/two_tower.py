@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.feature_tokenizer import make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 BLOCK = 32_768
@@ -22,19 +19,29 @@ BLOCK = 32_768
 
 
 class TwoTower(RankingModel):
-    """score(user, item) = scale · <mean of the user's tokens, item embedding>; the embedding is the tokenizer's own."""
+    """score(user, item) = scale · <mean of the user's tokens, item embedding>.
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
-        self.tokenizer = make_tokenizer(config.tokenizer, num_items, num_users, item_features, user_features)
+    The embedding is the tokenizer's own, unless `two_tower.untied_items` gives the item tower one.
+    """
+
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.output_item_embedding: nn.Embedding | None = None
+        if config.two_tower.untied_items:
+            self.output_item_embedding = nn.Embedding(self.num_items, config.tokenizer.dim)
+            self.output_item_embedding.load_state_dict(self.tokenizer.item_embedding.state_dict())
+
+    def items(self, items: Tensor) -> Tensor:
+        """The item tower: int64 [n] → [n, D] (Eq. 5, summed)."""
+        embedded = self.tokenizer.items(items)
+        if self.output_item_embedding is not None:
+            embedded = embedded - self.tokenizer.item_embedding(items) + self.output_item_embedding(items)
+        return embedded
 
     def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """See `Tokenizer.forward`; unit tokens [P, K, D]."""
@@ -43,7 +50,7 @@ class TwoTower(RankingModel):
 
     def candidate_scores(self, tokens: Tensor, items: Tensor) -> Tensor:
         """tokens [P, K, D], items int64 [n] → [P, n]."""
-        return self.log_scale.exp() * tokens.mean(1) @ self.tokenizer.items(items).T
+        return self.log_scale.exp() * tokens.mean(1) @ self.items(items).T
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         """The sampled softmax (Eq. 12) of the dot products."""
@@ -55,7 +62,7 @@ class TwoTower(RankingModel):
     def item_vectors(self) -> Tensor:
         """Every item's vector, scaled, on the CPU: a user's score is a dot product with it. [I, D]."""
         parts = torch.arange(self.num_items, device=self.log_scale.device).split(BLOCK)
-        items = torch.cat([self.tokenizer.items(part).cpu() for part in parts])
+        items = torch.cat([self.items(part).cpu() for part in parts])
         return items * float(self.log_scale.exp())
 
     def user_vectors(self, cases: Cases) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparcode_es.arrays import ArrayFolder
 from sparcode_es.errors import DataError
-from sparcode_es.files import sha256_of
 from sparcode_es.tables import StringTable
 
 SCHEMA_VERSION = 1
@@ -20,6 +20,7 @@ TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
 """Labels of events. CONTEXT is history only: neither trained on nor asked for."""
 
 LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
+MANIFEST_KEYS = frozenset({"schema_version", "name", "counts", "schema", "files"})
 Side = Literal["user", "item"]
 Kind = Literal["categorical", "numerical", "vector", "list"]
 Role = Literal["input", "target"]
@@ -152,18 +153,18 @@ class Dataset:
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path, self.manifest = path, manifest
+        self.path, self.manifest, self._folder = path, manifest, _folder(path)
         self.name: str = manifest["name"]
         counts = manifest["counts"]
         self.num_users, self.num_items, self.num_events = (int(counts[key]) for key in ("users", "items", "events"))
         self.schema = tuple(
             Feature(f["name"], f["side"], f["kind"], int(f["size"]), f.get("role", "input")) for f in manifest["schema"]
         )
-        self.users = self._array("events.users", np.uint32, (self.num_events,))
-        self.items = self._array("events.items", np.uint32, (self.num_events,))
-        self.times = self._array("events.times", np.int64, (self.num_events,))
-        self.labels = self._array("events.labels", np.uint8, (self.num_events,))
-        self.user_offsets = self._array("user_offsets", np.uint64, (self.num_users + 1,))
+        self.users = self._folder.array("events.users", np.uint32, (self.num_events,))
+        self.items = self._folder.array("events.items", np.uint32, (self.num_events,))
+        self.times = self._folder.array("events.times", np.int64, (self.num_events,))
+        self.labels = self._folder.array("events.labels", np.uint8, (self.num_events,))
+        self.user_offsets = self._folder.array("user_offsets", np.uint64, (self.num_users + 1,))
         self.user_ids = StringTable.open(path, "user_ids")
         self.item_ids = StringTable.open(path, "item_ids")
         self._item_docs = StringTable.open(path, "item_docs", searchable=False)
@@ -177,22 +178,11 @@ class Dataset:
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        _check_files(path, manifest["files"], verify)
+        _folder(path).check(manifest["files"], verify)
         try:
             return cls(path, manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path / 'manifest.json'} is damaged ({error}); import the data again") from error
-
-    def _array(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        file = self.path / f"{name}.npy"
-        try:
-            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"cannot read {file}: {error}; import the data again") from error
-        if array.dtype != dtype or array.shape != shape:
-            found = f"{array.dtype} {list(array.shape)}"
-            raise DataError(f"{file} is damaged: it holds {found}, not {np.dtype(dtype)} {list(shape)}")
-        return array
 
     def _check_fit(self) -> None:
         for table, size in ((self.user_ids, self.num_users), (self.item_ids, self.num_items)):
@@ -200,6 +190,13 @@ class Dataset:
                 raise DataError(f"{self.path} is damaged: an identifier table has {len(table)} rows, not {size}")
         if len(self._item_docs) != self.num_items:
             raise DataError(f"{self.path} is damaged: item_docs has {len(self._item_docs)} rows, not {self.num_items}")
+        for name, numbers, bound in (("users", self.users, self.num_users), ("items", self.items, self.num_items)):
+            if len(numbers) and int(numbers.max()) >= bound:
+                raise DataError(
+                    f"{self.path} is damaged: events.{name} holds {numbers.max()} of {bound}; import the data again"
+                )
+        if (self.user_offsets[1:] < self.user_offsets[:-1]).any():
+            raise DataError(f"{self.path} is damaged: user_offsets do not rise; import the data again")
         if int(self.user_offsets[-1]) != self.num_events:
             raise DataError(
                 f"{self.path} is damaged: user_offsets end at {self.user_offsets[-1]}, not {self.num_events}"
@@ -218,13 +215,13 @@ class Dataset:
         rows = self.num_users if side == "user" else self.num_items
         stem = f"feature.{side}.{name}"
         if found.kind == "categorical":
-            return self._array(stem, np.int32, (rows,))
+            return self._folder.array(stem, np.int32, (rows,))
         if found.kind == "numerical":
-            return self._array(stem, np.float32, (rows,))
+            return self._folder.array(stem, np.float32, (rows,))
         if found.kind == "vector":
-            return self._array(stem, np.float32, (rows, found.size))
-        offsets = self._array(f"{stem}.offsets", np.uint64, (rows + 1,))
-        return ListFeature(offsets, self._array(stem, np.int32, (int(offsets[-1]),)))
+            return self._folder.array(stem, np.float32, (rows, found.size))
+        offsets = self._folder.array(f"{stem}.offsets", np.uint64, (rows + 1,))
+        return ListFeature(offsets, self._folder.array(stem, np.int32, (int(offsets[-1]),)))
 
     def vocabulary(self, side: Side, name: str) -> list[str]:
         """The values of a categorical or list feature: number v stands for entry v - 1, and 0 for unknown."""
@@ -295,6 +292,10 @@ class Dataset:
         return bool(self.manifest["source"].get("has_times", False))
 
 
+def _folder(path: Path) -> ArrayFolder:
+    return ArrayFolder(path, DataError, "import the data again")
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     try:
@@ -305,7 +306,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
-    if not isinstance(manifest, dict) or not {"schema_version", "name", "counts", "schema", "files"} <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
         raise DataError(f"{file} is not the manifest of a data folder")
     if manifest["schema_version"] != SCHEMA_VERSION:
         version = manifest["schema_version"]
@@ -313,16 +314,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; import the data again"
         )
     return manifest
-
-
-def _check_files(path: Path, files: dict[str, Any], verify: bool) -> None:
-    for name, expected in files.items():
-        file = path / name
-        if not file.is_file():
-            raise DataError(f"{path} is incomplete: {name} is missing; import the data again")
-        if file.stat().st_size != expected["bytes"]:
-            raise DataError(
-                f"{file} is damaged: {file.stat().st_size} bytes, not {expected['bytes']}; import the data again"
-            )
-        if verify and sha256_of(file) != expected["sha256"]:
-            raise DataError(f"{file} is damaged: its SHA-256 is not the manifest's; import the data again")

@@ -37,7 +37,9 @@ class ReadReport:
     def describe(self, source: str) -> str:
         """One line a bad row that is shown, after a line with the count."""
         shown = "\n".join(f"  line {row.line}: {row.reason}" for row in self.first)
-        return f"{source} has {self.bad:,} bad rows of {self.rows:,}, the first:\n{shown}"
+        return (
+            f"{source} has {self.bad:,} bad {'row' if self.bad == 1 else 'rows'} of {self.rows:,}, the first:\n{shown}"
+        )
 
     def check(self, source: str, skip: bool) -> None:
         """Raise `DataError` when there are bad rows and they are not to be skipped."""

@@ -32,6 +32,8 @@ class SplitOptions:
     test_from: int | None = None
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise DataError(f"the seed must not be negative, not {self.seed}")
         if not 0 < self.held_out < 0.5:
             raise DataError(f"the held-out share must lie between 0 and 0.5, not {self.held_out}")
         if not 0 < self.context < 1:

@@ -102,7 +102,10 @@ def _as_text(column: pa.Array) -> pa.Array:
         values = column.to_numpy(zero_copy_only=False)
         if np.all(np.isnan(values) | (values == np.floor(values))):
             column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
-    return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    try:
+        return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    except pa.ArrowException as error:
+        raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}") from error
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
@@ -130,7 +133,10 @@ def _choose(columns: Columns, present: list[str], source: str) -> tuple[str, str
     item = find("item", columns.item, ITEM_NAMES, True)
     if user is None or item is None:
         raise AssertionError("find raises where a needed column is missing")
-    return user, item, find("time", columns.time, TIME_NAMES, False)
+    time = find("time", columns.time, TIME_NAMES, False)
+    if len({user, item, time}) < 3:
+        raise DataError(f"{source}: users, items and times need columns of their own, not {user!r}, {item!r}, {time!r}")
+    return user, item, time
 
 
 def _read_parquet(path: Path, columns: Columns) -> _Table:
@@ -159,6 +165,8 @@ def _read_csv(path: Path, columns: Columns) -> _Table:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; convert it, or name its format") from error
     separator = columns.separator or separator_of(first)
+    if len(separator.encode()) != 1:
+        raise DataError(f"a separator of CSV is one ASCII character, not {separator!r}")
     header = next(csv.reader(io.StringIO(first), delimiter=separator))
     user, item, time = _choose(columns, header, str(path))
     refused: list[pacsv.InvalidRow] = []

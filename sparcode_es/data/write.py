@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from sparcode_es import __version__
-from sparcode_es.data.dataset import LABEL_NAMES, SCHEMA_VERSION, Dataset
+from sparcode_es.data.dataset import LABEL_NAMES, MANIFEST_KEYS, SCHEMA_VERSION, TRAIN, Dataset
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.filters import k_core, repeated
 from sparcode_es.data.splits import SplitOptions, label_events
-from sparcode_es.errors import DataError, StorageError
-from sparcode_es.files import atomic_folder, sha256_of, storage_errors
+from sparcode_es.errors import DataError
+from sparcode_es.files import atomic_folder, check_replaceable, sha256_of
 from sparcode_es.tables import StringTable
 
 
@@ -65,7 +65,7 @@ def write_dataset(
     identifier, for a split that is `given`. Raises `DataError` when no event is left, and
     `StorageError` when the folder cannot be written or something else is in its place.
     """
-    _check_replaceable(path)
+    check_replaceable(path, "data folder", MANIFEST_KEYS)
     preparation = preparation or Preparation()
     kept, removed = _filtered(events, preparation)
     ordered = kept.in_natural_order()
@@ -100,6 +100,10 @@ def write_dataset(
         "k_core": {"min_user": preparation.min_user, "min_item": preparation.min_item},
         "schema": [],
     }
+    if not (labels == TRAIN).any():
+        raise DataError(
+            "no event is left to train on: every one lies in validation or test; move --valid-from and --test-from"
+        )
     with atomic_folder(path) as folder:
         for stem, array in arrays.items():
             np.save(folder / f"{stem}.npy", array)
@@ -116,24 +120,6 @@ def write_dataset(
             json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     return Dataset.open(path)
-
-
-def _check_replaceable(path: Path) -> None:
-    """Raise `StorageError` when writing `path` would take away something other than a data folder's own files."""
-    if not path.exists():
-        return
-    advice = "it would be lost. Choose another folder, or remove it first."
-    if not path.is_dir():
-        raise StorageError(f"{path} exists and is not a folder; {advice}")
-    with storage_errors(path):
-        present = {file.name for file in path.iterdir()}
-    try:
-        ours = {"manifest.json", *json.loads((path / "manifest.json").read_text(encoding="utf-8"))["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = set()
-    foreign = sorted(present - ours)
-    if foreign:
-        raise StorageError(f"{path} exists and holds {foreign[0]}, which is no file of a data folder; {advice}")
 
 
 def _filtered(events: Events, preparation: Preparation) -> tuple[Events, dict[str, int]]:

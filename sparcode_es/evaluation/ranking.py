@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.errors import TrainingError
 from sparcode_es.evaluation.metrics import KS, Convention, measure_ranks
 
 VIEWS = ("all", "unseen")
@@ -35,6 +36,10 @@ def rank_cases(
     for begin in range(0, len(cases), batch):
         rows = np.arange(begin, min(begin + batch, len(cases)))
         block = np.array(scores(rows), dtype=np.float32)
+        if np.isnan(block).any():
+            raise TrainingError(
+                "the model's scores are not numbers (NaN): it has diverged; train with a lower learning rate"
+            )
         low, high = int(cases.target_offsets[begin]), int(cases.target_offsets[rows[-1] + 1])
         owners = np.repeat(rows, _lengths(cases.target_offsets, rows)) - begin
         targets = cases.target_items[low:high]

@@ -46,6 +46,11 @@ class RankingModel(nn.Module, ABC):
         super().__init__()
         self.config, self.num_items, self.num_users = config, num_items, num_users
         self.item_specs, self.user_specs = tuple(item_features), tuple(user_features)
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the layers and buffers of a model of `config`, for these items, users and features."""
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
         """Fill every feature table in the model, and fit its scales: side → name → array [rows, width]."""

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
 
+CROSSED_PAIRS = 65_536
+"""(code, item) pairs that CrossNet forms at once: each holds (1 + K_c) · D numbers a layer."""
+
 
 class DotProduct(nn.Module):
     """S = Σ_j <T̃, T_j>."""
@@ -97,6 +100,10 @@ class CrossNet(nn.Module):
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         flat = items.flatten(1)
+        return torch.cat([self._pairs(part, flat) for part in codes.split(max(1, CROSSED_PAIRS // len(flat)))])
+
+    def _pairs(self, codes: Tensor, flat: Tensor) -> Tensor:
+        """codes [q, D], joined item tokens [n, K_c · D] → [q, n]."""
         start = torch.cat(
             [codes.unsqueeze(1).expand(-1, len(flat), -1), flat.unsqueeze(0).expand(len(codes), -1, -1)], dim=-1
         )

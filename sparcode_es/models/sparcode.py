@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.codes import ItemCodes
-from sparcode_es.config import Config
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.feature_tokenizer import make_tokenizer
-from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.quantizer import Assignment, Quantizer
@@ -37,27 +34,21 @@ class SparCode(RankingModel):
 
     begins_from_tower = True
 
-    def __init__(
-        self,
-        config: Config,
-        num_items: int,
-        num_users: int = 0,
-        item_features: Sequence[FeatureSpec] = (),
-        user_features: Sequence[FeatureSpec] = (),
-    ) -> None:
-        super().__init__(config, num_items, num_users, item_features, user_features)
+    def build(self) -> None:
+        """Make the layers."""
+        config = self.config
         tokenizer, quantizer, scorer = config.tokenizer, config.quantizer, config.scorer
-        self.tokenizer = make_tokenizer(tokenizer, num_items, num_users, item_features, user_features)
+        self.tokenizer = make_tokenizer(tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
-        self.scorer_items = nn.Embedding(num_items, tokenizer.dim) if scorer.untied_items else None
+        self.scorer_items = nn.Embedding(self.num_items, tokenizer.dim) if scorer.untied_items else None
         self.item_tokens = ItemTokens(tokenizer.dim, tokenizer.item_tokens)
         self.scorer = make_scorer(scorer, tokenizer.dim, tokenizer.item_tokens)
         codes = torch.zeros_like(self.quantizer.codebooks)
         self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None
         self.bias_parameter = nn.Parameter(torch.zeros(()))
         self.memory = Memory(self.quantizer.sets * quantizer.codes) if scorer.memory else None
-        self.item_memory = Memory(num_items) if config.item_codes.latest else None
+        self.item_memory = Memory(self.num_items) if config.item_codes.latest else None
 
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale, and a copy of its item vectors for the scorer."""

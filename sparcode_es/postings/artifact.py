@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from sparcode_es.arrays import ArrayFolder
 from sparcode_es.codes import Clause, parse_term, term_of
 from sparcode_es.errors import ArtifactError, DataError
-from sparcode_es.files import sha256_of
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
 from sparcode_es.tables import StringTable
 
@@ -33,7 +33,7 @@ class Artifact:
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path, self.manifest = path, manifest
+        self.path, self.manifest, self._folder = path, manifest, _folder(path)
         counts = manifest["counts"]
         self.num_codes, self.num_items, self.num_users, self.num_postings = (
             int(counts[name]) for name in ("codes", "items", "users", "postings")
@@ -41,15 +41,15 @@ class Artifact:
         self.shared_heads = bool(manifest["shared_heads"])
         self.model_hash, self.codebook_hash = str(manifest["model_hash"]), str(manifest["codebook_hash"])
         codes, users = self.num_codes, self.num_users
-        self.code_offsets = self._array("code_offsets", np.uint64, (codes + 1,), self.num_postings)
-        self.codes = self._array("codes", np.uint32, (codes, 1 + int(manifest["M"])))
-        self.item_numbers = self._array("item_numbers", np.uint32, (self.num_postings,))
-        self.scores = self._array("scores", np.uint16, (self.num_postings,))
-        self.user_code_offsets = self._array("user_code_offsets", np.uint64, (users + 1,), int(counts["user_codes"]))
-        self.user_codes = self._array("user_codes", np.uint32, (int(counts["user_codes"]),))
-        self.user_boosts = self._array("user_boosts", np.float32, (int(counts["user_codes"]),))
-        self.user_seen_offsets = self._array("user_seen_offsets", np.uint64, (users + 1,), int(counts["user_seen"]))
-        self.user_seen_items = self._array("user_seen", np.uint32, (int(counts["user_seen"]),))
+        self.code_offsets = self._offsets("code_offsets", codes, self.num_postings)
+        self.codes = self._folder.array("codes", np.uint32, (codes, 1 + int(manifest["M"])))
+        self.item_numbers = self._folder.array("item_numbers", np.uint32, (self.num_postings,))
+        self.scores = self._folder.array("scores", np.uint16, (self.num_postings,))
+        self.user_code_offsets = self._offsets("user_code_offsets", users, int(counts["user_codes"]))
+        self.user_codes = self._folder.array("user_codes", np.uint32, (int(counts["user_codes"]),))
+        self.user_boosts = self._folder.array("user_boosts", np.float32, (int(counts["user_codes"]),))
+        self.user_seen_offsets = self._offsets("user_seen_offsets", users, int(counts["user_seen"]))
+        self.user_seen_items = self._folder.array("user_seen", np.uint32, (int(counts["user_seen"]),))
         self.item_ids = self._table("item_ids", self.num_items)
         self.item_docs = self._table("item_docs", self.num_items, searchable=False)
         self.user_ids = self._table("user_ids", users)
@@ -63,7 +63,7 @@ class Artifact:
         path = Path(path)
         manifest = _read_manifest(path)
         try:
-            _check_files(path, manifest["files"], verify)
+            _folder(path).check(manifest["files"], verify)
             artifact = cls(path, manifest)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
@@ -71,19 +71,12 @@ class Artifact:
             artifact._check_ranges()
         return artifact
 
-    def _array(self, name: str, dtype: type, shape: tuple[int, ...], last: int | None = None) -> np.ndarray:
-        file = self.path / f"{name}.npy"
-        try:
-            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ArtifactError(f"cannot read {file}: {error}; {REBUILD}") from error
-        if array.dtype != dtype or array.shape != shape:
-            found = f"{array.dtype} {list(array.shape)}"
-            raise ArtifactError(f"{file} is damaged: it holds {found}, not {np.dtype(dtype)} {list(shape)}; {REBUILD}")
-        if last is not None and int(array[-1]) != last:
-            raise ArtifactError(f"{file} is damaged: it ends at {int(array[-1])}, not {last}; {REBUILD}")
-        # A plain view of the same mapped memory: slicing a np.memmap is several times slower.
-        return np.asarray(array)
+    def _offsets(self, name: str, rows: int, last: int) -> np.ndarray:
+        """CSR offsets, uint64 [rows + 1], that end at `last`."""
+        offsets = self._folder.array(name, np.uint64, (rows + 1,))
+        if int(offsets[-1]) != last:
+            raise ArtifactError(f"{self.path / name}.npy is damaged: it ends at {offsets[-1]}, not {last}; {REBUILD}")
+        return offsets
 
     def _table(self, name: str, rows: int, searchable: bool = True) -> StringTable:
         try:
@@ -120,8 +113,8 @@ class Artifact:
         """
         if not self.manifest.get("updates"):
             return np.zeros(self.num_items, dtype=np.uint32), np.zeros(self.num_users, dtype=np.uint32)
-        items = self._array("item_updates", np.uint32, (self.num_items,))
-        return items, self._array("user_updates", np.uint32, (self.num_users,))
+        items = self._folder.array("item_updates", np.uint32, (self.num_items,))
+        return items, self._folder.array("user_updates", np.uint32, (self.num_users,))
 
     def term(self, code_row: int) -> str:
         """The name of a code in an index, such as `12_201`."""
@@ -169,6 +162,10 @@ class Artifact:
                 yield part.first + i, part.code_rows[start:stop], part.scores[start:stop]
 
 
+def _folder(path: Path) -> ArrayFolder:
+    return ArrayFolder(path, ArtifactError, REBUILD)
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     try:
@@ -185,15 +182,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         version = manifest["schema_version"]
         raise ArtifactError(f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; {REBUILD}")
     return manifest
-
-
-def _check_files(path: Path, files: dict[str, Any], verify: bool) -> None:
-    for name, expected in files.items():
-        file = path / name
-        if not file.is_file():
-            raise ArtifactError(f"{path} is incomplete: {name} is missing; {REBUILD}")
-        size = file.stat().st_size
-        if size != expected["bytes"]:
-            raise ArtifactError(f"{file} is damaged: {size} bytes, not {expected['bytes']}; {REBUILD}")
-        if verify and sha256_of(file) != expected["sha256"]:
-            raise ArtifactError(f"{file} is damaged: its SHA-256 is not the manifest's; {REBUILD}")

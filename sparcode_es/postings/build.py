@@ -14,8 +14,8 @@ from tqdm import tqdm
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError
-from sparcode_es.files import atomic_folder
-from sparcode_es.postings.artifact import Artifact
+from sparcode_es.files import atomic_folder, check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact
 from sparcode_es.postings.prune import needs_second_pass, prune
 from sparcode_es.postings.rows import remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer, bias_for_sparsity
@@ -44,6 +44,7 @@ def build_postings(
     `ArtifactError` for scores that are not finite or parts that do not fit, `StorageError` when `out` cannot be written.
     """
     config = config or PostingsConfig()
+    check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
     seen_codes = user_codes.codes if asked_codes is None else np.concatenate([user_codes.codes, asked_codes])
     observed, _ = unique_codes(seen_codes[seen_codes[:, 0] != ITEM_HEAD])

@@ -78,6 +78,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
     unreadable = f"{path} is not a readable checkpoint (truncated, or not written by sparcode-es); train it again"
     if not zipfile.is_zipfile(path):
         raise CheckpointError(unreadable)
+    if _damaged(path):
+        raise CheckpointError(f"{path} is damaged: a checksum in it does not hold; train it again, or copy it again")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -85,6 +87,15 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT})")
     return content
+
+
+def _damaged(path: Path) -> bool:
+    """Whether a part's CRC-32, which torch.save writes and torch.load does not look at, does not hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is not None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError):
+        return True
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -76,7 +76,12 @@ def train(
 def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
     """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
-        return read_checkpoint(path).model.to(trainer.device)
+        found = read_checkpoint(path)
+        if list(found.item_ids) != list(trainer.dataset.item_ids):
+            raise ConfigError(
+                f"{path} was trained on other items than those of {trainer.dataset.path}; choose another folder"
+            )
+        return found.model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
     if config.training.compile:
@@ -116,7 +121,9 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
         twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
-    if twin.config.tokenizer != trainer.config.tokenizer:
+    # A two-tower does not read K_c.
+    wanted = replace(trainer.config.tokenizer, item_tokens=twin.config.tokenizer.item_tokens)
+    if twin.config.tokenizer != wanted:
         raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
     if given is not None and not path.exists():
         _save(trainer, twin, path, found.report)
@@ -128,7 +135,10 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     if path.exists():
         return read_checkpoint(path).report
     torch.manual_seed(trainer.config.training.seed)
-    model = build_model(trainer.config, trainer.dataset)
+    config = fit_codebook(trainer.config, trainer.windows.num_positions)
+    if config != trainer.config:
+        trainer.log.write(stage="codes", codes=config.quantizer.codes, instead_of=trainer.config.quantizer.codes)
+    model = build_model(config, trainer.dataset)
     assert isinstance(model, SparCode)
     model.to(trainer.device)
     model.begin_from(twin)
@@ -142,6 +152,16 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model.requires_grad_(True)
     _save(trainer, model.cpu(), path, report)
     return report
+
+
+def fit_codebook(config: Config, positions: int) -> Config:
+    """The configuration with N no larger than a quarter of the positions that the codebooks learn from: a small log cannot
+    fill a large codebook, and a code that few histories share says nothing about new ones."""
+    most = max(2, positions // 4)
+    if config.quantizer.codes <= most:
+        return config
+    each = min(config.quantizer.codes_per_token, most)
+    return replace(config, quantizer=replace(config.quantizer, codes=most, codes_per_token=each))
 
 
 def _report(state: StageState, name: str) -> dict[str, Any]:

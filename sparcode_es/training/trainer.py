@@ -48,6 +48,8 @@ class Trainer:
 
     def _claim(self) -> None:
         """Write the configuration, or refuse a folder that another one trained in."""
+        if (self.out / "manifest.json").exists():
+            raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path, text = self.out / "config.toml", to_toml(self.config)
         if path.exists() and load_config(path) != self.config:
             raise ConfigError(

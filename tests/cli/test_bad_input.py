@@ -115,6 +115,16 @@ def test_inputs_that_are_something_else(work: Path, tmp_path: Path) -> None:
         (7, "data", ("query", "--postings", data, "--user", "u1")),
         (8, "127.0.0.1:9", ("query", "--url", "http://127.0.0.1:9", "--timeout", "1", "--user", "u1")),
         (2, "--history", (*query, "--history", "i1")),
+        (14, "would be lost", ("postings", "build", "--checkpoint", model, "--data", data, "--out", work / "run")),
+        (14, "would be lost", ("postings", "build", "--checkpoint", model, "--data", data, "--out", data)),
+        (14, "would be lost", ("data", "import", work / "log.txt", "--format", "sequences", "--out", postings)),
+        (3, "another --out", ("train", "--data", data, "--out", postings, *SMALL)),
+        (4, "seed", ("data", "import", work / "log.txt", "--out", tmp_path / "d", "--split", "users", "--seed", "-1")),
+        (3, "training.seed", ("train", "--data", data, "--out", tmp_path / "r", "--seed", "-1")),
+        (2, "--seed", ("verify", "--postings", postings, "--checkpoint", model, "--seed", "-1")),
+        (3, "--timeout", (*query, "--user", "u1", "--url", "http://127.0.0.1:9", "--timeout", "nan")),
+        (2, "--rollback", ("index", "--url", "http://127.0.0.1:9", "--rollback", "--list")),
+        (2, "banana", ("node", "up", "--heap", "banana")),
         (2, "--checkpoint", ("index", "--url", "http://127.0.0.1:9", "--postings", postings, "--sparsity", "0.9")),
         (3, "tower", ("train", "--data", data, "--out", tmp_path / "t", "--model", "two_tower", "--tower", model)),
     ]
@@ -138,3 +148,45 @@ def test_a_flipped_byte_is_found_before_anything_is_loaded(work: Path, tmp_path:
     assert "scores.npy" in error
     status, error = run("index", "--url", "http://127.0.0.1:9", "--postings", copy)
     assert status == 7
+
+
+def test_a_full_output_is_one_sentence(work: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sparcode_es_cli", "query", "--postings", str(work / "p"), "--user", "u1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 14
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_a_training_that_diverges_leaves_no_checkpoint(work: Path, tmp_path: Path) -> None:
+    diverging = ("--model", "two_tower", *SMALL, "--set", "training.tower.learning_rate=1e9")
+    status, error = run("train", "--data", work / "data", "--out", tmp_path / "run", *diverging)
+    assert status == 13
+    assert "lower" in error
+    assert not (tmp_path / "run/two_tower.pt").exists()
+
+
+def test_a_small_log_trains_with_the_defaults(tmp_path: Path) -> None:
+    """A codebook is no larger than what there is to learn it from."""
+    (tmp_path / "log").write_text(
+        "".join(f"u{u} i{u % 5} i{u % 3 + 5} i{u % 4} i{u % 7} i{u % 2}\n" for u in range(12))
+    )
+    assert run("data", "import", tmp_path / "log", "--format", "sequences", "--out", tmp_path / "data")[0] == 0
+    few = ("--set", "training.tower.epochs=2", "--set", "training.codes.epochs=1")
+    assert run("train", "--data", tmp_path / "data", "--out", tmp_path / "run", *few)[0] == 0
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_flipped_byte_in_a_checkpoint_is_found(work: Path, tmp_path: Path, place: float) -> None:
+    content = bytearray((work / "run/model.pt").read_bytes())
+    content[int(place * len(content))] ^= 16
+    (tmp_path / "model.pt").write_bytes(content)
+    status, error = run("verify", "--postings", work / "p", "--checkpoint", tmp_path / "model.pt")
+    assert status == 6
+    assert "model.pt" in error

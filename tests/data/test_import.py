@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
@@ -119,6 +120,44 @@ def test_a_flag_that_means_nothing_is_refused(tmp_path: Path, flags: tuple[str, 
     result = CliRunner().invoke(cli, ["data", "import", str(tmp_path / "log"), "--out", str(tmp_path / "data"), *flags])
     assert result.exit_code == 2
     assert f"{named} means nothing" in result.output
+
+
+def test_a_number_that_cannot_be_is_found_on_opening(tmp_path: Path) -> None:
+    dataset = imported(tmp_path, "log.txt", "u1 a b c d\nu2 a b\n", "--format", "sequences")
+    file = dataset.path / "events.items.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"events\.items holds"):
+        Dataset.open(dataset.path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--user-column", "item", "--item-column", "item"), "columns of their own"),
+        (("--user-column", "user", "--item-column", "item", "--time-column", "item"), "columns of their own"),
+        (("--separator", ";;"), "one ASCII character"),
+        (("--split", "temporal", "--valid-from", "0", "--test-from", "1", "--time-column", "time"), "train on"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, flags: tuple[str, ...], named: str) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time\nu1,a,5\nu1,b,6\nu1,c,7\n")
+    result = CliRunner().invoke(
+        cli, ["data", "import", str(tmp_path / "log.csv"), "--out", str(tmp_path / "d"), *flags]
+    )
+    assert isinstance(result.exception, DataError), result.output
+    assert named in str(result.exception)
+    assert not (tmp_path / "d").exists()
+
+
+def test_parquet_columns_that_are_no_identifiers(tmp_path: Path) -> None:
+    for users in ([{"a": 1}, {"a": 2}], [b"\xff\xfe", b"\xff"]):
+        pd.DataFrame({"user": users, "item": ["a", "b"]}).to_parquet(tmp_path / "log.parquet")
+        result = CliRunner().invoke(
+            cli, ["data", "import", str(tmp_path / "log.parquet"), "--out", str(tmp_path / "d")]
+        )
+        assert isinstance(result.exception, DataError), result.output
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "foreign"])

@@ -190,7 +190,7 @@ OLD, NEW = "20260101000000-0123456789ab", "20260102000000-0123456789ab"
 def test_another_run_is_not_disturbed() -> None:
     run = {"host": "elsewhere", "pid": 1, "beat": time.time()}
     fake = Indices({OLD: {"state": "ready"}, NEW: {"state": "loading", "owner": run}})
-    with pytest.raises(EngineError, match=f"another `index` is loading n-{NEW}"):
+    with pytest.raises(EngineError, match=f"another `index` is loading or updating n-{NEW}"):
         remove_leftovers(fake, "n")  # type: ignore[arg-type]
     assert fake.sent == []
 

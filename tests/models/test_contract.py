@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig, TrainingConfig
+from sparcode_es.config import (
+    Config,
+    ItemCodesConfig,
+    QuantizerConfig,
+    ScorerConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    TwoTowerConfig,
+)
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.memory import BETA, GAMMA
@@ -165,6 +173,34 @@ def test_latest_items(histories: list[list[int]], latest: int, decay: float) -> 
         there = min(latest, len(history))
         assert row[:there].tolist() == history[::-1][:there]
         np.testing.assert_allclose(weights, [decay**k if k < there else 0 for k in range(latest)], rtol=1e-5)
+
+
+def test_untied_items_begin_as_the_tied_ones_and_learn_apart() -> None:
+    torch.manual_seed(0)
+    model = TwoTower(Config("two_tower", TOKENIZERS[0], two_tower=TwoTowerConfig(untied_items=True)), ITEMS).eval()
+    everything = torch.arange(ITEMS)
+    assert torch.equal(
+        model.item_vectors(), model.tokenizer.items(everything).detach() * model.log_scale.exp().detach()
+    )
+    tokens = encode_tokens(model, *csr([1, 2, 3], [4]))
+    model.candidate_scores(tokens, everything).square().sum().backward()
+    assert model.output_item_embedding is not None
+    assert bool(model.output_item_embedding.weight.grad.any())
+    assert not bool(model.tokenizer.item_embedding.weight.grad.any())
+    with torch.no_grad():
+        model.output_item_embedding.weight.mul_(2)
+    assert torch.equal(encode_tokens(model, *csr([1, 2, 3], [4])), tokens)
+    scale = model.log_scale.exp().detach()
+    assert torch.allclose(model.item_vectors(), 2 * scale * model.tokenizer.items(everything).detach())
+
+
+def test_untied_items_keep_their_features() -> None:
+    torch.manual_seed(0)
+    config = Config("two_tower", TOKENIZERS[0], two_tower=TwoTowerConfig(untied_items=True))
+    model = TwoTower(config, ITEMS, item_features=[FeatureSpec("text", "vector", 2)]).eval()
+    before = model.item_vectors()
+    model.tokenizer.item_features.load_tables({"text": np.ones((ITEMS, 2), np.float32)})
+    assert not torch.allclose(model.item_vectors(), before)
 
 
 @pytest.mark.parametrize("name", ["type", "items", "forward", "a.b", "a%2Eb", "größe °"])

@@ -84,6 +84,17 @@ def test_a_block_is_its_pairs(pairs: tuple[torch.Tensor, torch.Tensor], kind: st
             assert scorer(codes[q : q + 1], items[j : j + 1]).item() == pytest.approx(whole[q, j].item(), abs=1e-4)
 
 
+def test_crossnet_in_parts_is_crossnet_in_one(
+    pairs: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = CrossNet(D, K_c, 2)
+    randomise(scorer)
+    whole = scorer(*pairs)
+    for most in (1, n + 1, 2 * n):
+        monkeypatch.setattr("sparcode_es.models.scorers.CROSSED_PAIRS", most)
+        assert torch.allclose(scorer(*pairs), whole, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["dnn", "inner_pdnn"])
 def test_an_mlp_begins_at_0_beside_a_residual_and_never_alone(
     pairs: tuple[torch.Tensor, torch.Tensor], kind: str

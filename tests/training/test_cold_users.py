@@ -110,3 +110,16 @@ def test_targets_are_no_inputs(deezer: Dataset) -> None:
 def test_a_tokenizer_of_histories_is_refused_before_it_trains(deezer: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="asks for users without a history"):
         train(load_config(overrides=SMALL), deezer, tmp_path, bars=False)
+
+
+@pytest.mark.parametrize("name", ["all_to_all", "tdm"])
+def test_other_systems_rank_for_users_without_a_history(name: str, deezer: Dataset, tmp_path: Path) -> None:
+    shorter = {f"{stage}.epochs": 1 for stage in ("training.tower", "all_to_all.stage", "tdm.stage")}
+    options = FEATURES | shorter | {"model": name, "tokenizer.kind": "dnn", "all_to_all.form": "late"}
+    trained = train(load_config(overrides=options), deezer, tmp_path, bars=False)
+    model = read_checkpoint(trained.model_path).model
+    load_user_features(model, deezer)
+    scores = model.case_scores(deezer.cases("test"))(np.arange(3))
+    assert scores.shape == (3, deezer.num_items)
+    assert not np.isnan(scores).any()
+    assert not np.array_equal(scores[0], scores[1])

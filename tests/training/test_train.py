@@ -119,6 +119,19 @@ def test_sigkill_at_three_moments_loses_nothing(chain: Path, tmp_path: Path) -> 
     assert not list(broken.glob(".*.tmp"))
 
 
+def test_a_tower_serves_any_number_of_item_tokens_and_no_other_tokenizer(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"training.tower.epochs": 1, "training.codes.epochs": 1}
+    dataset = Dataset.open(chain)
+    tower = train(load_config(overrides=settings | {"model": "two_tower"}), dataset, tmp_path / "tower").model_path
+    more = load_config(overrides=settings | {"tokenizer.item_tokens": 3})
+    train(more, dataset, tmp_path / "codes", tower=tower, bars=False)
+    model, twin = load_checkpoint(tmp_path / "codes" / "model.pt"), read_checkpoint(tower).model
+    assert torch.equal(model.tokenizer.item_embedding.weight, twin.tokenizer.item_embedding.weight)
+    with pytest.raises(ConfigError, match="another tokenizer"):
+        other = load_config(overrides=settings | {"tokenizer.tokens": 2})
+        train(other, dataset, tmp_path / "other", tower=tower, bars=False)
+
+
 def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) -> None:
     settings = SMALL | {"quantizer.min_perplexity": 0.99, "training.tower.epochs": 1}
     with pytest.raises(TrainingError, match="collapsed"):

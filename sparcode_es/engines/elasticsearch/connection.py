@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ class ConnectionConfig:
             raise ConfigError(
                 "--insecure accepts any certificate: leave it out, or --ca-certs and --ssl-assert-fingerprint"
             )
-        if self.timeout <= 0:
+        if not 0 < self.timeout < math.inf:
             raise ConfigError(f"--timeout must be positive, not {self.timeout:g}")
 
     def __repr__(self) -> str:
@@ -125,6 +126,10 @@ def translate_errors(where: str) -> Iterator[None]:
     except elasticsearch.ApiError as error:
         raise api_error(where, error.meta.status, error.body) from error
     except elastic_transport.TlsError as error:
+        if "WRONG_VERSION_NUMBER" in error.message or "record layer failure" in error.message:
+            raise EngineUnavailableError(
+                f"{where} does not speak TLS; is its URL http:// rather than https://?"
+            ) from error
         raise EngineAuthError(
             f"the certificate of {where} was not accepted: {error.message}. Give --ca-certs or --ssl-assert-fingerprint."
         ) from error

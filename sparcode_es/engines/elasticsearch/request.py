@@ -85,8 +85,9 @@ def search_body(query: Query, field_type: str, ordered: bool = False) -> dict[st
 
 
 def shown_body(query: Query, field_type: str) -> dict[str, Any]:
-    """A search that means the same to a person who pastes it: exactly k hits, and exclusions in the query."""
-    body = search_body(query, field_type)
+    """A search that answers a person who pastes it as the engine does: k hits, equal scores by item id, and exclusions in the
+    query, where the engine fetches a few hits more and does the rest itself."""
+    body = search_body(query, field_type, ordered=True)
     body["size"] = query.k
     if query.exclude:
         body["query"]["bool"]["must_not"] = _must_not(query)

@@ -1,0 +1,136 @@
+"""Figure 6 (a, b): quality against the share of (code, item) scores that is kept.
+
+python benchmarks/figure6_sparsity.py --data data/ml-100k --preset ml-100k --seeds 0 --scale small --runs runs/small
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import paper
+from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
+from measuring import CaseMetrics, Measured, measure
+from options import bench_options
+from pictures import curves, kept_axis
+from report import markdown_table, metric_name, write_report
+from systems import Bench
+
+from sparcode_es.config import PostingsConfig
+from sparcode_es.evaluation.ranking import VIEWS
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.postings.artifact import Artifact
+
+METRICS = ("recall@50", "ndcg@50")
+CODES = {"item_codes.latest": 0}
+"""The codes of the quantizer alone: sparsity is defined over them."""
+BY_BIAS, BY_CODE = "global bias after training (Eq. 15)", "best n of each code"
+TRAINED, TWIN = "trained at that sparsity, then Eq. 15", "two-tower, dot product"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way to come to a sparsity."""
+
+    series: str
+    sparsity: float
+    overrides: dict[str, Any]
+    config: PostingsConfig
+
+
+def cuts(bench: Bench) -> list[Cut]:
+    """Every point of the figure."""
+    wanted = SMALL_SPARSITIES if bench.small else SPARSITIES
+    found = [Cut(BY_BIAS, s, CODES, PostingsConfig(sparsity=s)) for s in wanted]
+    for s in (s for s in wanted if s >= 0.8):
+        most = max(1, round((1 - s) * bench.dataset.num_items))
+        found.append(Cut(BY_CODE, s, CODES, PostingsConfig(max_postings_per_code=most)))
+    for s in (s for s in wanted if s in (0.9, 0.99, 0.998)):
+        found.append(Cut(TRAINED, s, {**CODES, "scorer.initial_sparsity": s}, PostingsConfig(sparsity=s)))
+    return found
+
+
+def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
+    """Metrics of every seed, and the postings' figures of §4.4, means over seeds."""
+    runs: list[CaseMetrics] = []
+    sizes: list[tuple[float, float, float]] = []
+    for seed in bench.seeds:
+        model = bench.model("sparcode", cut.overrides, seed)
+        assert isinstance(model, SparCode)
+        with tempfile.TemporaryDirectory() as folder:
+            artifact = build(bench, model, Path(folder) / "postings", cut.config)
+            runs.append(measure(bench, artifact_scores(artifact)))
+            sizes.append(_size(artifact))
+    names = ("sparsity", "average_items", "items_without_postings")
+    return Measured(cut.series, tuple(runs)), dict(zip(names, np.mean(sizes, axis=0).tolist(), strict=True))
+
+
+def _size(artifact: Artifact) -> tuple[float, float, float]:
+    manifest = artifact.manifest
+    without = manifest["counts"]["items_without_postings"]
+    return manifest["sparsity_of_stored_codes"], manifest["average_items_of_stored_codes"], without
+
+
+def _twin(bench: Bench) -> Measured:
+    runs = [measure(bench, bench.model("two_tower", {}, seed).case_scores(bench.cases)) for seed in bench.seeds]
+    return Measured(TWIN, tuple(runs))
+
+
+@click.command()
+@bench_options
+def main(bench: Bench) -> None:
+    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, the best n a code, training at the threshold."""
+    points = cuts(bench)
+    measured = [measure_cut(bench, cut) for cut in points]
+    twin = _twin(bench)
+    title = "Figure 6 (a, b): sparsity and quality"
+    lines = [_line(found, size) for found, size in [*measured, (twin, None)]]
+    columns = ["series", "sparsity", "average items", "items without postings"]
+    body = markdown_table([*columns, *(f"{metric_name(m)} {view}" for view in VIEWS for m in METRICS)], lines)
+    body += (
+        "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
+        f"Without item codes. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
+    )
+    where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
+    chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)
+    found = [
+        {"wanted_sparsity": cut.sparsity, "overrides": cut.overrides, **size} | system.as_json()
+        for cut, (system, size) in zip(points, measured, strict=True)
+    ]
+    result = {"paper_says": paper.FIGURE_6_SAYS, "points": found, "two_tower": twin.as_json()}
+    write_report(bench, "figure6-sparsity", title, body, result, chart)
+
+
+def _line(found: Measured, size: dict[str, float] | None) -> list[str]:
+    sizes = ["–"] * 3
+    if size is not None:
+        sizes = [
+            f"{100 * size['sparsity']:.3f} %",
+            f"{size['average_items']:.1f}",
+            f"{size['items_without_postings']:.0f}",
+        ]
+    return [found.label, *sizes, *(found.cell(view, m) for view in VIEWS for m in METRICS)]
+
+
+def _records(measured: list[tuple[Measured, dict[str, float]]], twin: Measured) -> list[dict[str, Any]]:
+    kept = [(found, 100 * (1 - size["sparsity"])) for found, size in measured] + [(twin, 100.0)]
+    return [
+        {
+            "series": found.label,
+            "kept": share,
+            "metric": m,
+            "value": found.mean("all", m),
+            "spread": found.spread("all", m),
+        }
+        for found, share in kept
+        for m in METRICS
+        if share > 0
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The options that every benchmark of quality takes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from sparcode_es_cli.train import parse_setting
+from systems import Bench
+
+from sparcode_es.config import preset_names
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import SparcodeError
+
+OPTIONS = (
+    click.option("--data", type=click.Path(path_type=Path), required=True, help="A data folder."),
+    click.option("--preset", type=click.Choice(preset_names()), required=True),
+    click.option("--seeds", default="0,1,2", show_default=True, help="One training of each system a seed."),
+    click.option("--scale", type=click.Choice(["small", "full"]), default="full", show_default=True,
+                 help="small: few epochs and small grids, for two cores; full: the preset as it is."),
+    click.option("--runs", type=click.Path(path_type=Path), required=True,
+                 help="The folder of trainings; one that is finished there is not repeated, whichever command made it."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key for all systems, as in TOML."),
+    click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True,
+                 help="Where JSON, Markdown and picture go."),
+)  # fmt: skip
+
+rows_option = click.option(
+    "--rows", help="Only these rows, by name, commas between; the message of a wrong name lists them."
+)
+
+
+def bench_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give `function` a `Bench` from the shared options, and one line on stderr for errors of ours."""
+
+    @functools.wraps(function)
+    def run(
+        data: Path, preset: str, seeds: str, scale: str, runs: Path, settings: tuple[str, ...], out: Path, **more: Any
+    ) -> None:
+        try:
+            numbers = tuple(int(seed) for seed in seeds.split(","))
+        except ValueError as error:
+            raise click.UsageError(f"--seeds takes numbers with commas between, not {seeds!r}") from error
+        try:
+            overrides = dict(parse_setting(text) for text in settings)
+            function(Bench(Dataset.open(data), preset, numbers, scale, runs, out, overrides), **more)
+        except SparcodeError as error:
+            raise click.ClickException(str(error)) from error
+
+    for option in reversed(OPTIONS):
+        run = option(run)
+    return run

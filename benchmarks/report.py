@@ -1,0 +1,78 @@
+"""A benchmark's files: JSON with the environment, a Markdown table, and a picture."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import click
+from environment import describe_environment
+from systems import SMALL_NOTE, Bench
+
+from sparcode_es.files import atomic_write
+
+
+def markdown_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are aligned to the right."""
+    head = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def metric_name(metric: str) -> str:
+    """`recall@50` → `R@50`."""
+    name, _, k = metric.partition("@")
+    return f"{ {'precision': 'P', 'recall': 'R', 'ndcg': 'N'}[name] }@{k}".replace(" ", "")
+
+
+def comparison_columns(metrics: Sequence[str]) -> list[str]:
+    """The columns of `measuring.comparison_lines`."""
+    return ["system", "view", *(f"{metric_name(m)} {whose}" for m in metrics for whose in ("ours", "paper"))]
+
+
+def write_report(
+    bench: Bench, name: str, title: str, body: str, result: dict[str, Any], chart: alt.TopLevelMixin | None
+) -> None:
+    """Write NAME-DATA[-small].json, .md and .png into `bench.out`, and print the Markdown."""
+    stem = f"{name}-{bench.dataset.name}" + ("-small" if bench.small else "")
+    environment = describe_environment()
+    head = {
+        "benchmark": name,
+        "data": bench.dataset.name,
+        "preset": bench.preset,
+        "scale": bench.scale,
+        "seeds": list(bench.seeds),
+        "settings": dict(bench.settings),
+        "test_cases": len(bench.cases),
+        "environment": environment,
+    }
+    parts = [f"# {title}", _provenance(bench, environment), body]
+    if bench.small:
+        parts.insert(2, SMALL_NOTE)
+    if chart is not None:
+        parts.append(f"![{title}]({stem}.png)")
+    text = "\n\n".join(parts) + "\n"
+    bench.out.mkdir(parents=True, exist_ok=True)
+    for suffix, content in ((".json", json.dumps({**head, **result}, indent=1) + "\n"), (".md", text)):
+        with atomic_write(bench.out / f"{stem}{suffix}", "w") as file:
+            file.write(content)
+    if chart is not None:
+        with atomic_write(bench.out / f"{stem}.png") as file:
+            chart.save(file, format="png", scale_factor=2)
+    click.echo(text)
+
+
+def _provenance(bench: Bench, environment: dict[str, Any]) -> str:
+    machine = environment["machine"]
+    seeds = ", ".join(map(str, bench.seeds))
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return (
+        f"`{command}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
+        f"{len(bench.cases):,} test cases), preset {bench.preset}, seeds {seeds}; {environment['date'][:10]}, commit "
+        f"{environment['commit']}, {machine['cores']} cores ({machine['cpu']}), load {machine['load_1min']}. Per cent, mean ± "
+        "standard deviation of the seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
+    )

@@ -1,0 +1,174 @@
+"""What a table compares: rows, their configurations, and their trainings, which are shared between tables."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcode_es.config import Config, ItemCodesConfig, TrainingConfig, load_config, to_mapping
+from sparcode_es.data.dataset import Cases, Dataset
+from sparcode_es.errors import ConfigError, DataError
+from sparcode_es.models.base import RankingModel
+from sparcode_es.training.build import MODELS, load_user_features
+from sparcode_es.training.checkpoint import read_checkpoint
+from sparcode_es.training.loop import TrainResult, train
+from sparcode_es.training.trainer import sample_cases
+
+SMALL: dict[str, Any] = {
+    "tokenizer.dim": 32,
+    "quantizer.codes": 128,
+    "loss.num_negatives": 256,
+    "training.tower.epochs": 6,
+    "training.tower.patience": 2,
+    "training.codes.epochs": 2,
+    "training.codes.patience": 1,
+    "training.codes.batch_size": 128,
+    "training.validation_users": 1000,
+    "all_to_all.stage.epochs": 2,
+    "all_to_all.stage.patience": 1,
+    "tdm.stage.epochs": 6,
+    "tdm.stage.patience": 2,
+    "tdm.relearn_every": 2,
+}
+"""Over the preset with `--scale small`: what two cores train in minutes. Nothing is converged."""
+SMALL_CASES = 5000
+"""Test cases that `--scale small` measures at most, drawn once."""
+SMALL_NOTE = (
+    f"`--scale small`: few epochs, D = {SMALL['tokenizer.dim']}, N = {SMALL['quantizer.codes']} where the grid says nothing "
+    f"else, at most {SMALL_CASES:,} test cases. Nothing is converged: this shows that the command works, not what the "
+    "systems are worth."
+)
+
+CODES_ONLY: dict[str, Any] = {"scorer.memory": False, "item_codes.latest": 0, "quantizer.min_perplexity": 0.0}
+"""For comparisons of what is learned: nothing remembered beside it, and a codebook may be as bad as it is."""
+HARD_CODES: dict[str, Any] = {"quantizer.assignment": "nearest"}
+"""The paper's codes: one a token, boost 1 (Eq. 7)."""
+WEIGHTED_CODES: dict[str, Any] = {
+    "quantizer.assignment": "pursuit",
+    "quantizer.codebooks": 1,
+    "quantizer.codes_per_token": 8,
+    "quantizer.gradient": "commitment",
+}
+"""Ours: several codes a token, each with a boost."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system in a table: a model by its name in `MODELS`, what it changes in the preset, and the paper's figures."""
+
+    name: str
+    """How `--rows` calls it."""
+    label: str
+    model: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """Metric → per cent; empty where the paper has no such row."""
+
+
+def chosen(rows: Sequence[Row], names: str | None) -> list[Row]:
+    """The rows that `--rows` names, all of them without one. Raises `ConfigError` for names and models that are not known."""
+    wanted = [row.name for row in rows] if names is None else names.split(",")
+    by_name = {row.name: row for row in rows}
+    if unknown := [name for name in wanted if name not in by_name]:
+        raise ConfigError(f"there is no row {', '.join(unknown)}; the rows are: {','.join(by_name)}")
+    found = [by_name[name] for name in wanted]
+    if missing := sorted({row.model for row in found} - set(MODELS)):
+        rest = ",".join(row.name for row in found if row.model in MODELS)
+        known = ", ".join(sorted(MODELS))
+        raise ConfigError(
+            f"this release has no model {', '.join(missing)}; it has: {known}; for the rest give --rows {rest}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a benchmark command was told, and the trainings under its RUNS folder."""
+
+    dataset: Dataset
+    preset: str
+    seeds: tuple[int, ...]
+    scale: str
+    runs: Path
+    out: Path
+    settings: Mapping[str, Any]
+    """`--set`: over preset, scale and row."""
+
+    @property
+    def small(self) -> bool:
+        """Whether `--scale small` was given."""
+        return self.scale == "small"
+
+    @functools.cached_property
+    def cases(self) -> Cases:
+        """The test cases. Raises `DataError` when there are none."""
+        cases = self.dataset.cases("test")
+        if not len(cases):
+            raise DataError(f"{self.dataset.path} has no cases in its test split; import it with another --split")
+        return sample_cases(cases, SMALL_CASES, 0) if self.small else cases
+
+    def config(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
+        """The preset, then the scale, then the row's overrides, then `--set`. Raises `ConfigError`."""
+        values = {**(SMALL if self.small else {}), **overrides, **self.settings}
+        return load_config(preset=self.preset, overrides=values | {"model": model, "training.seed": seed})
+
+    def train(self, model: str, overrides: Mapping[str, Any], seed: int) -> TrainResult:
+        """Train what is missing. What begins from a tower begins from one that all with its tokenizer share."""
+        config = self.config(model, overrides, seed)
+        tower = None
+        if MODELS[model].begins_from_tower:
+            tower = self._train(tower_config(config)).model_path
+        return self._train(tower_config(config) if model == "two_tower" else config, tower)
+
+    def _train(self, config: Config, tower: Path | None = None) -> TrainResult:
+        folder = self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
+        return train(config, self.dataset, folder, tower=tower, echo=lambda line: click.echo(line, err=True))
+
+    def model(self, name: str, overrides: Mapping[str, Any], seed: int) -> RankingModel:
+        """The trained model; see `load`."""
+        return self.load(self.train(name, overrides, seed))
+
+    def load(self, trained: TrainResult) -> RankingModel:
+        """A trained model in evaluation mode, with the data folder's user features."""
+        model = read_checkpoint(trained.model_path).model
+        load_user_features(model, self.dataset)
+        return model
+
+
+def tower_config(config: Config) -> Config:
+    """The configuration of a two-tower with the same tokenizer; what it does not read is left at the defaults."""
+    plain = TrainingConfig()
+    return Config(
+        model="two_tower",
+        tokenizer=replace(config.tokenizer, item_tokens=1),
+        item_codes=ItemCodesConfig(latest=0),
+        two_tower=config.two_tower,
+        loss=config.loss,
+        training=replace(config.training, codes=plain.codes, freeze_tokenizer=plain.freeze_tokenizer),
+    )
+
+
+def folder_name(config: Config) -> str:
+    """A training's folder: model, tokenizer, and a hash of what differs from the defaults but for the seed.
+
+    A configuration key that a later release adds leaves the name as it is.
+    """
+    plain = _flat(to_mapping(Config()))
+    changed = {key: value for key, value in _flat(to_mapping(config)).items() if plain.get(key) != value}
+    changed.pop("training.seed", None)
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
+    return f"{config.model}-{config.tokenizer.kind}-{digest}"
+
+
+def _flat(tables: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        found |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {where + key: value}
+    return found

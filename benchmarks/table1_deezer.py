@@ -1,0 +1,54 @@
+"""Table 1: every system on cold Deezer users.
+
+python benchmarks/table1_deezer.py --data data/deezer-svd --preset deezer-svd --seeds 0,1,2,3,4 --runs runs/paper
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+import paper
+from options import bench_options, rows_option
+from systems import Bench, Row, chosen
+from tables import make_table
+
+DNN, SA = {"tokenizer.kind": "dnn"}, {"tokenizer.kind": "self_attention"}
+
+
+def rows_of(embeddings: str) -> list[Row]:
+    """The rows of Table 1, in its order."""
+    rows = [
+        Row("popularity", "Popularity", "popularity"),
+        Row("dropoutnet", "DropoutNet", "dropoutnet"),
+        Row("melu", "MeLU", "melu"),
+        Row("deezernet", "DeezerNet", "deezernet"),
+        Row("deezernet-semi", "DeezerNet, semi-personalised", "deezernet", {"deezernet.form": "semi"}),
+        Row("ttm-dnn", "TTM w/ DNN (DSSM)", "two_tower", DNN),
+        Row("sparcode-dnn", "SparCode w/ DNN", "sparcode", DNN),
+        Row("ttm-sa", "TTM w/ SA", "two_tower", SA),
+        Row("sparcode-sa", "SparCode w/ SA", "sparcode", SA),
+        Row("all-to-all", "All-to-All SA", "all_to_all", {**SA, "all_to_all.form": "late"}),
+    ]
+    printed = dict(paper.TABLE_1[embeddings])
+    if embeddings == "svd":
+        printed["deezernet-semi"] = paper.DEEZERNET_SEMI
+    return [replace(row, paper=printed.get(row.name, {})) for row in rows]
+
+
+@click.command()
+@bench_options
+@rows_option
+@click.option(
+    "--embeddings", type=click.Choice(list(paper.EMBEDDINGS)), default="svd", show_default=True,
+    help="Which half of the paper's table stands beside: what the data folder was imported with.",
+)  # fmt: skip
+def main(bench: Bench, rows: str | None, embeddings: str) -> None:
+    """Table 1: popularity, DropoutNet, MeLU, DeezerNet, two-towers, SparCodes and All-to-All, P, R and N @50."""
+    name = paper.EMBEDDINGS[embeddings]
+    title = f"Table 1: every system, cold users ({name})"
+    make_table(bench, f"table1-{embeddings}", title, chosen(rows_of(embeddings), rows), paper.P_R_N, f"Deezer, {name}")
+
+
+if __name__ == "__main__":
+    main()

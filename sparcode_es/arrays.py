@@ -1,0 +1,48 @@
+"""Folders of memory-mapped arrays beside a manifest: what a data folder and a postings artifact have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcode_es.errors import SparcodeError
+from sparcode_es.files import sha256_of
+
+
+@dataclass(frozen=True)
+class ArrayFolder:
+    """Reads arrays of a folder, and says what is wrong with them as `error`, with `advice` at the end."""
+
+    path: Path
+    error: type[SparcodeError]
+    advice: str
+
+    def array(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+        """The mapped array NAME.npy. Raises `error` unless it can be read and has this type and shape."""
+        file = self.path / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise self.error(f"cannot read {file}: {error}; {self.advice}") from error
+        if array.dtype != dtype or array.shape != shape:
+            found = f"{array.dtype} {list(array.shape)}"
+            wanted = f"{np.dtype(dtype)} {list(shape)}"
+            raise self.error(f"{file} is damaged: it holds {found}, not {wanted}; {self.advice}")
+        # A plain view of the same mapped memory: slicing a np.memmap is several times slower.
+        return np.asarray(array)
+
+    def check(self, files: Mapping[str, Any], verify: bool) -> None:
+        """Raise `error` unless every file of a manifest is there in its size, and with `verify` has its SHA-256."""
+        for name, expected in files.items():
+            file = self.path / name
+            if not file.is_file():
+                raise self.error(f"{self.path} is incomplete: {name} is missing; {self.advice}")
+            size = file.stat().st_size
+            if size != expected["bytes"]:
+                raise self.error(f"{file} is damaged: {size} bytes, not {expected['bytes']}; {self.advice}")
+            if verify and sha256_of(file) != expected["sha256"]:
+                raise self.error(f"{file} is damaged: its SHA-256 is not the manifest's; {self.advice}")

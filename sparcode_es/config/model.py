@@ -1,0 +1,153 @@
+"""SparCode and its two-tower twin: tokenizer, quantizer, scorer, item codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sparcode_es.config.checks import require
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """User → K_u tokens (Eq. 4-6), and item → K_c tokens."""
+
+    source: Literal["history", "features"] = "history"
+    """What a user's tokens are made of: the history (and the user's features, added to its state), or the user's features
+    alone, for users who have no history; kinds `dnn` and `self_attention` then read the fields of the features."""
+    kind: Literal["self_attention", "gru", "dnn", "capsule"] = "self_attention"
+    """How a history is read: causal self-attention (SASRec), GRU (GRU4Rec), an MLP over the mean of the history (DSSM), or
+    multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
+    max_length: int = 50
+    """How many of a user's latest events are read."""
+    dim: int = 64
+    """D, the size of item embeddings and tokens."""
+    layers: int = 2
+    """Blocks of self-attention, layers of the GRU."""
+    attention_heads: int = 2
+    hidden: tuple[int, ...] = (256, 256)
+    """Hidden units of the DNN tokenizer."""
+    routing_iterations: int = 3
+    """Of the capsules."""
+    dropout: float = 0.5
+    tokens: int = 1
+    """K_u, tokens a user."""
+    token_heads: Literal["linear", "senet"] = "linear"
+    """How K_u tokens come out of one state: a linear layer each, or squeeze-and-excitation gates (SENet)."""
+    item_tokens: int = 1
+    """K_c, tokens an item, a linear layer each."""
+    use_features: bool = True
+    """Whether the user and item features of the data folder's schema are read."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.tokens <= 10, f"tokenizer.tokens (K_u) must lie in 1…10, not {self.tokens}")
+        require(1 <= self.item_tokens <= 10, f"tokenizer.item_tokens (K_c) must lie in 1…10, not {self.item_tokens}")
+        require(self.dim >= 2 and self.max_length >= 1, "tokenizer.dim must be at least 2 and max_length at least 1")
+        require(0 <= self.dropout < 1, f"tokenizer.dropout must lie in [0, 1), not {self.dropout}")
+        require(self.kind != "capsule" or self.tokens > 1, "tokenizer.kind 'capsule' needs tokens of at least 2")
+        require(self.routing_iterations >= 1, "tokenizer.routing_iterations must be at least 1")
+        if self.source == "features":
+            require(
+                self.kind in ("dnn", "self_attention"),
+                f"tokenizer.source 'features' is read by the kinds dnn and self_attention, not by {self.kind}",
+            )
+            require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
+        require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
+        require(
+            self.kind != "self_attention" or self.dim % self.attention_heads == 0,
+            f"tokenizer.dim ({self.dim}) must be a multiple of attention_heads ({self.attention_heads})",
+        )
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Token → codes (Eq. 7-8), and how the codebooks learn (Eq. 13 and the EMA update of §3.2.4)."""
+
+    codebooks: int = 1
+    """M."""
+    codes: int = 1024
+    """N, entries a codebook."""
+    shared: bool = True
+    """One set of codebooks for all heads, or one per head."""
+    assignment: Literal["nearest", "pursuit"] = "pursuit"
+    """`nearest`: one code a token, boost 1 (Eq. 7). `pursuit`: several codes a token with non-negative boosts, found by
+    orthogonal matching pursuit, so that the boosted sum of code vectors is near the token (M = 1 only)."""
+    codes_per_token: int = 8
+    """How many codes `pursuit` gives a token at most."""
+    decay: float = 0.99
+    """γ of the EMA update."""
+    gradient: Literal["straight_through", "soft", "commitment"] = "commitment"
+    """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13. With
+    `pursuit`, `soft` and a tokenizer that goes on learning, a training on MovieLens-100K diverged: prefer `commitment`."""
+    commitment: float = 0.25
+    """λ of Eq. 14, relative: the commitment term is scaled to this share of the match loss."""
+    revive_below: float = 0.01
+    """A code whose EMA count falls below this share of the mean count is set on a token of the batch."""
+    min_perplexity: float = 0.1
+    """Training fails when perplexity / N falls below this share after the first epoch with codes; 0 switches it off."""
+    kmeans_iterations: int = 25
+
+    def __post_init__(self) -> None:
+        require(1 <= self.codebooks <= 4, f"quantizer.codebooks (M) must lie in 1…4, not {self.codebooks}")
+        require(2 <= self.codes <= 65_536, f"quantizer.codes (N) must lie in 2…65536, not {self.codes}")
+        require(0 < self.decay < 1, f"quantizer.decay must lie in (0, 1), not {self.decay}")
+        require(0 <= self.min_perplexity < 1, "quantizer.min_perplexity must lie in [0, 1)")
+        require(1 <= self.codes_per_token <= 64, "quantizer.codes_per_token must lie in 1…64")
+        require(
+            self.assignment == "nearest" or self.codes_per_token <= self.codes,
+            f"quantizer.codes_per_token ({self.codes_per_token}) must not exceed quantizer.codes ({self.codes})",
+        )
+        if self.assignment == "pursuit":
+            require(self.codebooks == 1, "quantizer.assignment 'pursuit' needs codebooks = 1; use 'nearest' for M ≥ 2")
+            require(
+                self.gradient != "straight_through",
+                "quantizer.assignment 'pursuit' passes its gradient through the boosts: gradient must be 'soft' or 'commitment'",
+            )
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """(code, item) → S (Eq. 9 and Table 3)."""
+
+    kind: Literal["dot", "maxsim", "crossnet", "dnn", "inner_pdnn"] = "inner_pdnn"
+    hidden: tuple[int, ...] = (16,)
+    """Hidden units of `dnn` and `inner_pdnn`."""
+    cross_layers: int = 3
+    residual: bool = True
+    """Add the scaled dot product of code and first item token to S, so that an MLP only learns what it lacks."""
+    untied_items: bool = True
+    """The scorer has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""
+    free_codes: bool = True
+    """The scorer's code vectors may move away from the codebook's: sg[C_k] + Δ_k, Δ learned."""
+    initial_sparsity: float = 0.75
+    """b of Eq. 10 begins where this share of the (code, item) scores is cut to 0."""
+    memory: bool = True
+    """Add the lift of (code, item) among the training pairs to S; its weight is chosen on validation. M = 1 only."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.initial_sparsity < 1, "scorer.initial_sparsity must lie in [0, 1)")
+        require(self.cross_layers >= 1, "scorer.cross_layers must be at least 1")
+        require(all(h > 0 for h in self.hidden), "scorer.hidden must be positive numbers")
+
+
+@dataclass(frozen=True)
+class ItemCodesConfig:
+    """Item codes: the history's latest items stand for themselves, beside the codes of the tokens. Their postings are
+    remembered (the lift of what followed them in training), so they know pairs that no vector can express."""
+
+    latest: int = 10
+    """How many of the history's latest items give a code; 0 switches item codes off."""
+    decay: float = 0.8
+    """The boost of the n-th latest item is decayⁿ⁻¹, in a user's codes and in the training counts."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
+        require(0 < self.decay <= 1, f"item_codes.decay must lie in (0, 1], not {self.decay}")
+
+
+@dataclass(frozen=True)
+class TwoTowerConfig:
+    """What only `model = "two_tower"` has."""
+
+    untied_items: bool = False
+    """The dot product has item vectors of its own, begun as a copy of the tokenizer's input embeddings."""

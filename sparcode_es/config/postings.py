@@ -1,0 +1,34 @@
+"""What of the scores becomes a posting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparcode_es.config.checks import require
+
+
+@dataclass(frozen=True)
+class PostingsConfig:
+    """What of the (code, item) scores is kept (Eq. 15, §4.4)."""
+
+    bias: float | None = None
+    """b̃ of Eq. 15; None is the model's own b."""
+    sparsity: float | None = None
+    """Find b̃ so that this share of all pairs is cut; excludes `bias`."""
+    max_postings_per_code: int | None = None
+    max_codes_per_item: int | None = None
+    min_codes_per_item: int = 0
+    """A floor: a cut never takes an item's best n positive codes."""
+    observed_codes_only: bool | None = None
+    """Leave out codes that no user has; None means: when M ≥ 2."""
+    block_codes: int = 64
+    block_items: int = 65_536
+
+    def __post_init__(self) -> None:
+        require(self.bias is None or self.sparsity is None, "give bias or sparsity, not both")
+        require(self.sparsity is None or 0 <= self.sparsity < 1, "sparsity must lie in [0, 1)")
+        for name in ("max_postings_per_code", "max_codes_per_item"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1")
+        require(self.min_codes_per_item >= 0, "min_codes_per_item must not be negative")
+        require(self.block_codes >= 1 and self.block_items >= 1, "block sizes must be at least 1")

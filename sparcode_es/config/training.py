@@ -1,0 +1,97 @@
+"""The loss, the stages and the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sparcode_es.config.checks import require
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Sampled softmax (Eq. 12)."""
+
+    negatives: Literal["uniform", "in_batch", "mixed", "all"] = "mixed"
+    """Uniform samples shared by the batch; the batch's other positives, with logQ correction; both; or every item, the full
+    softmax, for small catalogues."""
+    num_negatives: int = 1024
+    """Uniform samples a batch."""
+    temperature: float = 0.07
+    """Where the scale of the towers' dot product begins: 1 / temperature; it is learned from there."""
+
+    def __post_init__(self) -> None:
+        require(self.num_negatives >= 1, "loss.num_negatives must be at least 1")
+        require(self.temperature > 0, "loss.temperature must be positive")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of training: the towers alone, then the codes and the scorer."""
+
+    epochs: int = 100
+    """At most this many; 0 leaves the stage out."""
+    patience: int = 10
+    """Stop after this many evaluations without a better validation metric."""
+    evaluate_every: int = 1
+    """Epochs between evaluations."""
+    batch_size: int = 128
+    """Sequences (or windows of a long one) a step."""
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    embedding_l2: float = 1e-6
+    """L2 factor on the embedding table."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
+        )
+        require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+
+
+@dataclass(frozen=True)
+class CodesStage(StageConfig):
+    """SparCode after the tower."""
+
+    epochs: int = 8
+    patience: int = 2
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop."""
+
+    tower: StageConfig = field(default_factory=StageConfig)
+    """Stage 1: tokenizer and item embeddings as a two-tower model, to convergence."""
+    codes: CodesStage = field(default_factory=CodesStage)
+    """Stage 2: codebooks (k-means start), scorer and bias."""
+    freeze_tokenizer: bool = True
+    """Keep the tokenizer as stage 1 left it, and the codebooks as k-means set them, so that stage 2 encodes every history
+    once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
+    items_per_user: int = 50
+    """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
+    metric: str = "ndcg@50"
+    """The validation metric that chooses the best epoch (all items ranked)."""
+    validation_users: int = 10_000
+    """At most this many validation users are ranked an epoch, drawn once with the seed."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = False
+    """bfloat16 autocast; an error where there is no CUDA device."""
+    compile: bool = False
+    """torch.compile the tokenizer's encoder, of the systems that have one."""
+
+    def __post_init__(self) -> None:
+        require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
+        require(0 <= self.seed < 2**63, f"training.seed must lie in 0…2⁶³ - 1, not {self.seed}")
+        name, _, k = self.metric.partition("@")
+        require(
+            name in {"recall", "ndcg", "precision"} and k in {"5", "10", "20", "50"},
+            f"training.metric must be recall@k, ndcg@k or precision@k with k of 5, 10, 20, 50, not {self.metric!r}",
+        )
+        require(
+            not (self.amp and self.device == "cpu"),
+            "training.amp needs CUDA: set training.device to cuda or amp to false",
+        )

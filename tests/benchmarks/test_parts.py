@@ -1,0 +1,149 @@
+"""What the benchmarks share: the paper's figures, configurations and folders, rankings from postings, timing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paper
+import pytest
+import torch
+from cuts import artifact_scores, build
+from measuring import Measured
+from report import comparison_columns, markdown_table
+from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
+from timing import time_queries
+
+from sparcode_es.config import Config, PostingsConfig, load_config
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.engines.base import Query
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.errors import ConfigError
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.build import build_model
+
+NAMES = ("table1_deezer", "table2_sequences", "table3_interactions", "table4_tdm")
+
+
+def bench(data: Path, tmp_path: Path, **more: object) -> Bench:
+    return Bench(Dataset.open(data), "ml-100k", (0,), str(more.pop("scale", "small")), tmp_path, tmp_path, dict(more))
+
+
+def gain(after: dict[str, float], before: dict[str, float], metric: str) -> float:
+    return round(100 * (after[metric] / before[metric] - 1), 2)
+
+
+def test_the_papers_figures_are_those_that_its_text_speaks_of() -> None:
+    """§4.2: DNN against DSSM. §4.3.1: MaxSim against the dot product. §4.5: what MLPs bring to TDM."""
+    deezer = paper.TABLE_1["svd"]
+    assert gain(deezer["sparcode-dnn"], deezer["ttm-dnn"], "precision@50") == 71.15
+    table = paper.TABLE_3
+    assert gain(table["sa-maxsim"], table["sa-dot-1"], "recall@50") == pytest.approx(45.69, abs=0.011)
+    assert gain(table["sa-maxsim"], table["sa-dot-1"], "ndcg@50") == pytest.approx(49.61, abs=0.011)
+    assert (table["dnn-dot-1"]["recall@50"], table["dnn-maxsim"]["recall@50"]) == (3.39, 5.44)
+    assert (paper.TABLE_4["tdm-dot"]["recall@50"], paper.TABLE_4["tdm-mlp"]["recall@50"]) == (3.71, 5.09)
+    assert table["dnn-ttm"]["recall@50"] == deezer["ttm-dnn"]["recall@50"]
+    assert table["sa-inner_pdnn"]["ndcg@50"] == deezer["sparcode-sa"]["ndcg@50"]
+
+
+def test_every_figure_of_the_paper_has_a_row() -> None:
+    from table1_deezer import rows_of
+    from table2_sequences import ROWS as TABLE_2
+    from table3_interactions import ROWS as TABLE_3
+    from table4_tdm import ROWS as TABLE_4
+
+    for rows, printed in (
+        (rows_of("svd"), paper.TABLE_1["svd"] | {"deezernet-semi": paper.DEEZERNET_SEMI}),
+        (rows_of("mf"), paper.TABLE_1["mf"]),
+        (TABLE_2, paper.TABLE_2),
+        (TABLE_3, paper.TABLE_3),
+        (TABLE_4, paper.TABLE_4),
+    ):
+        assert {row.name: dict(row.paper) for row in rows if row.paper} == printed
+        assert len({row.name for row in rows}) == len({row.label for row in rows}) == len(rows)
+
+
+def test_rows_make_configurations(ring: Path, tmp_path: Path) -> None:
+    from table2_sequences import ROWS as TABLE_2
+    from table3_interactions import ROWS as TABLE_3
+
+    for row in [*TABLE_2, *TABLE_3]:
+        for scale in ("small", "full"):
+            config = bench(ring, tmp_path, scale=scale).config(row.model, row.overrides, 3)
+            assert (config.model, config.training.seed) == (row.model, 3)
+
+
+def test_the_scale_gives_way_to_the_row_and_the_row_to_set(ring: Path, tmp_path: Path) -> None:
+    own = {"tokenizer.dim": 16, "quantizer.codes": 64}
+    assert bench(ring, tmp_path).config("sparcode", {}, 0).tokenizer.dim == SMALL["tokenizer.dim"]
+    assert bench(ring, tmp_path).config("sparcode", own, 0).quantizer.codes == 64
+    assert bench(ring, tmp_path, **{"quantizer.codes": 9}).config("sparcode", own, 0).quantizer.codes == 9
+    assert bench(ring, tmp_path, scale="full").config("sparcode", {}, 0) == load_config(preset="ml-100k")
+
+
+def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
+    codes = load_config(
+        preset="ml-100k", overrides={"quantizer.codes": 9, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
+    )
+    plain = load_config(preset="ml-100k", overrides={"model": "two_tower", "item_codes.latest": 0})
+    assert folder_name(tower_config(codes)) == folder_name(tower_config(plain))
+    wider = load_config(preset="ml-100k", overrides={"tokenizer.tokens": 2})
+    assert folder_name(tower_config(wider)) != folder_name(tower_config(plain))
+    assert folder_name(codes) != folder_name(load_config(preset="ml-100k"))
+
+
+def test_a_folder_is_named_by_what_differs_from_the_defaults() -> None:
+    assert folder_name(Config()) == folder_name(load_config(overrides={"training.seed": 5, "quantizer.codes": 1024}))
+    assert folder_name(Config()).startswith("sparcode-self_attention-")
+
+
+def test_rows_by_name() -> None:
+    rows = [Row("a", "A", "popularity"), Row("b", "B", "two_tower"), Row("c", "C", "oracle")]
+    assert [row.name for row in chosen(rows, "b,a")] == ["b", "a"]
+    with pytest.raises(ConfigError, match=r"no model oracle; it has: .*popularity.*give --rows a,b"):
+        chosen(rows, None)
+    with pytest.raises(ConfigError, match="no row d; the rows are: a,b,c"):
+        chosen(rows, "d")
+
+
+def test_means_and_spreads_are_over_seeds() -> None:
+    runs = tuple(
+        {"all": {"recall@50": np.array(hits)}, "unseen": {"recall@50": np.array(hits)}} for hits in ([1.0, 0], [0, 0])
+    )
+    found = Measured("x", runs)
+    assert found.cell("all", "recall@50") == "25.00 ± 25.00"
+    assert Measured("x", runs[:1]).cell("all", "recall@50") == "50.00"
+    assert found.by_case("all", "recall@50").shape == (2, 2)
+
+
+def test_markdown() -> None:
+    assert comparison_columns(["recall@50"]) == ["system", "view", "R@50 ours", "R@50 paper"]
+    assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---:|\n| 1 | 2 |"
+
+
+def test_scores_of_postings_are_what_the_engine_returns(ring: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    here = bench(ring, tmp_path)
+    model = build_model(
+        here.config("sparcode", {"quantizer.codes": 16, "item_codes.latest": 0}, 0), here.dataset
+    ).eval()
+    assert isinstance(model, SparCode)
+    artifact = build(here, model, tmp_path / "postings", PostingsConfig(sparsity=0.9))
+    engine, scores = EmbeddedEngine(artifact), artifact_scores(artifact)
+    assert artifact.num_users == len(here.cases)
+    for user, row in enumerate(scores(np.arange(10))):
+        hits = engine.search(Query(tuple(artifact.user_clauses(user)), here.dataset.num_items))
+        returned = {here.dataset.item_ids.find(hit.item): hit.score for hit in hits}
+        assert {int(item): pytest.approx(row[item], rel=1e-5) for item in np.flatnonzero(np.isfinite(row))} == returned
+
+
+def test_every_system_is_asked_for_every_query_in_turns_after_warming_up() -> None:
+    asked: list[tuple[str, int]] = []
+    systems = {name: lambda query, name=name: asked.append((name, query)) for name in "ab"}
+    times = time_queries(systems, 50)
+    warm, timed = asked[:10], asked[10:]
+    assert warm == [(name, query) for name in "ab" for query in range(5)]
+    assert sorted(timed) == sorted((name, query) for name in "ab" for query in range(50))
+    parts = [timed[i][0] for i in range(0, 100, 10)]
+    assert parts == list("abbaabbaab")
+    assert all(0 <= t.p50_ms <= t.p95_ms for t in times.values())
