@@ -32,8 +32,9 @@ class DeezerNet(RankingModel):
         config = self.config
         settings = config.deezernet
         self.latents = Latents(config.latents, self.num_users, self.num_items, self.user_specs, self.item_specs)
-        reads = not self.latents.from_features if settings.history is None else settings.history
-        if reads and config.tokenizer.source == "features":
+        history = config.tokenizer.source == "history"
+        reads = history and not self.latents.from_features if settings.history is None else settings.history
+        if reads and not history:
             raise ConfigError(
                 "deezernet reads the history here, and tokenizer.source = 'features' leaves it out of the training; "
                 "set deezernet.history = false, or tokenizer.source = 'history'"

@@ -11,7 +11,6 @@ from sparcode_es.baselines.maml import Decision, Weights, adapted
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import latest_items
@@ -31,10 +30,7 @@ class MeLU(RankingModel):
 
     def build(self) -> None:
         """Make the layers."""
-        config = self.config
-        if config.tokenizer.source == "features":
-            raise ConfigError("melu learns from histories: leave tokenizer.source at 'history'")
-        settings = self.settings = config.melu
+        settings = self.settings = self.config.melu
         self.user_encoder = FeatureEncoder("user", self.user_specs, self.num_users, settings.dim, persistent=False)
         self.item_encoder = FeatureEncoder("item", self.item_specs, self.num_items, settings.dim)
         has_ids = not inputs(self.item_specs) if settings.item_ids is None else settings.item_ids

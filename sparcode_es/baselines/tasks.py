@@ -22,7 +22,12 @@ class Items:
 
 def split_batch(batch: Batch, config: MeLUConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Each window cut at a random trained position: the events up to it, latest first, int64 [B, support], whether each is
-    there, bool; and those after it, int64 [B, query], with theirs. A cold user's support set is withheld."""
+    there, bool; and those after it, int64 [B, query], with theirs. A cold user's support set is withheld.
+
+    A batch of users alone is cut likewise, its targets being the events."""
+    first = 0
+    if batch.rows is not None:
+        batch, first = _in_sequence(batch, batch.rows), 1
     B, L = batch.histories.shape
     following = torch.full((B * L,), -1, device=batch.histories.device)
     following[batch.positions] = batch.targets
@@ -34,7 +39,17 @@ def split_batch(batch: Batch, config: MeLUConfig) -> tuple[Tensor, Tensor, Tenso
     query = following.gather(1, after.clamp(max=L - 1))
     asked = (after < L) & (query >= 0)
     support = batch.histories.gather(1, before.clamp(min=0))
-    return support, (before >= 0) & ~cold, query.clamp(min=0), asked
+    return support, (before >= first) & ~cold, query.clamp(min=0), asked
+
+
+def _in_sequence(batch: Batch, rows: Tensor) -> Batch:
+    """Users with their targets, rows in ascending order → a window each: no event, then the targets but the last."""
+    lengths = torch.bincount(rows, minlength=len(batch.users))
+    place = torch.arange(len(rows), device=rows.device) - (lengths.cumsum(0) - lengths)[rows]
+    histories = torch.zeros(len(lengths), int(lengths.max()) + 1, dtype=torch.int64, device=rows.device)
+    histories[rows, place + 1] = batch.targets
+    histories = histories[:, :-1]
+    return Batch(histories, rows * histories.shape[1] + place, batch.targets, batch.users)
 
 
 def labelled(positives: Tensor, there: Tensor, negatives: Tensor) -> Items:

@@ -53,7 +53,7 @@ class DeezerNetConfig:
     """Hidden units, batch normalisation after ReLU."""
     history: bool | None = None
     """Whether the mean latent of the history is an input beside the user features; None means: where latents come from the
-    SVD. Deezer's own user features hold the first day's history already."""
+    SVD and tokenizer.source is history. Deezer's own user features hold the first day's history already."""
     segments: int = 1000
     """Clusters of warm users' latents by k-means."""
     segment_items: int = 1000

@@ -98,7 +98,6 @@ def test_presets_fit_deezers_data(name: str, deezer: Dataset) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"model": "melu", "tokenizer.source": "features"},
         {"model": "deezernet", "tokenizer.source": "features", "deezernet.history": True},
         {"model": "deezernet", "tokenizer.use_features": False, "deezernet.history": False},
         {"model": "dropoutnet", "tokenizer.use_features": False, "latents.source": "features"},

@@ -14,7 +14,7 @@ from sparcode_es.baselines.maml import Decision, adapted
 from sparcode_es.baselines.melu import MeLU
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
 from sparcode_es.config import Config, LossConfig, MeLUConfig
-from sparcode_es.models.batches import Windows
+from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler
 
 
@@ -103,6 +103,20 @@ def test_support_comes_before_query(seed: int) -> None:
         first = int(query[b, 0])
         assert query[b][asked[b]].tolist() == list(range(first, first + int(asked[b].sum())))
         assert support[b][known[b]].tolist() == list(range(first - 1, first - 1 - int(known[b].sum()), -1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_users_alone_are_cut_likewise(seed: int) -> None:
+    """Three users with 4, 1 and 2 items, each item once: support and query have no item in common."""
+    torch.manual_seed(seed)
+    pairs = Pairs(np.array([0, 4, 5, 7]), np.arange(10, 17).astype(np.uint32), np.arange(3), 4)
+    batch = pairs.collate(np.arange(3), np.random.default_rng(seed))
+    support, known, query, asked = split_batch(batch, MeLUConfig(support=4, query=4, cold_share=0.0))
+    assert asked.any(1).all()
+    for b, own in enumerate([{10, 11, 12, 13}, {14}, {15, 16}]):
+        before, after = support[b][known[b]].tolist(), query[b][asked[b]].tolist()
+        assert set(before) | set(after) == own
+        assert len(before) + len(after) == len(own)
 
 
 def test_a_cold_users_support_is_withheld() -> None:
