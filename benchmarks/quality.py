@@ -33,21 +33,19 @@ SPARCODE, TWIN = "SparCode", "two-tower"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 
 
-def measure_seed(bench: Bench, seed: int) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
+def measure_seed(bench: Bench, seed: int, with_untied: bool) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
     """System → metrics of the test cases, and what the trainings said."""
-    twin, untied, model, popularity = (
-        bench.model(name, overrides, seed)
-        for name, overrides in (
-            ("two_tower", {}), ("two_tower", {"two_tower.untied_items": True}), ("sparcode", {}), ("popularity", {}),
-        )
-    )  # fmt: skip
+    twin, model, popularity = (bench.model(name, {}, seed) for name in ("two_tower", "sparcode", "popularity"))
     assert isinstance(twin, TwoTower)
     assert isinstance(model, SparCode)
     scores = {SPARCODE: model.case_scores(bench.cases)}
     if model.item_memory is not None:
         scores["SparCode without item codes"] = CodeTable(model, bench.cases).score_function(item_weight=0.0)
         scores[WITH_ITEM_CODES] = with_item_codes(twin, model, bench.dataset, bench.cases)
-    scores[TWIN], scores[UNTIED] = twin.case_scores(bench.cases), untied.case_scores(bench.cases)
+    scores[TWIN] = twin.case_scores(bench.cases)
+    if with_untied:
+        untied = bench.model("two_tower", {"two_tower.untied_items": True}, seed)
+        scores[UNTIED] = untied.case_scores(bench.cases)
     scores["popularity"] = popularity.case_scores(bench.cases)
     return {name: measure(bench, score) for name, score in scores.items()}, bench.train("sparcode", {}, seed).report
 
@@ -100,9 +98,10 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 
 @click.command()
 @bench_options
-def main(bench: Bench) -> None:
+@click.option("--untied/--no-untied", default=True, help="Train the control with untied items, a second tower a seed.")
+def main(bench: Bench, untied: bool) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
-    found, reports = zip(*(measure_seed(bench, seed) for seed in bench.seeds), strict=True)
+    found, reports = zip(*(measure_seed(bench, seed, untied) for seed in bench.seeds), strict=True)
     measured = {name: Measured(name, tuple(run[name] for run in found)) for name in found[0]}
     others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
     tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}

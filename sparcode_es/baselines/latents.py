@@ -44,8 +44,9 @@ class Latents(nn.Module):
                 "latents.source = 'features' needs a user vector feature of role target and an item vector feature of the "
                 "same size, and the data folder has no such pair; set latents.source to 'svd' or import them"
             )
-        self.user_feature = None if pair is None else pair[0]
-        self.item_feature = None if pair is None else pair[1]
+        self.user_feature: str | None
+        self.item_feature: str | None
+        self.user_feature, self.item_feature = pair or (None, None)
         self.dim = config.dim if pair is None else next(s.size for s in user_specs if s.name == pair[0])
         self.register_buffer("users", torch.zeros(num_users, self.dim))
         self.register_buffer("items", torch.zeros(num_items, self.dim))

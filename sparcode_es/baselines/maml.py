@@ -29,17 +29,17 @@ def adapted(
 
 
 class Decision(nn.Module):
-    """An MLP on (user embedding, item embedding) → logit, whose weights may be any one task's (MeLU's decision layers)."""
+    """MeLU's decision layers: an MLP on (user embedding, item embedding) → logit, with weights that may be one task's own."""
 
     def __init__(self, dim: int, hidden: Sequence[int]) -> None:
         super().__init__()
         sizes = [2 * dim, *hidden, 1]
         self.dim = dim
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(sizes))
 
     def last(self, layers: int) -> list[Tensor]:
         """Weights and biases of the last layers, in order: what adapts."""
-        return [layer.get_parameter(name) for layer in list(self.layers)[-layers:] for name in ("weight", "bias")]
+        return list(self.layers[-layers:].parameters())
 
     def forward(self, users: Tensor, items: Tensor, tail: Weights = ()) -> Tensor:
         """users: [B, D], items: [B, n, D] or [n, D] for all → logits [B, n].

@@ -1,4 +1,4 @@
-"""MeLU (Lee et al. 2019): what users share is learned so that one gradient step on a few events makes it a user's own."""
+"""MeLU (Lee et al. 2019): weights learned so that a gradient step on a few events makes them a user's own."""
 
 from __future__ import annotations
 

@@ -236,6 +236,8 @@ def history_released(server: Server, name: str) -> bool:
 
 
 def index_bytes(server: Server, name: str) -> int:
-    """Bytes of the primary shards on disk."""
-    answer = server.call("GET", path_of(name, "_stats", "store"))
-    return int(answer["_all"]["primaries"]["store"]["size_in_bytes"])
+    """Bytes of the segments that the primary shards answer from. Files that a merge left to be deleted do not count."""
+    answer = server.call("GET", path_of(name, "_segments"))
+    copies = [copy for shard in answer["indices"][name]["shards"].values() for copy in shard]
+    segments = [segment for copy in copies if copy["routing"]["primary"] for segment in copy["segments"].values()]
+    return sum(int(segment["size_in_bytes"]) for segment in segments if segment["search"])
