@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# The models of the tests are so small that a second thread only waits; child processes inherit this. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from sparcode_es.data.dataset import Dataset
