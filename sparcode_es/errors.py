@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class SparcodeError(Exception):
-    """Base of all errors that sparcode-es raises on purpose."""
+    """Base of all errors; its own code means a defect of ours: `SPARCODE_DEBUG=1` gives the traceback to report."""
 
     exit_code = 1
 

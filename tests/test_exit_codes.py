@@ -54,14 +54,31 @@ def test_an_interrupt_has_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "interrupted" in capsys.readouterr().err
 
 
-def _exit_code(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> object:
-    """What `main` exits with when a command raises."""
+def test_a_defect_is_one_sentence_unless_its_traceback_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SPARCODE_DEBUG", raising=False)
+    assert _exit_code(monkeypatch, RuntimeError("what nobody foresaw")) == 1
+    error = capsys.readouterr().err
+    assert "RuntimeError: what nobody foresaw" in error
+    assert error.count("\n") == 1
+    monkeypatch.setenv("SPARCODE_DEBUG", "1")
+    monkeypatch.setattr(cli, "get_command", lambda ctx, name: _raising(RuntimeError("again")))
+    with pytest.raises(RuntimeError, match="again"):
+        main(["anything"])
 
+
+def _raising(raised: BaseException) -> click.Command:
     @click.command()
     def command() -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "get_command", lambda ctx, name: command)
+    return command
+
+
+def _exit_code(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> object:
+    """What `main` exits with when a command raises."""
+    monkeypatch.setattr(cli, "get_command", lambda ctx, name: _raising(raised))
     with pytest.raises(SystemExit) as ended:
         main(["anything"])
     return ended.value.code
