@@ -112,7 +112,13 @@ def test_the_settings_of_the_load_are_not_those_of_service(
     server.close()
 
 
-@pytest.fixture(scope="module", params=list(OPENERS))
+SERVER_MARKS = (pytest.mark.slow, pytest.mark.elasticsearch)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=SERVER_MARKS if name.startswith("elasticsearch") else ()) for name in OPENERS],
+)
 def engine(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[Engine]:
     opened = OPENERS[request.param](request, artifact)
     yield opened

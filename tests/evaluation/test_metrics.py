@@ -36,6 +36,7 @@ def scores() -> np.ndarray:
     return np.random.default_rng(1).normal(size=(USERS, ITEMS)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_against_ranx(cases: Cases, scores: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
