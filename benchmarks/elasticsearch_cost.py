@@ -79,7 +79,7 @@ def query_times(server: Server, artifact: Artifact, queries: int, clauses: int, 
 @click.option("--codes", default=65_536, show_default=True, help="Codes that the postings are spread over.")
 @click.option("--clauses", default=8, show_default=True, help="Codes of a query.")
 @click.option("-k", default=50, show_default=True)
-@click.option("--queries", default=500, show_default=True)
+@click.option("--queries", default=2000, show_default=True)
 @click.option("--heap", default="1g", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
