@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,9 @@ from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
+
+if TYPE_CHECKING:
+    from sparcode_es.data.tabular import Columns
 
 Decorated = Callable[..., Any]
 COUNT = click.IntRange(min=1)
@@ -85,6 +88,16 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
         min_item=flags["min_item"] or flags["k_core"],
         drop_duplicates=flags["drop_duplicates"],
     )
+
+
+def columns_of(kind: str, flags: dict[str, Any]) -> Columns:
+    """The flags that say how a table's columns are read; refused for a format that has none."""
+    from sparcode_es.data.tabular import Columns
+
+    if kind in ("movielens", "sequences", "deezer"):
+        _refuse(TABLE_FLAGS, f"--format {kind}")
+    names = (flags["user_column"], flags["item_column"], flags["time_column"])
+    return Columns(*names, flags["time_unit"], flags["separator"], flags["negative_ids"])
 
 
 def _features(flags: dict[str, Any]) -> Any:
@@ -188,7 +201,6 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
     """
     need_tables()
     from sparcode_es.data.importer import ImportOptions, SideTables, import_file
-    from sparcode_es.data.tabular import Columns
 
     sides = SideTables(
         items=flags["items"],
@@ -201,11 +213,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         user_id=flags["users_id_column"],
         features=_features(flags),
     )
-    names = (flags["user_column"], flags["item_column"], flags["time_column"])
-    if kind in ("movielens", "sequences", "deezer"):
-        _refuse(TABLE_FLAGS, f"--format {kind}")
-    columns = Columns(*names, flags["time_unit"], flags["separator"], flags["negative_ids"])
-    options = ImportOptions(kind, columns, layout, sides, flags["skip_bad_rows"], embeddings)
+    options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
     _report(import_file(file, out, name or out.name, _preparation(flags), options))
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.data import import_
+from sparcode_es_cli.data import TABLE_FLAGS, columns_of, import_
 
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
     from sparcode_es.serving.new_events import Log
 
 FOLDER = click.Path(path_type=Path)
-LOG_FLAGS = {"kind", "layout", "user_column", "item_column", "time_column", "time_unit", "separator", "skip_bad_rows"}
+LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
 """The flags of `data import` that say how a log is read."""
 
 
@@ -88,13 +88,12 @@ update.params += [each for each in import_.params if each.name in LOG_FLAGS]
 
 def _read(path: Path, flags: dict[str, Any]) -> Log:
     from sparcode_es.data.importer import ImportOptions, read_log
-    from sparcode_es.data.tabular import Columns
     from sparcode_es.files import sha256_of
     from sparcode_es.serving.new_events import Log
 
-    names = (flags["user_column"], flags["item_column"], flags["time_column"])
-    columns = Columns(*names, flags["time_unit"], flags["separator"])
-    options = ImportOptions(flags["kind"], columns, flags["layout"], skip_bad_rows=flags["skip_bad_rows"])
+    options = ImportOptions(
+        flags["kind"], columns_of(flags["kind"], flags), flags["layout"], skip_bad_rows=flags["skip_bad_rows"]
+    )
     events = read_log(path, options)
     return Log(path.name, sha256_of(path) if path.is_file() else "", events)
 

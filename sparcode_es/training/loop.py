@@ -25,7 +25,7 @@ from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
 from sparcode_es.training.build import MODELS, build_model
-from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
+from sparcode_es.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
 from sparcode_es.training.memory import fit_memories
 from sparcode_es.training.stage import StageState
@@ -76,12 +76,7 @@ def train(
 def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
     """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
-        found = read_checkpoint(path)
-        if list(found.item_ids) != list(trainer.dataset.item_ids):
-            raise ConfigError(
-                f"{path} was trained on other items than those of {trainer.dataset.path}; choose another folder"
-            )
-        return found.model.to(trainer.device)
+        return _of_these_items(trainer, path, "choose another folder").model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
     if config.training.compile:
@@ -93,6 +88,14 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTo
     report = _report(trainer.train_whole(model, stage), stage) if learns else {}
     _save(trainer, model, path, report)
     return model
+
+
+def _of_these_items(trainer: Trainer, path: Path, advice: str) -> Checkpoint:
+    """Read a checkpoint. Raises `ConfigError`, with `advice`, when its items are not the data folder's."""
+    found = read_checkpoint(path)
+    if list(found.item_ids) != list(trainer.dataset.item_ids):
+        raise ConfigError(f"{path} was trained on other items than those of {trainer.dataset.path}; {advice}")
+    return found
 
 
 def _compile(model: RankingModel) -> None:
@@ -113,11 +116,7 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if given is None:
         twin = _whole(trainer, replace(trainer.config, model="two_tower"), path, "tower")
     else:
-        found = read_checkpoint(given)
-        if list(found.item_ids) != list(trainer.dataset.item_ids):
-            raise ConfigError(
-                f"{given} was trained on other items than {trainer.dataset.path}; train a tower for these"
-            )
+        found = _of_these_items(trainer, given, "train a tower for these")
         twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
