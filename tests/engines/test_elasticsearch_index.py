@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from sparcode_es.engines.elasticsearch.bulk import chunks, send, upload
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import Heartbeat, is_alive, remove_leftovers
+from sparcode_es.engines.elasticsearch.index import fresh_suffix
 from sparcode_es.engines.elasticsearch.layout import check_name
 from sparcode_es.errors import ConfigError, EngineError, EngineUnavailableError
 
@@ -182,6 +185,23 @@ class Indices:
         if path.endswith("_alias"):
             return {next(iter(self.metas)): {}}
         return {name: {"mappings": {"_meta": meta}} for name, meta in self.metas.items()}
+
+
+@pytest.mark.parametrize(
+    ("taken", "stamp"),
+    [
+        ([], "20260102030405"),
+        (["20260102030405-ffffffffffff"], "20260102030406"),
+        (["20260102030405-ffffffffffff", "20260102030406-000000000000"], "20260102030407"),
+        (["20270101000000-0123456789ab"], "20270101000001"),
+        (["20260231235959-0123456789ab"], "20260304000000"),
+    ],
+    ids=["first", "the same second", "two in a second", "a clock set back", "no real day"],
+)
+def test_a_generation_sorts_behind_all_there_are(taken: list[str], stamp: str) -> None:
+    artifact = SimpleNamespace(generation_hash="0123456789ab")
+    now = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone.utc)
+    assert fresh_suffix(taken, artifact, now) == f"{stamp}-0123456789ab"  # type: ignore[arg-type]
 
 
 OLD, NEW = "20260101000000-0123456789ab", "20260102000000-0123456789ab"

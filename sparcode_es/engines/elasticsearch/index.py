@@ -6,7 +6,7 @@ Killed anywhere, the aliases still answer the old generation; the next run remov
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -26,6 +26,8 @@ from sparcode_es.engines.elasticsearch.generations import (
 )
 from sparcode_es.engines.elasticsearch.layout import (
     SCHEMA_VERSION,
+    STAMP,
+    born,
     check_name,
     generations,
     live_generation,
@@ -83,21 +85,18 @@ def index(server: Server, artifact: Artifact, options: IndexOptions, progress: P
     return _Load(server, artifact, options, progress).run()
 
 
-def fresh_suffix(taken: Container[str], artifact: Artifact) -> str:
-    """`<yyyymmddHHMMSS>-<hash>` of now, or of the first second after it that no generation has."""
-    moment = datetime.now(timezone.utc)
-    while True:
-        suffix = f"{moment:%Y%m%d%H%M%S}-{artifact.generation_hash}"
-        if suffix not in taken:
-            return suffix
-        moment += timedelta(seconds=1)
+def fresh_suffix(taken: Iterable[str], artifact: Artifact, now: datetime) -> str:
+    """`<yyyymmddHHMMSS>-<hash>` of now (UTC), or of the first second after every generation there is: names sort by age,
+    also when two loads begin within a second or a clock is set back."""
+    moment = max([now.replace(microsecond=0), *(born(suffix) + timedelta(seconds=1) for suffix in taken)])
+    return f"{moment:{STAMP}}-{artifact.generation_hash}"
 
 
 class _Load:
     def __init__(self, server: Server, artifact: Artifact, options: IndexOptions, progress: Progress) -> None:
         self.server, self.artifact, self.options, self.progress = server, artifact, options, progress
         self.name = check_name(options.name)
-        self.suffix = fresh_suffix(generations(server, self.name), artifact)
+        self.suffix = fresh_suffix(generations(server, self.name), artifact, datetime.now(timezone.utc))
         self.items, self.users = f"{self.name}-{self.suffix}", f"{users_name(self.name)}-{self.suffix}"
 
     def run(self) -> IndexReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,8 @@ from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.errors import ConfigError, EngineError, NotFoundError
 
 SCHEMA_VERSION = 1
-SUFFIX = re.compile(r"\d{14}-[0-9a-f]{12}")
+STAMP = "%Y%m%d%H%M%S"
+SUFFIX = re.compile(r"[1-9]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){2}-[0-9a-f]{12}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,180}")
 
 
@@ -21,6 +23,13 @@ def check_name(name: str) -> str:
     if name.endswith("-users"):
         raise ConfigError(f"{name!r} would be the users' companion of {name[:-6]!r}; choose a name without '-users'")
     return name
+
+
+def born(suffix: str) -> datetime:
+    """When a generation was begun, by its suffix (UTC)."""
+    first = datetime.strptime(suffix[:6], "%Y%m").replace(tzinfo=timezone.utc)
+    day, hours, minutes, seconds = (int(part) for part in re.findall(r"\d\d", suffix[6:14]))
+    return first + timedelta(days=day - 1, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def users_name(name: str) -> str:
