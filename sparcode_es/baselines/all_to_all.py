@@ -16,6 +16,7 @@ from sparcode_es.models.candidates import FullInteraction, LateInteraction, Read
 from sparcode_es.models.encode import histories_of
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
+from sparcode_es.models.tokenizers import own_vectors
 
 USERS, ITEMS = 16, 1024
 """A block of cases and of items that are scored at once: what is between them stays in a processor's cache."""
@@ -43,7 +44,7 @@ class AllToAll(RankingModel):
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
         if self.candidates is not None:
-            self.candidates.weight.data.copy_(self.tokenizer.item_embedding.weight.data)
+            self.candidates.weight.data.copy_(own_vectors(self.tokenizer, self.num_items).detach())
         self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
 
     @property
@@ -54,9 +55,9 @@ class AllToAll(RankingModel):
     def items(self, items: Tensor) -> Tensor:
         """Vectors of candidates int64 [n], with features, [n, D]."""
         if self.candidates is None:
-            return self.tokenizer.items(items)
+            return self.tokenizer.targets(items)
         own: Tensor = self.candidates(items)
-        return own + self.tokenizer.item_features(items) if self.item_specs else own
+        return own + self.tokenizer.content(items)
 
     def read(self, histories: Tensor, positions: Tensor, users: Tensor) -> Reading:
         """See `Tokenizer.forward`."""

@@ -98,7 +98,7 @@ class TDM(RankingModel):
         """The tower's tokenizer and scale; its item vectors as the leaves; the first tree."""
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
-        self.leaves.weight.copy_(self.tokenizer.items(torch.arange(self.num_items, device=self.order.device)))
+        self.leaves.weight.copy_(self.tokenizer.targets(torch.arange(self.num_items, device=self.order.device)))
         self.learn_tree()
 
     @torch.no_grad()

@@ -19,7 +19,7 @@ BLOCK = 32_768
 
 
 class TwoTower(RankingModel):
-    """score(user, item) = scale · <mean of the user's tokens, item embedding>.
+    """score(user, item) = scale · <mean of the user's tokens, item embedding>, the embedding of length 1 if `unit_items`.
 
     The embedding is the tokenizer's own, unless `two_tower.untied_items` gives the item tower one.
     """
@@ -41,7 +41,7 @@ class TwoTower(RankingModel):
         embedded = self.tokenizer.items(items)
         if self.output_item_embedding is not None:
             embedded = embedded - self.tokenizer.item_embedding(items) + self.output_item_embedding(items)
-        return embedded
+        return self.tokenizer.as_targets(embedded)
 
     def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """See `Tokenizer.forward`; unit tokens [P, K, D]."""

@@ -36,6 +36,8 @@ class TokenizerConfig:
     """How K_u tokens come out of one state: a linear layer each, or squeeze-and-excitation gates (SENet)."""
     item_tokens: int = 1
     """K_c, tokens an item, a linear layer each."""
+    unit_items: bool = True
+    """Whether a token meets items of length 1, so that the towers' score is a scaled cosine, or items as long as they grow."""
     use_features: bool = True
     """Whether the user and item features of the data folder's schema are read."""
 

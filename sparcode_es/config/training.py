@@ -38,6 +38,8 @@ class StageConfig:
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
     learning_rate: float = 2e-3
+    schedule: Literal["linear", "constant"] = "linear"
+    """`linear`: the learning rate falls from epoch to epoch, towards 0 after the last of `epochs`."""
     weight_decay: float = 0.0
     embedding_l2: float = 1e-6
     """L2 factor on the embedding table."""
@@ -80,6 +82,9 @@ class TrainingConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = False
     """bfloat16 autocast; an error where there is no CUDA device."""
+    fast_matmul: bool = True
+    """While training, float32 matrix products may be rounded to bfloat16 (CPU) or TF32 (CUDA) where that is faster; what is
+    evaluated and indexed is not."""
     compile: bool = False
     """torch.compile the tokenizer's encoder, of the systems that have one."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import Config
+from sparcode_es.models.dropout import Dropout
 from sparcode_es.models.scorers import make_scorer, scaled_scores
 from sparcode_es.models.tokenizers import Block, ItemTokens
 
@@ -90,7 +91,7 @@ class FullInteraction(nn.Module):
         self.blocks = nn.ModuleList(
             CandidateBlock(dim, settings.attention_heads, 0.0, hidden=settings.hidden) for _ in range(settings.layers)
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.norm, self.score = nn.LayerNorm(dim), nn.Linear(dim, 1)
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)

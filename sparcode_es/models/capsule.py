@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import TokenizerConfig
+from sparcode_es.models.dropout import Dropout
 
 
 def squash(x: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ class CapsuleEncoder(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.interests, self.iterations = config.tokens, config.routing_iterations
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.bilinear = nn.Linear(config.dim, config.dim, bias=False)
         self.positions = nn.Embedding(config.max_length, config.dim)
         nn.init.normal_(self.positions.weight, std=0.02)

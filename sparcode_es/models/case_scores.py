@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch.nn import functional as F
 
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
@@ -44,12 +46,11 @@ class CodeTable:
         sparse_scores = self.scores + self.bias
         if extra is not None:
             sparse_scores += extra
-        np.maximum(sparse_scores, 0, out=sparse_scores)
+        table = torch.from_numpy(np.maximum(sparse_scores, 0, out=sparse_scores))
 
         def score(rows: np.ndarray) -> np.ndarray:
-            weights = np.zeros((len(rows), len(sparse_scores)), dtype=np.float32)
-            np.add.at(weights, (np.arange(len(rows))[:, None], self.rows[rows]), self.boosts[rows])
-            scores: np.ndarray = weights @ sparse_scores
+            index, boosts = torch.from_numpy(self.rows[rows]), torch.from_numpy(self.boosts[rows])
+            scores = F.embedding_bag(index, table, per_sample_weights=boosts, mode="sum").numpy()
             if self.item_part is not None:
                 self.item_part.add_to(scores, rows, item_weight)
             return scores

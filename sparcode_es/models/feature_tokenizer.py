@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sparcode_es.config import TokenizerConfig
 from sparcode_es.errors import ConfigError
+from sparcode_es.models.dropout import Dropout
 from sparcode_es.models.features import FeatureSpec, FeatureTables, feature_layer, mean_embedding
 from sparcode_es.models.tokenizers import HEADS, Block, ItemEmbedder, Tokenizer, mlp
 
@@ -67,7 +68,7 @@ class FieldsAttention(UserFields):
         self.blocks = nn.ModuleList(
             Block(config.dim, config.attention_heads, config.dropout, causal=False) for _ in range(config.layers)
         )
-        self.norm, self.dropout = nn.LayerNorm(config.dim), nn.Dropout(config.dropout)
+        self.norm, self.dropout = nn.LayerNorm(config.dim), Dropout(config.dropout)
 
     def fields(self, users: Tensor) -> Tensor:
         """users: int64 [...] → one vector a field, [..., F, D]; 0 for a vector or category that is missing."""

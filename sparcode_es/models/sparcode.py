@@ -23,7 +23,7 @@ from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softm
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_scorer, scaled_scores
-from sparcode_es.models.tokenizers import ItemTokens
+from sparcode_es.models.tokenizers import ItemTokens, own_vectors
 
 PAIR_NUMBERS = 1 << 28
 """Numbers of a hidden layer that `score_codes` holds at once."""
@@ -81,16 +81,17 @@ class SparCode(RankingModel):
     # -- the item's side ------------------------------------------------------------------------------------------
 
     def untie_items(self) -> None:
-        """Begin the scorer's own item vectors as the tokenizer's."""
+        """Begin the scorer's own item vectors so that `items` are the tower's."""
         if self.scorer_items is not None:
             with torch.no_grad():
-                self.scorer_items.weight.copy_(self.tokenizer.item_embedding.weight)
+                self.scorer_items.weight.copy_(own_vectors(self.tokenizer, self.num_items))
 
     def items(self, items: Tensor) -> Tensor:
         """Item tokens T^c of item numbers int64 [n], [n, K_c, D]."""
-        embedded = self.tokenizer.items(items)
-        if self.scorer_items is not None:
-            embedded = embedded - self.tokenizer.item_embedding(items) + self.scorer_items(items)
+        if self.scorer_items is None:
+            embedded = self.tokenizer.targets(items)
+        else:
+            embedded = self.scorer_items(items) + self.tokenizer.content(items)
         tokens: Tensor = self.item_tokens(embedded)
         return tokens
 

@@ -16,16 +16,17 @@ from torch.nn import functional as F
 
 from sparcode_es.config import TokenizerConfig
 from sparcode_es.models.capsule import CapsuleEncoder
+from sparcode_es.models.dropout import Dropout
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 
 
-def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+def mlp(sizes: Sequence[int], dropped: float = 0.0) -> nn.Sequential:
     """Linear layers with GELU and dropout between them; `sizes` from input to output."""
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise(sizes)):
         layers.append(nn.Linear(before, after))
         if i < len(sizes) - 2:
-            layers += [nn.GELU(), nn.Dropout(dropout)]
+            layers += [nn.GELU(), Dropout(dropped)]
     return nn.Sequential(*layers)
 
 
@@ -34,7 +35,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, dropout: float, causal: bool = True, hidden: int | None = None) -> None:
         super().__init__()
-        self.heads, self.dropout, self.causal = heads, dropout, causal
+        self.heads, self.dropout, self.causal = heads, Dropout(dropout), causal
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.mlp = mlp([dim, hidden or 4 * dim, dim], dropout)
@@ -47,11 +48,11 @@ class Block(nn.Module):
             q.transpose(1, 2),
             k.transpose(1, 2),
             v.transpose(1, 2),
-            dropout_p=self.dropout if self.training else 0.0,
+            dropout_p=self.dropout.share if self.training else 0.0,
             is_causal=self.causal,
         )
-        x = x + F.dropout(self.output(attended.transpose(1, 2).reshape(B, L, D)), self.dropout, self.training)
-        return x + F.dropout(self.mlp(self.norm_mlp(x)), self.dropout, self.training)
+        x = x + self.dropout(self.output(attended.transpose(1, 2).reshape(B, L, D)))
+        return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
 
 class SelfAttentionEncoder(nn.Module):
@@ -65,7 +66,7 @@ class SelfAttentionEncoder(nn.Module):
             Block(config.dim, config.attention_heads, config.dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: item embeddings [B, L, D] → states [B, L, D]."""
@@ -81,9 +82,9 @@ class GRUEncoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        dropout = config.dropout if config.layers > 1 else 0.0
-        self.gru = nn.GRU(config.dim, config.dim, config.layers, batch_first=True, dropout=dropout)
-        self.dropout, self.norm = nn.Dropout(config.dropout), nn.LayerNorm(config.dim)
+        between = config.dropout if config.layers > 1 else 0.0
+        self.gru = nn.GRU(config.dim, config.dim, config.layers, batch_first=True, dropout=between)
+        self.dropout, self.norm = Dropout(config.dropout), nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: item embeddings [B, L, D] → states [B, L, D]."""
@@ -97,7 +98,7 @@ class DNNEncoder(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.mlp = mlp([2 * config.dim, *config.hidden, config.dim], config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: item embeddings [B, L, D] → states [B, L, D]."""
@@ -154,7 +155,26 @@ class ItemEmbedder(nn.Module):
     def items(self, items: Tensor) -> Tensor:
         """items: int64 [...] → their embeddings with features, [..., D] (Eq. 5, summed)."""
         embedded: Tensor = self.item_embedding(items)
-        return embedded + self.item_features(items) if self.item_features.specs else embedded
+        return embedded + self.content(items)
+
+    def content(self, items: Tensor) -> Tensor | float:
+        """items: int64 [...] → the sum of their features' embeddings, [..., D]; 0 where they have none."""
+        found: Tensor | float = self.item_features(items) if self.item_features.specs else 0.0
+        return found
+
+    def targets(self, items: Tensor) -> Tensor:
+        """items: int64 [...] → what a token meets of them, [..., D]: their embeddings, of length 1 where `unit_items` says so."""
+        return self.as_targets(self.items(items))
+
+    def as_targets(self, embedded: Tensor) -> Tensor:
+        """Embeddings [..., D] → of length 1 where `unit_items` says so."""
+        return F.normalize(embedded, dim=-1) if self.config.unit_items else embedded
+
+
+def own_vectors(embedder: ItemEmbedder, num_items: int) -> Tensor:
+    """What vectors of its own a scorer begins with, [I, D]: with the items' content added, they are the embedder's targets."""
+    items = torch.arange(num_items, device=embedder.item_embedding.weight.device)
+    return embedder.targets(items) - embedder.content(items)
 
 
 class Tokenizer(ItemEmbedder):

@@ -84,6 +84,12 @@ def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
     return np.random.default_rng(int(words[1]))
 
 
+def learning_rate(config: StageConfig, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 1."""
+    share = 1.0 if config.schedule == "constant" else 1 - (epoch - 1) / config.epochs
+    return config.learning_rate * share
+
+
 def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:
     """Train until the validation metric has not risen for `patience` evaluations; leaves the best weights in the model."""
     state = _resume(stage, state_path)
@@ -99,6 +105,9 @@ def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Pro
         began = time.perf_counter()
         state.epoch += 1
         generator = seed_epoch(seed, stage.name, state.epoch)
+        rate = learning_rate(stage.config, state.epoch)
+        for group in stage.optimizer.param_groups:
+            group["lr"] = rate
         stage.model.train()
         losses = list(progress(stage.run_epoch(generator), stage.steps, f"{stage.name} epoch {state.epoch}"))
         loss = float(np.mean(losses)) if losses else 0.0

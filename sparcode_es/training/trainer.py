@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sparcode_es.files import atomic_write, storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler
+from sparcode_es.training.speed import fast_matmul, keep_freed_memory
 from sparcode_es.training.stage import Log, Stage, StageState, run_stage
 
 
@@ -29,6 +31,7 @@ class Trainer:
 
     def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
+        keep_freed_memory()
         self.device = pick_device(config)
         if config.training.amp and self.device.type != "cuda":
             raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
@@ -87,7 +90,12 @@ class Trainer:
     def run(self, stage: Stage) -> StageState:
         """Run a stage; its state lies in this training's folder."""
         path = self.out / f"{stage.name}.state"
-        return run_stage(stage, self.config.training.seed, path, self.log, self._progress)
+
+        def epoch(generator: np.random.Generator) -> Iterator[float]:
+            with fast_matmul(self.config.training.fast_matmul):
+                yield from stage.run_epoch(generator)
+
+        return run_stage(replace(stage, run_epoch=epoch), self.config.training.seed, path, self.log, self._progress)
 
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
@@ -131,7 +139,7 @@ def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optim
         {"params": others, "weight_decay": settings.weight_decay},
         {"params": embeddings, "weight_decay": settings.embedding_l2},
     ]
-    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate)
+    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
 
 
 def pick_device(config: Config) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,23 +176,24 @@ def test_latest_items(histories: list[list[int]], latest: int, decay: float) -> 
         np.testing.assert_allclose(weights, [decay**k if k < there else 0 for k in range(latest)], rtol=1e-5)
 
 
-def test_untied_items_begin_as_the_tied_ones_and_learn_apart() -> None:
+@pytest.mark.parametrize("unit_items", [True, False])
+def test_untied_items_begin_as_the_tied_ones_and_learn_apart(unit_items: bool) -> None:
     torch.manual_seed(0)
-    model = TwoTower(Config("two_tower", TOKENIZERS[0], two_tower=TwoTowerConfig(untied_items=True)), ITEMS).eval()
+    tokenizer = replace(TOKENIZERS[0], unit_items=unit_items)
+    model = TwoTower(Config("two_tower", tokenizer, two_tower=TwoTowerConfig(untied_items=True)), ITEMS).eval()
     everything = torch.arange(ITEMS)
-    assert torch.equal(
-        model.item_vectors(), model.tokenizer.items(everything).detach() * model.log_scale.exp().detach()
-    )
+    tied = model.tokenizer.targets(everything).detach() * model.log_scale.exp().detach()
+    assert torch.equal(model.item_vectors(), tied)
+    assert torch.allclose(tied.norm(dim=1), model.log_scale.exp().detach().expand(ITEMS)) == unit_items
     tokens = encode_tokens(model, *csr([1, 2, 3], [4]))
     model.candidate_scores(tokens, everything).square().sum().backward()
     assert model.output_item_embedding is not None
     assert bool(model.output_item_embedding.weight.grad.any())
     assert not bool(model.tokenizer.item_embedding.weight.grad.any())
     with torch.no_grad():
-        model.output_item_embedding.weight.mul_(2)
+        model.output_item_embedding.weight.mul_(-2)
     assert torch.equal(encode_tokens(model, *csr([1, 2, 3], [4])), tokens)
-    scale = model.log_scale.exp().detach()
-    assert torch.allclose(model.item_vectors(), 2 * scale * model.tokenizer.items(everything).detach())
+    assert torch.allclose(model.item_vectors(), tied * (-1 if unit_items else -2))
 
 
 def test_untied_items_keep_their_features() -> None:

@@ -21,6 +21,7 @@ SMALL = {
     "deezernet.segments": 20,
     "training.tower.epochs": 6,
     "training.tower.batch_size": 32,
+    "training.tower.learning_rate": 0.005,
     "training.codes.epochs": 3,
     "training.codes.batch_size": 32,
     "all_to_all.stage.epochs": 3,
