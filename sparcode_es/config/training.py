@@ -33,6 +33,8 @@ class StageConfig:
     """At most this many; 0 leaves the stage out."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
+    stop_after: int | None = None
+    """Keep the weights after this epoch, whatever validation says; None: validation chooses the epoch."""
     evaluate_every: int = 1
     """Epochs between evaluations."""
     batch_size: int = 128
@@ -49,6 +51,10 @@ class StageConfig:
             self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+        require(
+            self.stop_after is None or 0 <= self.stop_after <= self.epochs,
+            f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,9 @@ class TrainingConfig:
     once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
     items_per_user: int = 50
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
+    with_validation: bool = False
+    """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
+    weights. `train --refit` sets all of it from a training that validation has seen."""
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch (all items ranked)."""
     validation_users: int = 10_000
