@@ -7,7 +7,6 @@ Hyper-parameters were chosen on validation; this reads the test split once, at t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from options import bench_options
 from pictures import comparison
 from report import markdown_table, metric_name, write_report
 from systems import Bench
-from tables import records_of_ours
+from tables import quality_table, records_of_ours
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
@@ -80,12 +79,6 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
     }
 
 
-def quality_table(measured: Sequence[Measured]) -> str:
-    """Every system in both views."""
-    lines = [[found.label, view, *(found.cell(view, m) for m in METRICS)] for found in measured for view in VIEWS]
-    return markdown_table(["system", "view", *map(metric_name, METRICS)], lines)
-
-
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     """The differences and their p."""
     lines = [
@@ -107,8 +100,8 @@ def main(bench: Bench, untied: bool) -> None:
     tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
     title = f"Quality on {bench.dataset.name}"
     body = (
-        f"{quality_table(list(measured.values()))}\n\nTwo-sided paired t-test over the users of the test split, seeds averaged "
-        f"first; per cent points and p:\n\n{difference_table(tests)}"
+        f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
+        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
     )
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"

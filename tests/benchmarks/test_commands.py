@@ -115,3 +115,14 @@ def test_wrong_flags_are_one_sentence(ring: Path, tmp_path: Path) -> None:
     assert "numbers with commas" in CliRunner().invoke(main, [*flags, "--seeds", "one"]).output
     elsewhere = ["--data", str(tmp_path), *flags[2:]]
     assert "not a data folder" in CliRunner().invoke(main, elsewhere).output
+
+
+@pytest.mark.slow
+def test_the_ablation(ring: Path, tmp_path: Path) -> None:
+    rows = "two-tower,whole,learned,nearest,literal"
+    done = run("ablation", ring, tmp_path, "--rows", rows, "--seeds", "0", "--set", "training.codes.epochs=2")
+    assert done.returncode == 0, done.stderr
+    found, text = read(tmp_path / "results", "ablation-ring-small")
+    assert [row["name"] for row in found["rows"]] == rows.split(",")
+    assert text.count("\n| ") >= 10
+    assert found["rows"][3]["overrides"]["quantizer.assignment"] == "nearest"
