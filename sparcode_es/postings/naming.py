@@ -79,12 +79,12 @@ class Catalogue:
         return {each: (n, n * scale / self._counts[each]) for each, n in seen.items() if n > 1}
 
     def _attributes(self, lifts: dict[Feature, tuple[int, float]], count: int) -> list[str]:
-        """The values of at most two attributes that a third of the items share, the strongest first."""
+        """The values of at most two attributes that a third of the items share, the strongest first, a decade last."""
         found: dict[str, str] = {}
         for (attribute, value), (n, lift) in _strongest(lifts):
             if attribute and attribute not in found and n * 3 >= count and lift >= 1.5 and len(found) < 2:
                 found[attribute] = f"{attribute}={value}" if NUMBER.fullmatch(value) else value
-        return list(found.values())
+        return [value for _, value in sorted(found.items(), key=lambda each: each[0] == DECADE)]
 
     def _phrase(self, lifts: dict[Feature, tuple[int, float]], items: Sequence[int], said: set[str]) -> str | None:
         """The strongest phrase of an eighth of the items' titles, as the best of them writes it; not what is `said` already."""
