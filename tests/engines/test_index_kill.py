@@ -92,7 +92,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artif
 
 @pytest.mark.parametrize("moment", ["created", "uploading", "users", "codes"])
 def test_killed_anywhere(url: str, artifacts: tuple[Artifact, Artifact], moment: str) -> None:
-    name = f"kill-{moment}"
+    name = f"killed-{moment}-there"
     server = Server(ConnectionConfig(url=url))
     first, second = artifacts
     before = load(server, first, name)
