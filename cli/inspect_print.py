@@ -67,7 +67,7 @@ def user(found: UserView) -> None:
 def codes(found: Sequence[CodeProfile]) -> None:
     """Codes, one a line."""
     rows = [(f"{100 * c.traffic:.3f} %", c.users, c.items, c.code, c.name) for c in found]
-    _table(("traffic", "users", "items", "code", "name"), rows)
+    _table(("traffic", "users", "items", "code", "name"), rows, first=True)
 
 
 def why(found: Why) -> None:
@@ -127,17 +127,19 @@ def dead(found: Dead) -> None:
         *((group.count, f"{kind} codes without items", group) for kind, group in found.codes_without_items.items()),
         (found.items_without_postings.count, "items without a posting", found.items_without_postings),
     ]
-    _table(("count", "what", "the first of them"), [(count, what, _first(group)) for count, what, group in rows])
+    _table(
+        ("count", "what", "the first of them"),
+        [(count, what, _first(group)) for count, what, group in rows],
+        first=True,
+    )
 
 
 def diff(found: Diff) -> None:
     """What changed."""
-    rows = [
-        (each.label, each.model_hash, each.items, each.codes, each.postings) for each in (found.before, found.after)
+    sides = [
+        (each.items, each.codes, each.postings, each.model_hash, each.label) for each in (found.before, found.after)
     ]
-    names = ("items", "codes", "postings")
-    shown = [(*row[2:], row[1], row[0]) for row in rows]
-    _table((*names, "model", "before and after"), shown)
+    _table(("items", "codes", "postings", "model", "before and after"), sides, first=True)
     changes: list[tuple[Any, ...]] = [("items", *_counts(found.items), _named(found.items))]
     if found.codes is not None and found.postings is not None:
         changes.append(("codes", *_counts(found.codes), _named(found.codes)))
@@ -223,7 +225,9 @@ def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    click.echo()
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]], first: bool = False) -> None:
+    """Print a table, an empty line before it unless it is the first thing."""
+    if not first:
+        click.echo()
     for line in table(headers, rows, room_on_screen()):
         click.echo(line)

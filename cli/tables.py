@@ -10,6 +10,7 @@ from collections.abc import Sequence
 PICTURES = 0x2400
 """Unicode's pictures of the control characters 0 to 31."""
 SEPARATOR = "  "
+NARROWEST = 8
 
 
 def visible(text: str) -> str:
@@ -53,7 +54,7 @@ def room_on_screen() -> int | None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], room: int | None = None) -> list[str]:
-    """The lines of a table: numbers to the right, texts to the left, the last column cut so that a line fits `room` columns."""
+    """The lines of a table: numbers to the right, texts to the left, the widest columns cut so that a line fits `room`."""
     texts = [[_text(value) for value in row] for row in rows]
     right = [
         all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) and bool(rows)
@@ -61,8 +62,15 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], room: int | 
     ]
     sizes = [max(map(width, column)) for column in zip(headers, *texts, strict=True)]
     if room is not None:
-        sizes[-1] = max(8, min(sizes[-1], room - sum(sizes[:-1]) - len(SEPARATOR) * (len(sizes) - 1)))
+        _narrow(sizes, room - len(SEPARATOR) * (len(sizes) - 1))
     return [_line(row, sizes, right) for row in [headers, *texts]]
+
+
+def _narrow(sizes: list[int], room: int) -> None:
+    """Make the widest column narrower, the last of equal ones, until all fit; none below `NARROWEST`."""
+    while sum(sizes) > room and max(sizes) > NARROWEST:
+        widest = max(range(len(sizes)), key=lambda column: (sizes[column], column))
+        sizes[widest] -= 1
 
 
 def _line(texts: Sequence[str], sizes: list[int], right: list[bool]) -> str:

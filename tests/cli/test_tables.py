@@ -49,12 +49,11 @@ def test_columns_stand_below_each_other() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 99), st.text(max_size=8), st.text(max_size=60)), max_size=6), st.integers(40, 90)
+    st.lists(st.tuples(st.integers(0, 99), st.text(max_size=40), st.text(max_size=60)), max_size=6), st.integers(40, 90)
 )
 def test_no_line_is_wider_than_the_screen(rows: list[tuple[int, str, str]], room: int) -> None:
-    """The last column gives way; the others are short here."""
     for line in table(("n", "code", "title"), rows, room):
-        assert width(line) <= max(room, 2 + 2 + 8 * 6 + 2 + 8)
+        assert width(line) <= room
         assert "\n" not in line
 
 
