@@ -34,7 +34,7 @@ class _Named:
     codes: np.ndarray
     """int64 [n], code rows"""
     weights: np.ndarray
-    """float64 [n], score / norm"""
+    """float32 [n], score / norm"""
 
 
 class Neighbours:
@@ -42,8 +42,8 @@ class Neighbours:
 
     def __init__(self, artifact: Artifact, survey: Survey) -> None:
         self._artifact, self._survey = artifact, survey
-        scores = from_grid(survey.grid).astype(np.float64)
-        self._weights = np.where(survey.grid > 0, scores / np.maximum(survey.norms, 1e-300)[:, None], 0.0)
+        shares = from_grid(survey.grid) / np.maximum(survey.norms, 1e-300)[:, None]
+        self._weights = np.where(survey.grid > 0, shares, 0).astype(np.float32)
         is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
         self._kinds = [self._named(np.flatnonzero(is_item == kind)) for kind in (False, True)]
 

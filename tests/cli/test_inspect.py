@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli, main
 
 from engines.shelf import Scorer, make_shelf
+from serving.fresh_world import World, random_world
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
@@ -240,6 +241,28 @@ def test_a_generation_beside_its_artifact_and_one_that_is_not_there(
         assert "load it again with `sparcode-es index`" in capsys.readouterr().err
     delete(server, "beside", name.removeprefix("beside-"))
     server.close()
+
+
+def test_somebody_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A history's reasons, with the model; refused with another model, and for an item that it does not know."""
+    monkeypatch.delenv("ES_URL", raising=False)
+    old, _ = random_world(3)
+    world, other = World(tmp_path / "one", old), World(tmp_path / "other", old, weights=(1.0, 1.0))
+    where = ["--postings", str(world.artifact.path), "--json"]
+    asked = ["--history", "i1 i2", "--checkpoint", str(world.checkpoint)]
+    answer = json.loads(CliRunner().invoke(cli, ["query", *asked, *where]).stdout)
+    first = answer["items"][0]
+    done = CliRunner().invoke(cli, ["inspect", "why", *asked, "--item", first["item"], *where])
+    found = json.loads(done.stdout)
+    assert (found["score"], found["sum"], found["rank"]) == (first["score"], first["score"], 1)
+    for wrong, code in (
+        (["--history", "i1", "--checkpoint", str(other.checkpoint)], 11),
+        (["--history", "i999", "--checkpoint", str(world.checkpoint)], 5),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["inspect", "why", *wrong, "--item", "i3", *where])
+        assert ended.value.code == code
+        assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_nothing_heavy_is_imported(artifact: Artifact) -> None:

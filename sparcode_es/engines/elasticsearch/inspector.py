@@ -56,8 +56,10 @@ class ElasticsearchInspector:
         bodies = [self._which_body(names[start : start + TOGETHER], item) for start in range(0, len(names), TOGETHER)]
         rows = [row for answer in self._msearch(bodies) for row in answer["hits"]["hits"]]
         terms = [term for row in rows for term in row.get("matched_queries", [])]
-        scored = self.engine.explain(Query(tuple(Clause(term, 1.0) for term in terms)), item)
-        pairs = [(part.term, float(np.float32(part.score))) for part in scored]
+        pairs = []
+        for start in range(0, len(terms), TOGETHER):
+            asked = Query(tuple(Clause(term, 1.0) for term in terms[start : start + TOGETHER]))
+            pairs += [(part.term, float(np.float32(part.score))) for part in self.engine.explain(asked, item)]
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
     def _which_body(self, terms: Sequence[str], item: str) -> dict[str, Any]:
