@@ -117,8 +117,8 @@ def indices(name: str, *generations: str) -> set[str]:
 
 def aliases(server: Server, name: str) -> set[str]:
     """The indices that the three aliases stand for."""
-    found = server.call("GET", f"/_alias/{name},{name}-users,{name}-codes")
-    return set(found)
+    found = server.call("GET", f"/{name}-*/_alias")
+    return {index_name for index_name, body in found.items() if body["aliases"]}
 
 
 def wait_for(server: Server, name: str, before: str, moment: str, child: subprocess.Popen[bytes]) -> None:
