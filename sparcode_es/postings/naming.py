@@ -94,7 +94,7 @@ class Catalogue:
                 continue
             # A phrase that begins or ends with a word of no weight, such as "of the", is none.
             if all(word not in EMPTY and lifts.get(("", word), (0, 0.0))[1] >= 1.5 for word in (words[0], words[-1])):
-                return next(found for item in items if (found := phrases(self.title(int(item))).get(text)))
+                return next((found for item in items if (found := phrases(self.title(int(item))).get(text))), None)
         return None
 
 

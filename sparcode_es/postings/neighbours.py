@@ -20,8 +20,10 @@ ASKED = 16
 """Best items of a code that are asked which codes they name."""
 PER_ITEM = 48
 """Codes of a kind that an item names."""
-CANDIDATES = 16
-"""Codes of a kind that are compared with a code."""
+CANDIDATES = 24
+"""Codes of its own kind that a code is compared with."""
+STRANGERS = 8
+"""Codes of the other kind that it is compared with."""
 BLOCK = 256
 
 
@@ -44,8 +46,8 @@ class Neighbours:
         self._artifact, self._survey = artifact, survey
         shares = from_grid(survey.grid) / np.maximum(survey.norms, 1e-300)[:, None]
         self._weights = np.where(survey.grid > 0, shares, 0).astype(np.float32)
-        is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
-        self._kinds = [self._named(np.flatnonzero(is_item == kind)) for kind in (False, True)]
+        self._is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
+        self._kinds = [self._named(np.flatnonzero(self._is_item == kind)) for kind in (False, True)]
 
     def _named(self, rows: np.ndarray) -> _Named:
         weights, items = self._weights[rows].ravel(), self._survey.items[rows].ravel()
@@ -64,7 +66,8 @@ class Neighbours:
         return found
 
     def _of_block(self, rows: np.ndarray) -> list[list[tuple[int, float]]]:
-        pairs = [self._candidates(rows, named) for named in self._kinds]
+        limits = [np.where(self._is_item[rows] == kind, CANDIDATES, STRANGERS) for kind in (False, True)]
+        pairs = [self._candidates(rows, named, limit) for named, limit in zip(self._kinds, limits, strict=True)]
         places, others = (np.concatenate(part) for part in zip(*pairs, strict=True))
         cosines = self._cosines(rows[places], others)
         order = np.lexsort((others, -cosines, places))
@@ -74,8 +77,11 @@ class Neighbours:
             nearest[int(places[pair])].append((int(others[pair]), float(cosines[pair])))
         return nearest
 
-    def _candidates(self, rows: np.ndarray, named: _Named) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs to compare: places in `rows` int64 [p], and code rows int64 [p]. By the cosine of the best items alone."""
+    def _candidates(self, rows: np.ndarray, named: _Named, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs to compare: places in `rows` int64 [p], and code rows int64 [p], by the cosine of the best items alone.
+
+        rows: int64 [n]. limit: how many codes each of them is compared with, int64 [n].
+        """
         items, own = self._survey.items[rows, :ASKED].ravel().astype(np.int64), self._weights[rows, :ASKED].ravel()
         starts = named.offsets[items]
         lengths = np.where(own > 0, named.offsets[items + 1] - starts, 0)
@@ -87,7 +93,7 @@ class Neighbours:
         places, others = np.divmod(keys, self._artifact.num_codes)
         order = np.lexsort((others, -sums, places))
         order = order[others[order] != rows[places[order]]]
-        order = order[_rank_in_group(places[order]) < CANDIDATES]
+        order = order[_rank_in_group(places[order]) < limit[places[order]]]
         return places[order], others[order]
 
     def _cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:

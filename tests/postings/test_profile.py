@@ -16,7 +16,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.naming import Catalogue, attribute_features, phrases, short
-from sparcode_es.postings.neighbours import CANDIDATES, NEIGHBOURS, Neighbours
+from sparcode_es.postings.neighbours import CANDIDATES, NEIGHBOURS, STRANGERS, Neighbours
 from sparcode_es.postings.profile import TOP_ITEMS, CodeProfile, Profiler
 from sparcode_es.postings.survey import KEPT, survey
 from sparcode_es.tables import StringTable
@@ -171,7 +171,7 @@ def test_pairs_grow_with_the_codes_and_not_with_their_square(
 
     monkeypatch.setattr(Neighbours, "_cosines", counted)
     list(Profiler(artifact).profiles())
-    assert 0 < sum(compared) <= 2 * CANDIDATES * artifact.num_codes
+    assert 0 < sum(compared) <= (CANDIDATES + STRANGERS) * artifact.num_codes
 
 
 def test_rows_longer_than_what_is_kept_are_cut_at_the_best(artifact: Artifact) -> None:
