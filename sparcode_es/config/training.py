@@ -17,7 +17,7 @@ class LossConfig:
     softmax, for small catalogues."""
     num_negatives: int = 1024
     """Uniform samples a batch."""
-    temperature: float = 0.07
+    temperature: float = 0.05
     """Where the scale of the towers' dot product begins: 1 / temperature; it is learned from there."""
 
     def __post_init__(self) -> None:
@@ -29,13 +29,13 @@ class LossConfig:
 class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
-    epochs: int = 100
+    epochs: int = 60
     """At most this many; 0 leaves the stage out."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
     stop_after: int | None = None
     """Keep the weights after this epoch, whatever validation says; None: validation chooses the epoch."""
-    evaluate_every: int = 1
+    evaluate_every: int = 2
     """Epochs between evaluations."""
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
@@ -63,6 +63,7 @@ class CodesStage(StageConfig):
 
     epochs: int = 8
     patience: int = 2
+    evaluate_every: int = 1
     batch_size: int = 256
     learning_rate: float = 1e-3
 
