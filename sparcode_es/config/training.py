@@ -40,8 +40,9 @@ class StageConfig:
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
     learning_rate: float = 2e-3
-    schedule: Literal["linear", "constant"] = "linear"
-    """`linear`: the learning rate falls from epoch to epoch, towards 0 after the last of `epochs`."""
+    decay_from: float = 0.6
+    """After this share of `epochs` the learning rate falls from epoch to epoch, in a line that would reach 0 after the last;
+    1 keeps it constant."""
     weight_decay: float = 0.0
     embedding_l2: float = 1e-6
     """L2 factor on the embedding table."""
@@ -51,6 +52,7 @@ class StageConfig:
             self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+        require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
         require(
             self.stop_after is None or 0 <= self.stop_after <= self.epochs,
             f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
@@ -64,6 +66,7 @@ class CodesStage(StageConfig):
     epochs: int = 8
     patience: int = 2
     evaluate_every: int = 1
+    decay_from: float = 0.0
     batch_size: int = 256
     learning_rate: float = 1e-3
 

@@ -149,7 +149,7 @@ class ItemEmbedder(nn.Module):
         super().__init__()
         self.config, self.num_items = config, num_items
         self.item_embedding = nn.Embedding(num_items, config.dim)
-        nn.init.normal_(self.item_embedding.weight, std=0.02)
+        nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
         self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
 
     def items(self, items: Tensor) -> Tensor:
