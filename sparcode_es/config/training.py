@@ -29,7 +29,7 @@ class LossConfig:
 class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
-    epochs: int = 60
+    epochs: int = 40
     """At most this many; 0 leaves the stage out."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
@@ -40,7 +40,7 @@ class StageConfig:
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
     learning_rate: float = 2e-3
-    decay_from: float = 0.6
+    decay_from: float = 0.5
     """After this share of `epochs` the learning rate falls from epoch to epoch, in a line that would reach 0 after the last;
     1 keeps it constant."""
     weight_decay: float = 0.0
@@ -63,7 +63,7 @@ class StageConfig:
 class CodesStage(StageConfig):
     """SparCode after the tower."""
 
-    epochs: int = 8
+    epochs: int = 6
     patience: int = 2
     evaluate_every: int = 1
     decay_from: float = 0.0
