@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
+from sparcode_es.models.pair_layer import PairLayer
 
 CROSSED_PAIRS = 65_536
 """(code, item) pairs that CrossNet forms at once: each holds (1 + K_c) · D numbers a layer."""
@@ -84,6 +85,10 @@ class InnerPDNN(nn.Module):
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         gates = torch.einsum("hjd,njd->nhd", self.weight, items)  # [n, h, D]
         n, h, D = gates.shape
+        if not len(self.head.layers):
+            output = self.head.output
+            layer: Tensor = PairLayer.apply(codes, gates, self.bias, output.weight[0])
+            return layer + output.bias
         pairs = (codes @ gates.reshape(n * h, D).T).view(-1, n, h)
         scores: Tensor = self.head(pairs + self.bias)
         return scores
