@@ -42,6 +42,7 @@ class Head(nn.Module):
 
     def __init__(self, hidden: tuple[int, ...], residual: bool) -> None:
         super().__init__()
+        self.first_width = hidden[0]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(hidden))
         self.output = nn.Linear(hidden[-1], 1)
         if residual:

@@ -22,8 +22,9 @@ from sparcode_es.config import (
     TrainingConfig,
     TwoTowerConfig,
 )
-from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
+from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.features import FeatureSpec
+from sparcode_es.models.few import latest_items
 from sparcode_es.models.memory import BETA, GAMMA
 from sparcode_es.models.sparcode import SparCode
 
