@@ -93,8 +93,7 @@ def _twin(bench: Bench) -> Measured:
 )
 @click.option("--trained/--no-trained", default=True, help="The series that train a model at each sparsity.")
 def main(bench: Bench, item_codes: bool, trained: bool) -> None:
-    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, the best n a code, what
-    users need, training at the threshold."""
+    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, the best n a code, what users need, training at it."""
     points = cuts(bench, {} if item_codes else CODES, trained)
     measured = [measure_cut(bench, cut) for cut in points]
     twin = _twin(bench)
@@ -102,9 +101,10 @@ def main(bench: Bench, item_codes: bool, trained: bool) -> None:
     lines = [_line(found, size) for found, size in [*measured, (twin, None)]]
     columns = ["series", "sparsity", "average items", "items without postings"]
     body = markdown_table([*columns, *(f"{metric_name(m)} {view}" for view in VIEWS for m in METRICS)], lines)
+    beside = "Item codes are neither counted nor cut" if item_codes else "Without item codes"
     body += (
         "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
-        f"{'Item codes are neither counted nor cut' if item_codes else 'Without item codes'}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
+        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
     )
     where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
     chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)
