@@ -93,7 +93,7 @@ def _twin(bench: Bench) -> Measured:
 )
 @click.option("--trained/--no-trained", default=True, help="The series that train a model at each sparsity.")
 def main(bench: Bench, item_codes: bool, trained: bool) -> None:
-    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, the best n a code, what users need, training at it."""
+    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
     points = cuts(bench, {} if item_codes else CODES, trained)
     measured = [measure_cut(bench, cut) for cut in points]
     twin = _twin(bench)
