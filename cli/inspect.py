@@ -20,6 +20,8 @@ from sparcode_es.errors import ConfigError, MismatchError
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Query, UserEntry
     from sparcode_es.engines.inspector import Contents, Inspector
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.exported import ExportedEncoder
 
 F = TypeVar("F", bound=Callable[..., Any])
 COUNT = click.IntRange(1, 1000)
@@ -102,8 +104,12 @@ def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
     '  sparcode-es inspect why --history "12 55 7" --checkpoint runs/ml-100k/model.pt --item 42'
 )
 @click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option("--history", help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint.")
+@click.option(
+    "--history",
+    help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The model that encodes --history.")
+@click.option("--encoder", type=click.Path(path_type=Path), help="As in `query`: an exported encoder, needs no torch.")
 @click.option("--item", "item_id", required=True, help="The item.")
 @click.option("--why-not", "negative", is_flag=True, help="Say what keeps it from the first k.")
 @click.option(
@@ -117,6 +123,7 @@ def why(
     user_id: str | None,
     history: str | None,
     checkpoint: Path | None,
+    encoder: Path | None,
     item_id: str,
     negative: bool,
     count: int,
@@ -137,7 +144,7 @@ def why(
         raise click.UsageError("give either --user or --history")
     with _inspector(flags) as inspector:
         if user_id is None:
-            entry = _encoded(inspector, parse_history(history or ""), checkpoint)
+            entry = _encoded(inspector, parse_history(history or ""), checkpoint, encoder)
         else:
             entry = inspector.engine.user(user_id)
         exclude = frozenset(entry.seen) if exclude_seen else frozenset()
@@ -260,21 +267,33 @@ def _contents(names: tuple[str, str], flags: dict[str, Any]) -> Iterator[list[Co
         ]
 
 
-def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None) -> UserEntry:
+def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None, exported: Path | None) -> UserEntry:
     """The codes of somebody new. Raises `MismatchError` when the index is another model's."""
-    if checkpoint is None:
-        raise click.UsageError("--history needs --checkpoint, the model that the index was built from")
+    from sparcode_es.codes import clauses_of
+    from sparcode_es.engines.base import UserEntry
+
+    if (checkpoint is None) == (exported is None):
+        raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
+    encoder: HistoryEncoder | ExportedEncoder
+    if exported is not None:
+        from sparcode_es.serving.exported import ExportedEncoder
+
+        encoder = ExportedEncoder.open(exported)
+    else:
+        encoder = _trained(checkpoint or Path())
+    info = inspector.engine.info()
+    if (info.model_hash, info.codebook_hash) != encoder.hashes:
+        raise MismatchError(
+            f"{info.generation} holds codes of model {info.model_hash}, this encoder is of model {encoder.hashes[0]}; give the "
+            "one that the index was built from"
+        )
+    return UserEntry(clauses_of(encoder(history), 0, encoder.shared_heads), tuple(history))
+
+
+def _trained(checkpoint: Path) -> HistoryEncoder:
     from sparcode_es_cli.extras import need_training
 
     need_training()
-    from sparcode_es.codes import clauses_of
-    from sparcode_es.engines.base import UserEntry
     from sparcode_es.serving.encoder import HistoryEncoder
 
-    encoder, info = HistoryEncoder.from_checkpoint(checkpoint), inspector.engine.info()
-    if (info.model_hash, info.codebook_hash) != (encoder.model.model_hash, encoder.model.codebook_hash):
-        raise MismatchError(
-            f"{info.generation} holds codes of model {info.model_hash}, the checkpoint is model {encoder.model.model_hash}; "
-            "give the checkpoint that the index was built from"
-        )
-    return UserEntry(clauses_of(encoder(history), 0, encoder.model.shared_heads), tuple(history))
+    return HistoryEncoder.from_checkpoint(checkpoint)

@@ -45,6 +45,7 @@ SERVING_SIDE = [
     "engines.embedded",
     "serving",
     "inspection.why",
+    "serving.exported",
 ]
 HEAVY = ["torch", "pandas", "scipy", "numba", "sklearn", "pyarrow"]
 

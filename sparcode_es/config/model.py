@@ -20,7 +20,7 @@ class TokenizerConfig:
     multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
     max_length: int = 50
     """How many of a user's latest events are read."""
-    dim: int = 64
+    dim: int = 128
     """D, the size of item embeddings and tokens."""
     layers: int = 2
     """Blocks of self-attention, layers of the GRU."""

@@ -86,8 +86,8 @@ def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
 
 def learning_rate(config: StageConfig, epoch: int) -> float:
     """The learning rate of an epoch, counted from 1."""
-    share = 1.0 if config.schedule == "constant" else 1 - (epoch - 1) / config.epochs
-    return config.learning_rate * share
+    kept = config.decay_from * config.epochs
+    return config.learning_rate * min(1.0, (config.epochs - epoch + 1) / max(1.0, config.epochs - kept))
 
 
 def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparcode_es.config import Config, StageConfig, load_config, to_toml
+from sparcode_es.config import Config, StageConfig, load_config, read_by_model, to_toml
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of
@@ -54,7 +54,7 @@ class Trainer:
         if (self.out / "manifest.json").exists():
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path, text = self.out / "config.toml", to_toml(self.config)
-        if path.exists() and load_config(path) != self.config:
+        if path.exists() and read_by_model(load_config(path)) != read_by_model(self.config):
             raise ConfigError(
                 f"{self.out} holds a training with another configuration; choose another folder or remove it"
             )

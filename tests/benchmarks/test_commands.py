@@ -126,3 +126,17 @@ def test_the_ablation(ring: Path, tmp_path: Path) -> None:
     assert [row["name"] for row in found["rows"]] == rows.split(",")
     assert text.count("\n| ") >= 10
     assert found["rows"][3]["overrides"]["quantizer.assignment"] == "nearest"
+
+
+@pytest.mark.slow
+def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
+    done = run("quality", ring, tmp_path, "--seeds", "0,1", "--refit")
+    assert done.returncode == 0, done.stderr
+    found, text = read(tmp_path / "results", "quality-ring-small")
+    labels = [system["label"] for system in found["systems"]]
+    assert len(labels) == len(set(labels)) == 8
+    assert {"SparCode, trained on validation too", "two-tower, trained on validation too"} <= set(labels)
+    tests = found["paired_tests"]
+    assert set(tests) == {"two-tower", "two-tower, untied items (control)", "two-tower + last-item codes (control)"}
+    assert all(0 <= t["p"] <= 1 for views in tests.values() for cells in views.values() for t in cells.values())
+    assert all(label in text for label in labels)

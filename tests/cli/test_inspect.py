@@ -22,6 +22,7 @@ from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import live_generation
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.exported import ExportedEncoder
 
 MARKS = (pytest.mark.slow, pytest.mark.elasticsearch)
 Run = Callable[..., Any]
@@ -255,8 +256,14 @@ def test_somebody_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     done = CliRunner().invoke(cli, ["inspect", "why", *asked, "--item", first["item"], *where])
     found = json.loads(done.stdout)
     assert (found["score"], found["sum"], found["rank"]) == (first["score"], first["score"], 1)
+    monkeypatch.setattr(ExportedEncoder, "open", lambda path: {"here": world, "other": other}[path.name].encoder())
+    done = CliRunner().invoke(
+        cli, ["inspect", "why", "--history", "i1 i2", "--encoder", "here", "--item", first["item"], *where]
+    )
+    assert json.loads(done.stdout)["contributions"] == found["contributions"]
     for wrong, code in (
         (["--history", "i1", "--checkpoint", str(other.checkpoint)], 11),
+        (["--history", "i1", "--encoder", "other"], 11),
         (["--history", "i999", "--checkpoint", str(world.checkpoint)], 5),
     ):
         with pytest.raises(SystemExit) as ended:
