@@ -3,7 +3,8 @@
     python benchmarks/speed_encode.py
 
 A model with random weights, or `--checkpoint`, encodes made-up histories of a length, alone and in batches. Both systems take
-turns in one process, after warming up; a time is from item numbers to a user's merged codes. *Tokens* is the part up to Eq. 6.
+turns in one process, after warming up; a time is from item numbers to a user's merged codes. *Tokens* is the part up to Eq. 6. As in
+serving, the codes of a single history come from numpy in both, those of a batch from torch's tokens by torch.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def measure(
     offsets = length * np.arange(batch + 1)
     histories = [(offsets, rng.integers(0, model.num_items, batch * length).astype(np.uint32)) for _ in range(repeats)]
     systems: dict[str, Encode] = {
-        "torch": lambda *each: encode_histories(model, *each),
+        "torch": lambda *each: encode_histories(model, *each, few=batch == 1),
         "torch_tokens": lambda *each: encode_tokens(model, *each),
         "exported": exported.encode,
         "exported_tokens": exported.tokens,
