@@ -3,8 +3,8 @@
     python benchmarks/speed_encode.py
 
 A model with random weights, or `--checkpoint`, encodes made-up histories of a length, alone and in batches. Both systems take
-turns in one process, after warming up; a time is from item numbers to a user's merged codes. *Tokens* is the part up to Eq. 6. As in
-serving, the codes of a single history come from numpy in both, those of a batch from torch's tokens by torch.
+turns in one process, after warming up; a time is from item numbers to a user's merged codes. *Tokens* is the part up to Eq. 6.
+As in serving, torch's side finds the codes of a single history by numpy, those of a batch by torch.
 """
 
 from __future__ import annotations
