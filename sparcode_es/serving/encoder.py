@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
+from sparcode_es.codes import Clause, UserCodes, clauses_of, item_code_rows, unique_codes
 from sparcode_es.errors import MismatchError, NotFoundError
 from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
 from sparcode_es.models.sparcode import SparCode
@@ -58,6 +58,18 @@ class HistoryEncoder:
         from sparcode_es.training.checkpoint import read_sparcode
 
         return cls(*read_sparcode(path))
+
+    @property
+    def hashes(self) -> tuple[str, str]:
+        """Of the model and of its codebooks."""
+        return self.model.model_hash, self.model.codebook_hash
+
+    def clauses(self, items: Sequence[str]) -> tuple[Clause, ...]:
+        """The codes of somebody new as a query takes them; items that the model does not know are left out."""
+        known = [item for item in items if self.item_ids.find(item) is not None]
+        if items and not known:
+            raise NotFoundError("the model knows none of the history's items")
+        return clauses_of(self(known), 0, self.model.shared_heads)
 
     def numbers(self, items: Sequence[str]) -> np.ndarray:
         """Item ids → item numbers, uint32 [n]. Raises `NotFoundError` naming the unknown ones, and for an empty history."""
