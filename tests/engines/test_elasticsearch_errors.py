@@ -156,9 +156,10 @@ def test_a_busy_part_of_many_is_asked_again_alone(fake: Fake, opened: Elasticsea
 
 
 def test_a_wrong_part_of_many(fake: Fake, opened: ElasticsearchEngine) -> None:
-    fake.say((200, {"responses": [{"status": 400, **reason("too_many_clauses", "maxClauseCount is set to 1024")}]}))
+    wrong = {"status": 400, **reason("too_many_clauses", "maxClauseCount is set to 1024")}
+    fake.say((200, {"responses": [{}, wrong]}))
     with pytest.raises(EngineError, match="more codes than"):
-        opened.search_many([QUERY])
+        opened.search_many([QUERY, QUERY])
 
 
 def test_a_search_that_timed_out_is_no_answer(fake: Fake, opened: ElasticsearchEngine) -> None:
