@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from serving.small_world import USERS, attributes_of, build
 
+from serving.small_world import USERS, attributes_of, build
 from sparcode_es import Ask, AsyncRecommender, Dsl, Limits, MaxPer, Mmr, Recommendations, Recommender, Text
 from sparcode_es.engines.conditions import FilterLike, holds, parse_boosts, parse_filter, weight_of
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -62,7 +62,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.fixture(
-    scope="module", params=["embedded", *[pytest.param(name, marks=MARKS) for name in SERVERS]], ids=lambda name: str(name)
+    scope="module",
+    params=["embedded", *[pytest.param(name, marks=MARKS) for name in SERVERS]],
+    ids=lambda name: str(name),
 )
 def place(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[Place]:
     if request.param == "embedded":
@@ -139,7 +141,9 @@ def test_exclusions_and_seen_items(place: Place) -> None:
 def test_pins(place: Place) -> None:
     best = [item for item, _ in place.ranking()]
     pinned, other = best[30], "é76"  # the second has no score at all
-    found = place.recommender.recommend("user 3", k=5, pin={1: other, 3: pinned, 4: "none such"}, filter={"genre": "Drama"})
+    found = place.recommender.recommend(
+        "user 3", k=5, pin={1: other, 3: pinned, 4: "none such"}, filter={"genre": "Drama"}
+    )
     rest = [item for item, _ in place.ranking(filter={"genre": "Drama"}) if item != pinned]
     assert [item.id for item in found] == [other, rest[0], pinned, rest[1], rest[2]]
     assert [item.pinned for item in found] == [True, False, True, False, False]

@@ -223,7 +223,7 @@ class ElasticsearchSource:
         paths = ",".join(f"responses.{path}" for path in HITS.split(","))
         params = {"filter_path": f"{paths},responses.status,responses.error"}
         answer = yield Call("POST", path_of(index, "_msearch"), lines, params)
-        parts = self._part(answer, "responses")
+        parts: list[Any] = self._part(answer, "responses")
         if len(parts) != len(bodies) or not all(isinstance(part, dict) for part in parts):
             raise EngineError(f"{self.where} answered {len(parts)} of {len(bodies)} searches; is it Elasticsearch?")
         return parts
