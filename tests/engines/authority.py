@@ -35,7 +35,9 @@ class Authority:
             pytest.skip("no openssl to make certificates with")
         self._openssl, self._folder = openssl, folder
         folder.mkdir(parents=True)
-        self._run("req", "-x509", *self._new("ca"), "-days", "30", "-subj", "/CN=an authority of the tests", "-out", "ca.pem")
+        self._run(
+            "req", "-x509", *self._new("ca"), "-days", "30", "-subj", "/CN=an authority of the tests", "-out", "ca.pem"
+        )
         self.certificate = folder / "ca.pem"
 
     def sign(self, name: str, *, valid: bool = True) -> Signed:
@@ -55,7 +57,9 @@ class Authority:
         return ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key"]
 
     def _run(self, *arguments: str) -> None:
-        done = subprocess.run([self._openssl, *arguments], cwd=self._folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [self._openssl, *arguments], cwd=self._folder, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import sparcode_es_mappings
+
 from conftest import start
 from engines.authority import Authority, Signed
 from serving.small_world import build
-
 from sparcode_es import Recommender
 from sparcode_es.codes import Clause
 from sparcode_es.engines.base import Query
@@ -205,7 +205,9 @@ def test_a_certificate_that_has_expired(secured: Secured) -> None:
     port, waited = secured.node.state.port, threading.Event()
     try:
         for _ in range(300):
-            if ssl.get_server_certificate(("127.0.0.1", port)).strip() in expired.certificate.read_text(encoding="ascii"):
+            if ssl.get_server_certificate(("127.0.0.1", port)).strip() in expired.certificate.read_text(
+                encoding="ascii"
+            ):
                 break
             waited.wait(0.1)
         one_sentence(lambda: secured.server("reader").call("GET", f"/{NAME}"), "has expired")
@@ -231,6 +233,12 @@ def test_the_pattern_of_a_role_fits_its_alias_alone(kind: str) -> None:
     own = [NAME, f"{NAME}-users", f"{NAME}-codes", f"{NAME}-20260101000000-0123456789ab"]
     own += [f"{NAME}-users-20260101000000-0123456789ab", f"{NAME}-codes-20260101000000-0123456789ab"]
     assert all(fits(name) for name in own)
-    others = [*OTHERS, f"{OTHER}-users", f"{NAME}-20260101000000", "shopxrecs-users", f"{NAME}-20260101000000-0123456789ab-x"]
+    others = [
+        *OTHERS,
+        f"{OTHER}-users",
+        f"{NAME}-20260101000000",
+        "shopxrecs-users",
+        f"{NAME}-20260101000000-0123456789ab-x",
+    ]
     assert not any(fits(name) for name in others)
     assert body["cluster"] == ([] if kind == "reader" else ["monitor"])

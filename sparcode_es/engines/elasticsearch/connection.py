@@ -139,13 +139,7 @@ def translate_errors(where: str) -> Iterator[None]:
     except elasticsearch.ApiError as error:
         raise api_error(where, error.meta.status, error.body) from error
     except elastic_transport.TlsError as error:
-        if "WRONG_VERSION_NUMBER" in error.message or "record layer failure" in error.message:
-            raise EngineUnavailableError(
-                f"{where} does not speak TLS; is its URL http:// rather than https://?"
-            ) from error
-        raise EngineAuthError(
-            f"the certificate of {where} was not accepted: {error.message}. Give --ca-certs or --ssl-assert-fingerprint."
-        ) from error
+        raise tls_error(where, error.message) from error
     except elastic_transport.ConnectionTimeout as error:
         raise EngineUnavailableError(
             f"{where} did not answer in time; raise --timeout or look at the server."
@@ -153,7 +147,36 @@ def translate_errors(where: str) -> Iterator[None]:
     except elastic_transport.SerializationError as error:
         raise EngineError(f"{where} answered something that is not JSON; is it Elasticsearch?") from error
     except elastic_transport.TransportError as error:
+        if "FingerprintMismatch" in type(error.__context__).__name__:
+            raise tls_error(where, "Fingerprints did not match") from error
         raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
+
+
+REFUSED = (
+    ("certificate has expired", "has expired; whoever runs the server must renew it"),
+    ("not yet valid", "is not valid yet; look at the clocks, here and there"),
+    (
+        "Fingerprints did not match",
+        "has another fingerprint than --ssl-assert-fingerprint; give its new one, if this is the right server",
+    ),
+    ("Hostname mismatch", "is for another host name; use the name that it was made for"),
+    ("IP address mismatch", "is for another address; use the name that it was made for"),
+    (
+        "verify failed",
+        "is not signed by an authority that --ca-certs names or this machine trusts; give --ca-certs or --ssl-assert-fingerprint",
+    ),
+)
+"""What OpenSSL and the clients say of a certificate, and what we say."""
+
+
+def tls_error(where: str, message: str) -> EngineAuthError | EngineUnavailableError:
+    """Our error for a failed handshake."""
+    if "WRONG_VERSION_NUMBER" in message or "record layer failure" in message:
+        return EngineUnavailableError(f"{where} does not speak TLS; is its URL http:// rather than https://?")
+    for words, meaning in REFUSED:
+        if words in message:
+            return EngineAuthError(f"the certificate of {where} {meaning}.")
+    return EngineAuthError(f"the TLS handshake with {where} failed: {message[:150]}.")
 
 
 def reason_of(body: Any) -> str:

@@ -166,9 +166,9 @@ class LocalNode:
         return {**settings, "discovery.seed_hosts": f"[{hosts}]", "cluster.initial_master_nodes": f"[{masters}]"}
 
     def _save(self, pids: tuple[int, ...] = (), container: str | None = None) -> None:
-        self._state = replace(self.state, pids=pids, container=container)
+        self._state = state = replace(self.state, pids=pids, container=container)
         with atomic_write(Path(state.folder) / "state.json", "w") as file:
-            json.dump(asdict(self._state), file)
+            json.dump(asdict(state), file)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_seconds

@@ -48,7 +48,8 @@ class Security:
 
     def files(self) -> dict[str, str]:
         """What lies beside elasticsearch.yml."""
-        found = {"roles.yml": json.dumps(self.roles)}
+        # One role a line: the server cuts the file into roles at lines that begin without a space.
+        found = {"roles.yml": "".join(f"{name}: {json.dumps(body)}\n" for name, body in self.roles.items())}
         if self.users:
             found["users"] = "".join(f"{name}:{hashed(user.password)}\n" for name, user in self.users.items())
             members = {role: [name for name, user in self.users.items() if role in user.roles] for role in self.roles}
