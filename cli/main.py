@@ -23,6 +23,8 @@ COMMANDS = {
     "train": "train a model on a data folder",
     "postings": "score every (code, item) pair and write the postings artifact",
     "index": "put postings into Elasticsearch as a new generation and swap to it",
+    "generations": "list what an alias could answer from, go back, clear away",
+    "role": "print what Elasticsearch must allow a reader or a writer of an alias",
     "query": "recommend for a user or for a history",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",
