@@ -25,6 +25,7 @@ COMMANDS = {
     "index": "put postings into Elasticsearch as a new generation and swap to it",
     "generations": "list what an alias could answer from, go back, clear away",
     "role": "print what Elasticsearch must allow a reader or a writer of an alias",
+    "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",

@@ -18,6 +18,7 @@ from sparcode_es.errors import ConfigError
 if TYPE_CHECKING:
     from sparcode_es.serving.ask import Options
     from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.results import Item, Reason, Recommendations
 
 FILTER = re.compile(r"([^<>=!]+)(>=|<=|!=|=|>|<)(.+)", re.DOTALL)
@@ -30,11 +31,20 @@ BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
     '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
 )
 @click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option("--history", help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint.")
+@click.option(
+    "--history",
+    help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
+)
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     help="The model that encodes --history; with --user, refused when the index is another model's.",
+)
+@click.option(
+    "--encoder",
+    "exported",
+    type=click.Path(path_type=Path),
+    help="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
 )
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which k items of the list.")
@@ -63,6 +73,7 @@ def command(
     user_id: str | None,
     history: str | None,
     checkpoint: Path | None,
+    exported: Path | None,
     fallback: bool,
     show_history: bool,
     show_request: bool,
@@ -71,22 +82,25 @@ def command(
 ) -> None:
     """Recommend items for a user that the index knows, or for a history."""
     from sparcode_es.engines.plans import Limits
+    from sparcode_es.serving.histories import item_numbers
     from sparcode_es.serving.recommender import Recommender
 
     if (user_id is None) == (history is None):
         raise click.UsageError("give either --user or --history")
-    if history is not None and checkpoint is None:
-        raise click.UsageError("--history needs --checkpoint, the model that the index was built from")
+    if checkpoint is not None and exported is not None:
+        raise click.UsageError("give either --checkpoint or --encoder")
+    if history is not None and checkpoint is None and exported is None:
+        raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
     options = recommend_options(flags)
     with chosen_engine(flags) as engine:
-        encoder = None if checkpoint is None else _encoder(checkpoint)
+        encoder = _encoder(checkpoint, exported)
         limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
         recommender = Recommender.for_engine(engine, encoder=encoder, limits=limits, fallback=fallback)
         if encoder is not None:
             recommender.require_model(*encoder.hashes)
             if history is not None:
                 items = parse_history(history)
-                encoder.numbers(items)
+                item_numbers(encoder.item_ids, items)
                 options["history"] = items
         started = time.perf_counter()
         answer = recommender.recommend(user_id, **options)
@@ -167,7 +181,14 @@ def parse_history(text: str) -> list[str]:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 
 
-def _encoder(checkpoint: Path) -> HistoryEncoder:
+def _encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncoder | ExportedEncoder | None:
+    """What encodes histories, of a checkpoint or an exported file; None for neither."""
+    if exported is not None:
+        from sparcode_es.serving.exported import ExportedEncoder
+
+        return ExportedEncoder.open(exported)
+    if checkpoint is None:
+        return None
     from sparcode_es_cli.extras import need_training
 
     need_training()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
@@ -120,14 +119,13 @@ def _write_candidates(
     Returns the number of postings of each, int64 [C], and the largest relative rounding error.
     """
     remembered = scorer.item_codes
-    found = scored_postings(scorer, codes, bias, config, most)
+    found = scored_postings(scorer, codes, bias, config, most, folder)
     if remembered is not None:
         found = itertools.chain(found, remembered_postings(remembered, range(scorer.num_items), most))
     counts, error = [], 0.0
-    total = len(codes) + (0 if remembered is None else scorer.num_items)
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
     with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
-        for postings in tqdm(found, total=total, desc="scoring codes", unit="code", disable=None):
+        for postings in found:
             items.append(postings.items)
             grids.append(postings.grid)
             counts.append(len(postings.items))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,21 +58,42 @@ class CodeScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class TileScorer(Protocol):
+    """A `CodeScorer` that scores many codes and all items faster than block by block."""
+
+    def score_tiles(self, codes: np.ndarray, most_codes: int, most_items: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """What `score_blocks` gives, in blocks of at most so many codes and items."""
+        ...
+
+
 def score_blocks(
     scorer: CodeScorer, codes: np.ndarray, config: PostingsConfig
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """First code row, first item, S float32 [block_codes, block_items]; all items of a block of codes, then the next.
+    """First code row, first item, S float32 [codes, items] in blocks of at most block_codes and block_items; all codes of
+    some items, then the next items.
 
     Raises `ArtifactError` for a score that is not finite, naming the code and the item.
     """
-    for code in range(0, len(codes), config.block_codes):
-        block = codes[code : code + config.block_codes]
-        for item in range(0, scorer.num_items, config.block_items):
-            stop = min(item + config.block_items, scorer.num_items)
-            scores = np.asarray(scorer.score_codes(block, slice(item, stop)), dtype=np.float32)
-            if scores.shape != (len(block), stop - item):
-                raise ArtifactError(f"the model gave scores of shape {scores.shape}, not {(len(block), stop - item)}")
-            _check_finite(scores, block, item, scorer.shared_heads)
+    if isinstance(scorer, TileScorer):
+        blocks = scorer.score_tiles(codes, config.block_codes, config.block_items)
+    else:
+        blocks = _one_by_one(scorer, codes, config)
+    for code, item, scores in blocks:
+        _check_finite(scores, codes[code : code + len(scores)], item, scorer.shared_heads)
+        yield code, item, scores
+
+
+def _one_by_one(scorer: CodeScorer, codes: np.ndarray, config: PostingsConfig) -> Iterator[tuple[int, int, np.ndarray]]:
+    for item in range(0, scorer.num_items, config.block_items):
+        items = slice(item, min(item + config.block_items, scorer.num_items))
+        for code in range(0, len(codes), config.block_codes):
+            block = codes[code : code + config.block_codes]
+            scores = np.asarray(scorer.score_codes(block, items), dtype=np.float32)
+            if scores.shape != (len(block), items.stop - item):
+                raise ArtifactError(
+                    f"the model gave scores of shape {scores.shape}, not {(len(block), items.stop - item)}"
+                )
             yield code, item, scores
 
 
@@ -93,7 +114,9 @@ def sparse_scores(scorer: CodeScorer, codes: np.ndarray, bias: float) -> np.ndar
 
 
 def _check_finite(scores: np.ndarray, codes: np.ndarray, first_item: int, shared_heads: bool) -> None:
-    if not np.isfinite(scores).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = scores.sum()  # One pass: a number that is not finite makes the sum one, too.
+    if not np.isfinite(total) and not np.isfinite(scores).all():
         row, column = np.argwhere(~np.isfinite(scores))[0]
         term = term_of(codes[row], shared_heads)
         raise ArtifactError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from sparcode_es.codes import Clause
+from sparcode_es.codes import Clause, UserCodes, clauses_of
 from sparcode_es.engines.base import EngineInfo, Hit, ItemDocument, Query, Source, UserEntry
 from sparcode_es.engines.conditions import item_values
 from sparcode_es.engines.plans import Limits, Plan, within
@@ -18,6 +18,7 @@ from sparcode_es.serving.ask import DEEPEST, Ask
 from sparcode_es.serving.fallback import Popular, popular_page
 from sparcode_es.serving.rescore import rescored
 from sparcode_es.serving.results import Item, Reason, Recommendations
+from sparcode_es.tables import StringTable
 
 SPARE = 8
 """Hits asked for beyond those shown where they are scored again, so that a near tie at the cut is seen."""
@@ -28,15 +29,18 @@ FRESH_SECONDS = 30.0
 
 
 class Encoder(Protocol):
-    """What makes codes of a history; `sparcode_es.serving.encoder.HistoryEncoder` is one."""
+    """What makes codes of a history; `serving.encoder.HistoryEncoder` and `serving.exported.ExportedEncoder` are such."""
+
+    shared_heads: bool
+    item_ids: StringTable
 
     @property
     def hashes(self) -> tuple[str, str]:
         """Of the model and of its codebooks, whose codes these are."""
         ...
 
-    def clauses(self, items: Sequence[str]) -> tuple[Clause, ...]:
-        """Item ids, oldest first → codes; unknown items are left out. Raises `NotFoundError` when none is known."""
+    def __call__(self, items: Sequence[str]) -> UserCodes:
+        """Item ids, oldest first → the codes of one user. Raises `NotFoundError` for an unknown item."""
         ...
 
 
@@ -171,13 +175,15 @@ class Core:
         if not asked:
             return
         if self.encoder is None:
-            raise ConfigError("a history needs the model that encodes it: give the recommender its checkpoint")
+            raise ConfigError(
+                "a history needs the model that encodes it: give the recommender its encoder or its checkpoint"
+            )
         info = yield from self._live_info()
         require_model(info, self.encoder.hashes)
         for work in asked:
             assert work.ask.history is not None
             try:
-                clauses = self.encoder.clauses(work.ask.history)
+                clauses = _clauses_of(self.encoder, work.ask.history)
                 work.entry = UserEntry(clauses, work.ask.history, info.generation)
             except NotFoundError as error:
                 work.fail(error)
@@ -338,12 +344,20 @@ def _page(work: _Work) -> Recommendations:
     return Recommendations(tuple(items), "codes", None, ask.page, ask.k, entry.generation, work.query, entry.seen)
 
 
+def _clauses_of(encoder: Encoder, history: Sequence[str]) -> tuple[Clause, ...]:
+    """The codes of somebody new; items that the model does not know are left out."""
+    known = [item for item in history if encoder.item_ids.find(item) is not None]
+    if history and not known:
+        raise NotFoundError("the model knows none of the history's items")
+    return clauses_of(encoder(known), 0, encoder.shared_heads)
+
+
 def require_model(info: EngineInfo, hashes: tuple[str, str]) -> None:
     """Raise `MismatchError` unless what an engine holds was built from the model with these hashes."""
     if (info.model_hash, info.codebook_hash) != hashes:
         raise MismatchError(
-            f"the {info.engine} index at {info.where} holds codes of model {info.model_hash}, the checkpoint is model "
-            f"{hashes[0]}; give the checkpoint that the index was built from, or build the index again"
+            f"the {info.engine} index at {info.where} holds codes of model {info.model_hash}, the encoder is model "
+            f"{hashes[0]}; give the checkpoint (or its export) that the index was built from, or build the index again"
         )
 
 

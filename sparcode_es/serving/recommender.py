@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sparcode_es.engines.base import EngineInfo, Source
+from sparcode_es.engines.base import EngineInfo
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.local_source import LocalSource
 from sparcode_es.engines.plans import UNLIMITED, Limits, Operation, arun, run
@@ -43,6 +43,7 @@ class Recommender:
         index: str,
         *,
         artifact: Path | str | None = None,
+        encoder: Encoder | Path | str | None = None,
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
@@ -50,7 +51,8 @@ class Recommender:
         """Over the alias `index` of a server: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet.
 
         artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them.
-        checkpoint: the model, for histories. A client that was given is closed by `close` too.
+        encoder: for histories, a file of `sparcode-es export` (needs no torch); checkpoint: in its place, the model itself.
+        A client that was given is closed by `close` too.
         """
         from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
         from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
@@ -58,13 +60,21 @@ class Recommender:
         config = ConnectionConfig(url=client) if isinstance(client, str) else client
         server = Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
         source = ElasticsearchSource(server.where, index)
-        return cls(_core(source, limits or Limits(), fallback, artifact, checkpoint), server.perform, server.close)
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        return cls(core, server.perform, server.close)
 
     @classmethod
-    def from_artifact(cls, path: Path | str, *, checkpoint: Path | str | None = None, fallback: bool = True) -> Self:
+    def from_artifact(
+        cls,
+        path: Path | str,
+        *,
+        encoder: Encoder | Path | str | None = None,
+        checkpoint: Path | str | None = None,
+        fallback: bool = True,
+    ) -> Self:
         """Over a postings artifact in this process. Raises `ArtifactError`."""
         engine = EmbeddedEngine(Artifact.open(path))
-        core = _core(LocalSource(engine), UNLIMITED, fallback, None, checkpoint)
+        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint))
         return cls(core, _nothing_to_perform, engine.close)
 
     @classmethod
@@ -131,6 +141,7 @@ class AsyncRecommender:
         index: str,
         *,
         artifact: Path | str | None = None,
+        encoder: Encoder | Path | str | None = None,
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
@@ -143,7 +154,8 @@ class AsyncRecommender:
         config = ConnectionConfig(url=client) if isinstance(client, str) else client
         server = AsyncServer(config) if isinstance(config, ConnectionConfig) else AsyncServer.of(config)
         source = ElasticsearchSource(server.where, index)
-        return cls(_core(source, limits or Limits(), fallback, artifact, checkpoint), server.perform, server.close)
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        return cls(core, server.perform, server.close)
 
     async def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
         """See `Recommender.recommend`."""
@@ -177,19 +189,22 @@ class AsyncRecommender:
         await self.close()
 
 
-def _core(
-    source: Source,
-    limits: Limits,
-    fallback: bool,
-    artifact: Path | str | None,
-    checkpoint: Path | str | None,
-) -> Core:
-    encoder: Encoder | None = None
+def _encoder(encoder: Encoder | Path | str | None, checkpoint: Path | str | None) -> Encoder | None:
+    if encoder is not None and checkpoint is not None:
+        raise ConfigError("histories are encoded by an exported encoder or by a checkpoint: give one of them")
     if checkpoint is not None:
         from sparcode_es.serving.encoder import HistoryEncoder
 
-        encoder = HistoryEncoder.from_checkpoint(Path(checkpoint))
-    return Core(source, limits, fallback, encoder, None if artifact is None else Artifact.open(artifact))
+        return HistoryEncoder.from_checkpoint(Path(checkpoint))
+    if isinstance(encoder, (str, Path)):
+        from sparcode_es.serving.exported import ExportedEncoder
+
+        return ExportedEncoder.open(Path(encoder))
+    return encoder
+
+
+def _artifact(path: Path | str | None) -> Artifact | None:
+    return None if path is None else Artifact.open(path)
 
 
 def _asks(asks: Iterable[str | Ask], options: Options) -> list[Ask]:

@@ -119,14 +119,17 @@ ACTIONS: dict[str, tuple[Action, set[str]]] = {
     "create an index of another name": (lambda s, h, n: s.call("PUT", "/elsewhere"), set()),
     "see users": (lambda s, h, n: s.call("GET", "/_security/user"), set()),
     "make a role": (lambda s, h, n: s.call("PUT", "/_security/role/more", {"cluster": ["all"]}), set()),
-    "change the cluster": (lambda s, h, n: s.call("PUT", "/_cluster/settings", {"transient": {}}), set()),
+    "change the cluster": (
+        lambda s, h, n: s.call("PUT", "/_cluster/settings", {"persistent": {"cluster.max_shards_per_node": 900}}),
+        set(),
+    ),
 }
 
 
 def _bulk(server: Server, name: str) -> None:
     answer = server.call("POST", path_of(name, "_bulk"), b'{"index":{"_id":"bulk"}}\n{"item":"bulk"}\n')
     if answer["errors"]:
-        raise EngineAuthError(str(answer["items"][0]["index"]["error"]))
+        raise EngineAuthError(f"(403) {answer['items'][0]['index']['error']}")
 
 
 def _meta(server: Server, name: str) -> Any:

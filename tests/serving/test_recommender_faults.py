@@ -6,20 +6,22 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serving.small_world import USERS, FakeServer, Fault, build
 from sparcode_es import AsyncRecommender, Limits, Recommendations, Recommender
-from sparcode_es.codes import Clause
+from sparcode_es.codes import UserCodes
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 from sparcode_es.errors import EngineAuthError, EngineUnavailableError, MismatchError, NotFoundError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.core import Core
+from sparcode_es.tables import StringTable
 
 QUICK = Limits(timeout=5, budget=10, attempts=3, pause=0.001)
 IMPATIENT = Limits(timeout=0.1, budget=0.15, attempts=3, pause=0.001)
@@ -180,25 +182,30 @@ def test_a_generation_that_is_gone_is_followed(fake: FakeServer, artifact: Artif
 class Encoder:
     """The codes of user 3 for everybody."""
 
-    def __init__(self, hashes: tuple[str, str], clauses: tuple[Clause, ...]) -> None:
-        self.hashes, self._clauses = hashes, clauses
+    shared_heads, item_ids = True, StringTable.build(["known"])
 
-    def clauses(self, items: Any) -> tuple[Clause, ...]:
-        if "known" not in items:
-            raise NotFoundError("the model knows none of the history's items")
-        return self._clauses
+    def __init__(self, hashes: tuple[str, str], artifact: Artifact) -> None:
+        self.hashes = hashes
+        row = artifact.user_ids.find("user 3")
+        assert row is not None
+        first, last = (int(artifact.user_code_offsets[row + i]) for i in (0, 1))
+        codes, boosts = artifact.codes[artifact.user_codes[first:last]], artifact.user_boosts[first:last]
+        self._codes = UserCodes(np.array([0, len(boosts)], np.uint64), codes, boosts)
+
+    def __call__(self, items: Sequence[str]) -> UserCodes:
+        assert list(items) == ["known"]
+        return self._codes
 
 
 def test_histories(fake: FakeServer, artifact: Artifact) -> None:
-    clauses = tuple(fake.engine.user("user 3").clauses)
     with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
         core: Core = recommender._core
-        core.encoder = Encoder(("feed01", "beef02"), clauses)
-        assert [item.id for item in recommender.recommend(history=["known"])] == plain(artifact)
+        core.encoder = Encoder(("feed01", "beef02"), artifact)
+        assert [item.id for item in recommender.recommend(history=["known", "unknown"])] == plain(artifact)
         unknown = recommender.recommend(history=["x"])
         assert (unknown.source, "none of the history" in str(unknown.reason)) == ("popular", True)
         recommender.require_model("feed01", "beef02")
-        core.encoder = Encoder(("another", "beef02"), clauses)
+        core.encoder = Encoder(("another", "beef02"), artifact)
         with pytest.raises(MismatchError, match="another"):
             recommender.warm()
         assert "another" in str(recommender.recommend(history=["known"]).reason)
