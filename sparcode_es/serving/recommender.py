@@ -14,7 +14,8 @@ from sparcode_es.engines.plans import UNLIMITED, Limits, Operation, arun, run
 from sparcode_es.errors import ConfigError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.ask import Ask, Options
-from sparcode_es.serving.core import Core, Encoder
+from sparcode_es.serving.core import Core
+from sparcode_es.serving.encoding import Encoder
 from sparcode_es.serving.results import Item, Reason, Recommendations
 
 if TYPE_CHECKING:
