@@ -27,6 +27,7 @@ COMMANDS = {
     "role": "print what Elasticsearch must allow a reader or a writer of an alias",
     "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
+    "serve": "recommendations over HTTP",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",
     "node": "start and stop a throw-away local Elasticsearch",
