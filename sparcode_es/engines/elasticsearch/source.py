@@ -6,6 +6,8 @@ the items are asked of the index beside it, not of the alias, which may have mov
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,6 +27,8 @@ CHUNK = 256
 """Searches in one `_msearch`."""
 LISTED = 4
 """Generations whose metadata are remembered."""
+FRESH_SECONDS = 30.0
+"""How long `info` believes them: an update in place changes what a generation holds, though not its fields."""
 
 
 class ElasticsearchSource:
@@ -35,20 +39,23 @@ class ElasticsearchSource:
 
     def __init__(self, where: str, name: str) -> None:
         self.where, self.name = where, check_name(name)
-        self._metas: dict[str, dict[str, Any]] = {}
+        self._metas: dict[str, tuple[float, dict[str, Any]]] = {}
 
-    def meta(self, generation: str | None = None) -> Plan[dict[str, Any]]:
-        """A generation's metadata: of the live one asked anew, of a named one remembered."""
+    def meta(self, generation: str | None = None, age: float = math.inf) -> Plan[dict[str, Any]]:
+        """A generation's metadata: of the live one asked anew, of a named one remembered for `age` seconds."""
         if generation is not None and generation in self._metas:
-            return self._metas[generation]
+            asked, known = self._metas[generation]
+            if time.monotonic() - asked <= age:
+                return known
         meta: dict[str, Any] = yield from meta_plan(self.where, self.name, generation)
-        latest = list(self._metas.items())[1 - LISTED :]
-        self._metas = {**dict(latest), str(meta["generation"]): meta}
+        name = str(meta["generation"])
+        latest = [pair for pair in self._metas.items() if pair[0] != name][1 - LISTED :]
+        self._metas = {**dict(latest), name: (time.monotonic(), meta)}
         return meta
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """See `Source.info`."""
-        meta = yield from self.meta(generation)
+        meta = yield from self.meta(generation, FRESH_SECONDS)
         counts = meta["counts"]
         return EngineInfo(
             engine="elasticsearch",
