@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_config, connection_given, connection_options
+from sparcode_es_cli.engine_options import AnyEngine
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Dataset
-    from sparcode_es.engines.base import Engine
     from sparcode_es.models.sparcode import SparCode
     from sparcode_es.postings.artifact import Artifact
 
@@ -116,7 +116,7 @@ def _postings(dataset: Dataset, checkpoint: Path, out: Path) -> tuple[Artifact, 
     return build_from_data(encoder, dataset, out), encoder.model
 
 
-def _engine(artifact: Artifact, index: str, flags: dict[str, Any]) -> Engine:
+def _engine(artifact: Artifact, index: str, flags: dict[str, Any]) -> AnyEngine:
     """The artifact in Elasticsearch where a server is named, else behind the embedded engine."""
     if not connection_given(flags):
         from sparcode_es.engines.embedded import EmbeddedEngine
@@ -133,7 +133,7 @@ def _engine(artifact: Artifact, index: str, flags: dict[str, Any]) -> Engine:
     return ElasticsearchEngine(server, index)
 
 
-def _verify(engine: Engine, artifact: Artifact, model: SparCode) -> dict[str, Any]:
+def _verify(engine: AnyEngine, artifact: Artifact, model: SparCode) -> dict[str, Any]:
     """The engine beside the model. Raises `VerificationError` when they differ."""
     from sparcode_es.serving.pipeline import encode_known
     from sparcode_es.serving.verify import verify
@@ -143,7 +143,7 @@ def _verify(engine: Engine, artifact: Artifact, model: SparCode) -> dict[str, An
     return asdict(found)
 
 
-def _quality(dataset: Dataset, engine: Engine, model: SparCode, twin_path: Path | None) -> Quality:
+def _quality(dataset: Dataset, engine: AnyEngine, model: SparCode, twin_path: Path | None) -> Quality:
     """Test metrics: SparCode as the engine answers, its twin and popularity from their own scores."""
     from sparcode_es.baselines.popularity import popularity
     from sparcode_es.evaluation.ranking import rank_metrics
@@ -162,20 +162,17 @@ def _quality(dataset: Dataset, engine: Engine, model: SparCode, twin_path: Path 
     return found
 
 
-def _recommendations(dataset: Dataset, engine: Engine, user_id: str, count: int) -> dict[str, Any]:
+def _recommendations(dataset: Dataset, engine: AnyEngine, user_id: str, count: int) -> dict[str, Any]:
     """The user's latest items beside the best unseen ones. Raises `NotFoundError` for an unknown user."""
-    from sparcode_es.serving.recommender import Recommender, Request
+    from sparcode_es.serving.recommender import Recommender
 
-    answer = Recommender(engine).for_user(user_id, Request(count, exclude_seen=True))
+    answer = Recommender.for_engine(engine, fallback=False).recommend(user_id, k=count, exclude_seen=True)
     user = dataset.user_ids.find(user_id)
     history = [] if user is None else dataset.full_histories()[user].tolist()
     return {
         "user": user_id,
         "history": [dataset.item_title(item) for item in history[::-1][:count]],
-        "items": [
-            {"item": found.document.item, "title": found.document.title or found.document.item, "score": found.score}
-            for found in answer.recommendations
-        ],
+        "items": [{"item": found.id, "title": found.title or found.id, "score": found.score} for found in answer],
     }
 
 

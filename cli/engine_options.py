@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import click
 from sparcode_es_cli.connection import connection_config, connection_given, connection_options
@@ -14,7 +14,10 @@ from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Engine
+    from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+    from sparcode_es.engines.embedded import EmbeddedEngine
 
+AnyEngine = Union["EmbeddedEngine", "ElasticsearchEngine"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 OPTIONS = (
@@ -49,11 +52,12 @@ def engine_options(function: F) -> F:
 
 
 @contextmanager
-def chosen_engine(values: dict[str, Any]) -> Iterator[Engine]:
+def chosen_engine(values: dict[str, Any]) -> Iterator[AnyEngine]:
     """Open the engine that the flags choose, from their values, and close it at the end."""
     name = values["engine"]
     if name == "auto":
         name = "elasticsearch" if connection_given(values) else "embedded"
+    engine: AnyEngine
     if name == "embedded":
         engine = _open_embedded(values["postings"])
     else:
@@ -64,14 +68,14 @@ def chosen_engine(values: dict[str, Any]) -> Iterator[Engine]:
         engine.close()
 
 
-def _open_embedded(postings: Path) -> Engine:
+def _open_embedded(postings: Path) -> AnyEngine:
     from sparcode_es.engines.embedded import EmbeddedEngine
     from sparcode_es.postings.artifact import Artifact
 
     return EmbeddedEngine(Artifact.open(postings))
 
 
-def _open_elasticsearch(values: dict[str, Any], index: str) -> Engine:
+def _open_elasticsearch(values: dict[str, Any], index: str) -> AnyEngine:
     if not connection_given(values):
         raise ConfigError("--engine elasticsearch needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
     from sparcode_es.engines.elasticsearch.connection import Server

@@ -63,7 +63,7 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         return
     encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
-        Recommender(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
+        Recommender.for_engine(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
         found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads, KS, convention)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
 
 from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sparcode_es.serving.ask import Options
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.exported import ExportedEncoder
-    from sparcode_es.serving.recommender import Answer, Recommendation, Recommender
+    from sparcode_es.serving.results import Item, Reason, Recommendations
+
+FILTER = re.compile(r"([^<>=!]+)(>=|<=|!=|=|>|<)(.+)", re.DOTALL)
+BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
 @click.command(
     epilog="\b\nExamples:\n  sparcode-es query --user 123 -k 20 --exclude-seen\n"
+    "  sparcode-es query --user 123 --filter genre=Drama --filter 'year>=1990' --max-per genre=3\n"
     '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
 )
 @click.option("--user", "user_id", help="A user that the index knows; needs no model.")
@@ -35,12 +42,28 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--encoder",
+    "exported",
     type=click.Path(path_type=Path),
     help="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
 )
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which k items of the list.")
 @click.option("--exclude-seen", is_flag=True, help="Leave out the user's own items.")
-@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Only items with this attribute.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only items with this attribute; also != and, for numbers, < <= > >=. All given must hold.",
+)
+@click.option("--boost", "boosts", multiple=True, metavar="NAME=VALUE:WEIGHT", help="Multiply these items' scores.")
+@click.option("--pin", "pins", multiple=True, metavar="PLACE=ITEM", help="Show this item at this place.")
+@click.option("--max-per", metavar="NAME=COUNT", help="At most COUNT items with one value of this attribute.")
+@click.option(
+    "--mmr", type=click.FloatRange(0, 1), help="Weigh dissimilar items up: 0 is the ranking, 1 variety alone."
+)
+@click.option("--text", help="Words to look for in the titles, too (Elasticsearch only).")
+@click.option("--fallback", is_flag=True, help="For an unknown user, or a server that is down: popular items, marked.")
 @click.option("--explain", is_flag=True, help="Show which codes gave each item its score.")
 @click.option("--show-history", is_flag=True, help="Show the user's latest items, too.")
 @click.option("--show-request", is_flag=True, help="Print the request for Kibana's Dev Tools.")
@@ -50,56 +73,102 @@ def command(
     user_id: str | None,
     history: str | None,
     checkpoint: Path | None,
-    encoder: Path | None,
-    count: int,
-    exclude_seen: bool,
-    filters: tuple[str, ...],
-    explain: bool,
+    exported: Path | None,
+    fallback: bool,
     show_history: bool,
     show_request: bool,
     as_json: bool,
-    **engine_flags: Any,
+    **flags: Any,
 ) -> None:
     """Recommend items for a user that the index knows, or for a history."""
-    from sparcode_es.serving.recommender import Recommender, Request
+    from sparcode_es.engines.plans import Limits
+    from sparcode_es.serving.histories import item_numbers
+    from sparcode_es.serving.recommender import Recommender
 
     if (user_id is None) == (history is None):
         raise click.UsageError("give either --user or --history")
-    if checkpoint is not None and encoder is not None:
+    if checkpoint is not None and exported is not None:
         raise click.UsageError("give either --checkpoint or --encoder")
-    request = Request(count, exclude_seen, explain, tuple(parse_filter(text) for text in filters))
-    with chosen_engine(engine_flags) as engine:
-        recommender = Recommender(engine)
+    if history is not None and checkpoint is None and exported is None:
+        raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
+    options = recommend_options(flags)
+    with chosen_engine(flags) as engine:
+        encoder = _encoder(checkpoint, exported)
+        limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
+        recommender = Recommender.for_engine(engine, encoder=encoder, limits=limits, fallback=fallback)
+        if encoder is not None:
+            recommender.require_model(*encoder.hashes)
+            if history is not None:
+                items = parse_history(history)
+                item_numbers(encoder.item_ids, items)
+                options["history"] = items
         started = time.perf_counter()
-        if user_id is not None:
-            _encoder(recommender, checkpoint, encoder)
-            answer = recommender.for_user(user_id, request)
-        else:
-            encode = _encoder(recommender, checkpoint, encoder)
-            if encode is None:
-                raise click.UsageError(
-                    "--history needs --checkpoint or --encoder, of the model that the index was built from"
-                )
-            answer = recommender.for_history(parse_history(history or ""), encode, encode.shared_heads, request)
+        answer = recommender.recommend(user_id, **options)
         elapsed = time.perf_counter() - started
-        titles = _titles(recommender, answer, count) if show_history else []
+        shown = _as_json(engine, answer, elapsed)
+        if show_history:
+            shown["history"] = _titles(engine, answer, options["k"])
+        if show_request:
+            shown["request"] = None if answer.query is None else engine.request(answer.query)
         if as_json:
-            click.echo(json.dumps(_as_json(recommender, answer, titles, elapsed, show_request), ensure_ascii=False))
+            click.echo(json.dumps(shown, ensure_ascii=False))
         else:
-            _print(answer, titles)
-            if show_request:
-                click.echo(engine.request(answer.query) or "the embedded engine has no request to show")
-        if filters and not answer.recommendations:
-            click.echo(f"none of the user's items fits {', '.join(filters)}; is there such an attribute?", err=True)
-        note_engine(engine, f"{len(answer.recommendations)} items in {1000 * elapsed:.1f} ms")
+            _print(answer, shown)
+        _note(engine, answer, flags["filters"], elapsed)
 
 
-def parse_filter(text: str) -> tuple[str, str]:
-    """`genre=Comedy` → ("genre", "Comedy")."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise ConfigError(f"--filter takes NAME=VALUE, not {text!r}")
+def recommend_options(flags: dict[str, Any]) -> Options:
+    """What the flags ask of a recommender. Raises `ConfigError`."""
+    from sparcode_es.serving.arrange import MaxPer, Mmr
+
+    if flags["max_per"] is not None and flags["mmr"] is not None:
+        raise click.UsageError("--max-per and --mmr do different things; give one of them")
+    diversify: MaxPer | Mmr | None = None if flags["mmr"] is None else Mmr(flags["mmr"])
+    if flags["max_per"] is not None:
+        name, count = _pair("--max-per", "NAME=COUNT", flags["max_per"])
+        diversify = MaxPer(name, int(_number("--max-per", count)))
+    boosts: dict[str, dict[str, float]] = {}
+    for text in flags["boosts"]:
+        name, value = _pair("--boost", "NAME=VALUE:WEIGHT", text)
+        value, _, weight = value.rpartition(":")
+        boosts.setdefault(name, {})[value] = _number("--boost", weight)
+    pins = [_pair("--pin", "PLACE=ITEM", text) for text in flags["pins"]]
+    return {
+        "k": flags["count"],
+        "page": flags["page"],
+        "exclude_seen": flags["exclude_seen"],
+        "filter": [parse_filter(text) for text in flags["filters"]],
+        "boost": boosts,
+        "pin": {int(_number("--pin", place)): item for place, item in pins},
+        "diversify": diversify,
+        "text": flags["text"],
+        "explain": flags["explain"],
+    }
+
+
+def parse_filter(text: str) -> dict[str, Any]:
+    """`genre=Comedy` → {"genre": "Comedy"}; `year>=1990` → {"year": {"gte": 1990.0}}; `genre!=War` → none of "War"."""
+    match = FILTER.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"--filter takes NAME=VALUE, NAME!=VALUE or a bound such as NAME>=VALUE, not {text!r}")
+    name, sign, value = match.groups()
+    if sign == "=":
+        return {name: value}
+    return {name: {"none": [value]}} if sign == "!=" else {name: {BOUNDS[sign]: _number("--filter", value)}}
+
+
+def _pair(flag: str, form: str, text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise ConfigError(f"{flag} takes {form}, not {text!r}")
     return name, value
+
+
+def _number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} takes a number where it has {text!r}") from error
 
 
 def parse_history(text: str) -> list[str]:
@@ -112,82 +181,81 @@ def parse_history(text: str) -> list[str]:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 
 
-def _encoder(
-    recommender: Recommender, checkpoint: Path | None, exported: Path | None
-) -> HistoryEncoder | ExportedEncoder | None:
-    """What encodes histories, of a checkpoint or an exported file; None for neither. Raises `MismatchError` when the index is
-    another model's."""
-    encoder: HistoryEncoder | ExportedEncoder
+def _encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncoder | ExportedEncoder | None:
+    """What encodes histories, of a checkpoint or an exported file; None for neither."""
     if exported is not None:
         from sparcode_es.serving.exported import ExportedEncoder
 
-        encoder = ExportedEncoder.open(exported)
-    elif checkpoint is not None:
-        from sparcode_es_cli.extras import need_training
-
-        need_training()
-        from sparcode_es.serving.encoder import HistoryEncoder
-
-        encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    else:
+        return ExportedEncoder.open(exported)
+    if checkpoint is None:
         return None
-    recommender.require_model(*encoder.hashes)
-    return encoder
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.serving.encoder import HistoryEncoder
+
+    return HistoryEncoder.from_checkpoint(checkpoint)
 
 
-def _titles(recommender: Recommender, answer: Answer, count: int) -> list[str]:
+def _titles(engine: AnyEngine, answer: Recommendations, count: int) -> list[str]:
     """The titles of the user's latest items, the latest first."""
     latest = list(reversed(answer.seen[-count:]))
-    documents = recommender.engine.documents(latest)
+    documents = engine.documents(latest)
     return [(documents[item].title or item) if item in documents else item for item in latest]
 
 
-def _as_json(
-    recommender: Recommender, answer: Answer, titles: list[str], elapsed: float, show_request: bool
-) -> dict[str, Any]:
+def _as_json(engine: AnyEngine, answer: Recommendations, elapsed: float) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "engine": asdict(recommender.engine.info()),
+        "engine": asdict(engine.info()),
         "milliseconds": round(1000 * elapsed, 3),
-        "clauses": [asdict(clause) for clause in answer.query.clauses],
-        "items": [_item_json(item) for item in answer.recommendations],
+        "source": answer.source,
+        "reason": answer.reason,
+        "page": answer.page,
+        "clauses": [] if answer.query is None else [asdict(clause) for clause in answer.query.clauses],
+        "items": [_item_json(item) for item in answer],
     }
-    if answer.code_items:
-        found["code_items"] = {
-            term: {"item": item.item, "title": item.title} for term, item in answer.code_items.items()
-        }
-    if titles:
-        found["history"] = titles
-    if show_request:
-        found["request"] = recommender.engine.request(answer.query)
-    return found
+    named = {
+        reason.term: {"item": reason.because.item, "title": reason.because.title}
+        for item in answer
+        for reason in item.reasons or ()
+        if reason.because is not None
+    }
+    return {**found, "code_items": named} if named else found
 
 
-def _item_json(item: Recommendation) -> dict[str, Any]:
-    document = item.document
-    shown: dict[str, Any] = {"item": document.item, "score": item.score, "title": document.title}
-    shown["attributes"] = dict(document.attributes)
-    if item.explanation is not None:
-        shown["explanation"] = asdict(item.explanation)
+def _item_json(item: Item) -> dict[str, Any]:
+    shown: dict[str, Any] = {"item": item.id, "score": item.score, "title": item.title, "pinned": item.pinned}
+    shown["attributes"] = dict(item.attributes)
+    if item.reasons is not None:
+        parts = [{"term": each.term, "boost": each.boost, "score": each.score} for each in item.reasons]
+        shown["explanation"] = {"contributions": parts, "total": sum(each.given for each in item.reasons)}
     return shown
 
 
-def _print(answer: Answer, titles: list[str]) -> None:
-    if titles:
+def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
+    if shown.get("history"):
         click.echo("latest items of the user")
-        for title in titles:
+        for title in shown["history"]:
             click.echo(f"    {title}")
         click.echo("recommended")
-    for place, item in enumerate(answer.recommendations, start=1):
-        document = item.document
-        click.echo(f"{place:>3}  {item.score:>10.4f}  {document.item:<12}  {document.title or ''}".rstrip())
-        if item.explanation is not None:
-            for part in item.explanation.contributions:
-                given = part.boost * part.score
-                name = _code_name(answer, part.term)
-                click.echo(f"       {given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {name}")
+    for place, item in enumerate(answer, start=1 + (answer.page - 1) * answer.k):
+        score = "" if item.score is None else f"{item.score:.4f}"
+        click.echo(f"{place:>3}  {score:>10}  {item.id:<12}  {item.title or ''}".rstrip())
+        for part in item.reasons or ():
+            click.echo(f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part)}")
+    if "request" in shown:
+        click.echo(shown["request"] or "there is no request to show")
 
 
-def _code_name(answer: Answer, term: str) -> str:
+def _code_name(part: Reason) -> str:
     """A code's term, and for an item code the item of the history that it is."""
-    item = answer.code_items.get(term)
-    return term if item is None else f"{term}, after {item.title or item.item}"
+    return part.term if part.because is None else f"{part.term}, after {part.because.title or part.because.item}"
+
+
+def _note(engine: AnyEngine, answer: Recommendations, filters: tuple[str, ...], elapsed: float) -> None:
+    """On stderr: what answered, and what went otherwise than asked."""
+    if answer.source == "popular":
+        click.echo(f"popular items: {answer.reason}", err=True)
+    elif filters and not answer.items:
+        click.echo(f"none of the user's items fits {', '.join(filters)}; is there such an attribute?", err=True)
+    note_engine(engine, f"{len(answer)} items in {1000 * elapsed:.1f} ms")

@@ -34,7 +34,10 @@ LEVELS: list[set[str]] = [
     {"cli"},
 ]
 # (file, stage it imports): why.
-EXCEPTIONS: dict[tuple[str, str], str] = {}
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("sparcode_es/__init__.py", "engines"): "the types of public names, which are imported when asked for",
+    ("sparcode_es/__init__.py", "serving"): "the same",
+}
 
 # What asks an engine for a known user. Only what these import at module level counts.
 SERVING_SIDE = [

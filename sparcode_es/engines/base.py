@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sparcode_es.codes import Clause
+from sparcode_es.engines.conditions import Boost, Condition
+from sparcode_es.engines.plans import Plan
+from sparcode_es.errors import ConfigError, SparcodeError
 
 __all__ = [
     "Clause",
@@ -20,8 +23,25 @@ __all__ = [
     "Hit",
     "ItemDocument",
     "Query",
+    "Source",
+    "Text",
     "UserEntry",
 ]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words to look for in the titles, beside the codes: score = codes_weight × Σ boost × posting + weight × BM25(title)."""
+
+    words: str
+    weight: float = 1.0
+    codes_weight: float = 1.0
+    required: bool = False
+    """Whether only items with one of the words in their title are wanted."""
+
+    def __post_init__(self) -> None:
+        if not self.words.strip() or not (0 < self.weight < 1e6 and 0 < self.codes_weight < 1e6):
+            raise ConfigError(f"a text needs words, and weights between 0 and a million, not {self}")
 
 
 @dataclass(frozen=True)
@@ -32,8 +52,14 @@ class Query:
     k: int = 10
     exclude: frozenset[str] = frozenset()
     """Item ids that are not wanted."""
-    filter: tuple[tuple[str, str], ...] = ()
-    """(attribute, value) pairs; all must hold. A list attribute holds when the value is one of its values."""
+    filter: tuple[Condition, ...] = ()
+    """All must hold (see `sparcode_es.engines.conditions`)."""
+    boosts: tuple[Boost, ...] = ()
+    """Each that an item has multiplies its score."""
+    text: Text | None = None
+    """Elasticsearch alone."""
+    generation: str | None = None
+    """The items index to ask; None: what the alias stands for. Other engines have one generation only."""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -72,6 +98,8 @@ class UserEntry:
 
     clauses: tuple[Clause, ...]
     seen: tuple[str, ...] = ()
+    generation: str | None = field(default=None, compare=False)
+    """The items index that these codes belong to, where an engine has several."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +114,8 @@ class EngineInfo:
     num_items: int
     num_users: int
     field_type: str | None = None
+    artifact: str | None = None
+    """The generation hash of the artifact that it holds."""
 
 
 class Engine(Protocol):
@@ -116,7 +146,8 @@ class Engine(Protocol):
         ...
 
     def explain(self, query: Query, item: str) -> list[Contribution]:
-        """The clauses that hit the item, in the query's order; Σ boost × score is its score. Raises `NotFoundError`."""
+        """The clauses that hit the item, in the query's order; Σ boost × score is its score, before the query's boosts and
+        text. Raises `NotFoundError`."""
         ...
 
     def request(self, query: Query) -> str | None:
@@ -125,4 +156,36 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back connections and memory."""
+        ...
+
+
+class Source(Protocol):
+    """An engine whose answers may take requests, and may be of several generations: every method is a plan."""
+
+    def info(self, generation: str | None = None) -> Plan[EngineInfo]:
+        """What a generation holds, by default the live one."""
+        ...
+
+    def users(self, user_ids: Sequence[str]) -> Plan[dict[str, UserEntry]]:
+        """Those users that the index knows, by id."""
+        ...
+
+    def search_many(self, queries: Sequence[Query]) -> Plan[list[list[Hit] | SparcodeError]]:
+        """`Engine.search` for each query, in order, or why one of them has no answer."""
+        ...
+
+    def documents(self, items: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
+        """See `Engine.documents`."""
+        ...
+
+    def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
+        """See `Engine.code_items`."""
+        ...
+
+    def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
+        """`Engine.explain` for several items, by id; an item that nothing hits has an empty list."""
+        ...
+
+    def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:
+        """The items that most users have seen, most first."""
         ...

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 
 import numpy as np
 
 from sparcode_es.codes import is_item_term
+from sparcode_es.engines.attributes import Attributes
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
-from sparcode_es.errors import NotFoundError
+from sparcode_es.errors import ConfigError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 
 
 class EmbeddedEngine:
-    """Answers from a postings artifact. Sums in float64, clauses in the query's order. Not safe for several threads."""
+    """Answers from a postings artifact. Sums in float64, clauses in the query's order. Threads take turns."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
+        self._turn = threading.Lock()
         # One sum an item, zero between queries: only the items that a query touched are cleared.
         self._sums = np.zeros(artifact.num_items)
 
@@ -29,6 +32,10 @@ class EmbeddedEngine:
         rank = np.empty(len(order), dtype=np.uint32)
         rank[order] = np.arange(len(order), dtype=np.uint32)
         return rank
+
+    @functools.cached_property
+    def _attributes(self) -> Attributes:
+        return Attributes(self.artifact)
 
     def info(self) -> EngineInfo:
         """What the artifact holds."""
@@ -41,10 +48,17 @@ class EmbeddedEngine:
             codebook_hash=artifact.codebook_hash,
             num_items=artifact.num_items,
             num_users=artifact.num_users,
+            artifact=artifact.generation_hash,
         )
 
     def search(self, query: Query) -> list[Hit]:
         """See `Engine.search`."""
+        if query.text is not None:
+            raise ConfigError("the embedded engine has no index of titles; ask Elasticsearch for a text.")
+        with self._turn:
+            return self._search(query)
+
+    def _search(self, query: Query) -> list[Hit]:
         sums = self._sums
         touched = []
         try:
@@ -55,8 +69,12 @@ class EmbeddedEngine:
                     touched.append(items)
                     # Item numbers are distinct within a code, so that a plain indexed addition counts each one.
                     sums[items] += from_grid(grid).astype(np.float64) * clause.boost  # Eq. 11
+            if query.boosts:
+                sums *= self._attributes.weights(query.boosts)
+            if query.filter:
+                sums[~self._attributes.allowed(query.filter)] = 0.0
             self._strike_out(query.exclude)
-            return self._hits(self._best(query), sums)
+            return self._hits(self._best(query.k), sums)
         finally:
             for items in touched:
                 sums[items] = 0.0
@@ -67,13 +85,8 @@ class EmbeddedEngine:
             if number is not None:
                 self._sums[number] = 0.0
 
-    def _best(self, query: Query) -> np.ndarray:
+    def _best(self, k: int) -> np.ndarray:
         """The numbers of the items to return, best first."""
-        k = query.k
-        if query.filter:
-            found = np.flatnonzero(self._sums)
-            order = found[np.lexsort((self._rank[found], -self._sums[found]))]
-            return _first(order, k, lambda item: self._matches(item, query.filter))
         if k < len(self._sums):
             threshold = self._sums[np.argpartition(self._sums, -k)[-k]]
             # All items of the tie that the cut falls into, so that the identifiers decide.
@@ -85,10 +98,6 @@ class EmbeddedEngine:
 
     def _hits(self, items: np.ndarray, sums: np.ndarray) -> list[Hit]:
         return [Hit(self.artifact.item_ids[int(item)], float(sums[item])) for item in items]
-
-    def _matches(self, item: int, wanted: tuple[tuple[str, str], ...]) -> bool:
-        attributes = self.artifact.item_doc(item)["attributes"]
-        return all(value in _values(attributes.get(name)) for name, value in wanted)
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """See `Engine.search_many`."""
@@ -148,20 +157,3 @@ class EmbeddedEngine:
 
     def close(self) -> None:
         """Nothing to give back: the maps go with the artifact."""
-
-
-def _values(value: object) -> list[str]:
-    if value is None:
-        return []
-    return [str(entry) for entry in value] if isinstance(value, (list, tuple)) else [str(value)]
-
-
-def _first(order: np.ndarray, k: int, matches: Callable[[int], bool]) -> np.ndarray:
-    """The first k numbers of `order` for which `matches` holds."""
-    found: list[int] = []
-    for item in order:
-        if matches(int(item)):
-            found.append(int(item))
-            if len(found) == k:
-                break
-    return np.array(found, dtype=np.int64)

@@ -149,6 +149,15 @@ class Artifact:
         """The numbers of the items that a user has seen, oldest first, uint32 [n]."""
         return self.user_seen_items[int(self.user_seen_offsets[user_row]) : int(self.user_seen_offsets[user_row + 1])]
 
+    def popular(self, count: int) -> list[str]:
+        """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""
+        seen = np.bincount(self.user_seen_items, minlength=self.num_items)
+        items = np.flatnonzero(seen)
+        rank = np.empty(self.num_items, dtype=np.int64)
+        rank[self.item_ids.order()] = np.arange(self.num_items)
+        best = items[np.lexsort((rank[items], -seen[items]))][:count]
+        return [self.item_ids[int(item)] for item in best]
+
     def item_doc(self, item: int) -> dict[str, Any]:
         """`{"title": str or None, "attributes": {name: value or [values]}}` of an item number."""
         document: dict[str, Any] = json.loads(self.item_docs[item])

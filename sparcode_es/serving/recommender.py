@@ -1,99 +1,216 @@
-"""User → codes → query → hits with titles and explanations, on any engine."""
+"""`Recommender` and `AsyncRecommender`: two thin drivers of `sparcode_es.serving.core`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from sparcode_es.codes import UserCodes, clauses_of
-from sparcode_es.engines.base import Clause, Contribution, Engine, ItemDocument, Query
-from sparcode_es.errors import MismatchError
+from sparcode_es.engines.base import EngineInfo
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.local_source import LocalSource
+from sparcode_es.engines.plans import UNLIMITED, Limits, Operation, arun, run
+from sparcode_es.errors import ConfigError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.ask import Ask, Options
+from sparcode_es.serving.core import Core
+from sparcode_es.serving.encoding import Encoder
+from sparcode_es.serving.results import Item, Reason, Recommendations
 
-EncodeHistory = Callable[[Sequence[str]], UserCodes]
-"""Item ids, oldest first → the codes of one user. Given from outside, since it needs the model."""
+if TYPE_CHECKING:
+    from elasticsearch import AsyncElasticsearch, Elasticsearch
+    from typing_extensions import Self, Unpack
 
-
-@dataclass(frozen=True)
-class Explanation:
-    """Which codes gave an item its score: Σ boost × score = total."""
-
-    contributions: tuple[Contribution, ...]
-    total: float
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """An item to show, and why when that was asked for."""
-
-    document: ItemDocument
-    score: float
-    explanation: Explanation | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a user gets: the recommendations, the query that found them, and what the user had seen."""
-
-    recommendations: tuple[Recommendation, ...]
-    query: Query
-    seen: tuple[str, ...]
-    code_items: Mapping[str, ItemDocument] = field(default_factory=dict)
-    """Term → the item of the history that an item code stands for, when an explanation was asked for."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """How to ask, whoever asks."""
-
-    k: int = 10
-    exclude_seen: bool = False
-    explain: bool = False
-    filter: tuple[tuple[str, str], ...] = ()
+    from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+    from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 
 
 class Recommender:
-    """Asks one engine."""
+    """Recommends from one engine, blocking; safe for several threads.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Whoever is unknown, and everybody while the engine is down or too slow, gets popular items, marked as such with the reason
+    (`Recommendations.source`). Only what the caller must change is raised: `ConfigError`, and a request that Elasticsearch
+    refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows.
+    """
+
+    def __init__(self, core: Core, perform: Callable[[Operation], Any], close: Callable[[], None]) -> None:
+        self._core, self._perform, self._close = core, perform, close
+
+    @classmethod
+    def from_elasticsearch(
+        cls,
+        client: Elasticsearch | ConnectionConfig | str,
+        index: str,
+        *,
+        artifact: Path | str | None = None,
+        encoder: Encoder | Path | str | None = None,
+        checkpoint: Path | str | None = None,
+        limits: Limits | None = None,
+        fallback: bool = True,
+    ) -> Self:
+        """Over the alias `index` of a server: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet.
+
+        artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them.
+        encoder: for histories, a file of `sparcode-es export` (needs no torch); checkpoint: in its place, the model itself.
+        A client that was given is closed by `close` too.
+        """
+        from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+        from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
+
+        config = ConnectionConfig(url=client) if isinstance(client, str) else client
+        server = Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
+        source = ElasticsearchSource(server.where, index)
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        return cls(core, server.perform, server.close)
+
+    @classmethod
+    def from_artifact(
+        cls,
+        path: Path | str,
+        *,
+        encoder: Encoder | Path | str | None = None,
+        checkpoint: Path | str | None = None,
+        fallback: bool = True,
+    ) -> Self:
+        """Over a postings artifact in this process. Raises `ArtifactError`."""
+        engine = EmbeddedEngine(Artifact.open(path))
+        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint))
+        return cls(core, _nothing_to_perform, engine.close)
+
+    @classmethod
+    def for_engine(
+        cls,
+        engine: EmbeddedEngine | ElasticsearchEngine,
+        *,
+        encoder: Encoder | None = None,
+        limits: Limits = UNLIMITED,
+        fallback: bool = True,
+    ) -> Self:
+        """Over an engine that is open, and that stays open."""
+        if isinstance(engine, EmbeddedEngine):
+            return cls(Core(LocalSource(engine), limits, fallback, encoder), _nothing_to_perform, lambda: None)
+        return cls(Core(engine.source, limits, fallback, encoder), engine.server.perform, lambda: None)
+
+    def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
+        """A page of items for a user that the index knows, or for a `history`; see `Options`."""
+        return run(self._core.many([Ask.of(user, **options)]), self._perform)[0]
+
+    def recommend_many(self, asks: Iterable[str | Ask], **options: Unpack[Options]) -> list[Recommendations]:
+        """`recommend` for each, in order, with one `_msearch` for all: users with the same options, or `Ask`s with their own."""
+        return run(self._core.many(_asks(asks, options)), self._perform)
+
+    def reasons(self, answer: Recommendations, item: Item | str) -> tuple[Reason, ...]:
+        """Which codes gave an item of an answer its score; () for popular and pinned ones without codes. Raises the engine's
+        errors."""
+        name = item if isinstance(item, str) else item.id
+        return () if answer.query is None else run(self._core.reasons(answer.query, [name]), self._perform)[name]
+
+    def warm(self) -> EngineInfo:
+        """Ask what is there and fetch the popular items, before the first user does. Raises what is wrong."""
+        return run(self._core.warm(), self._perform)
 
     def require_model(self, model_hash: str, codebook_hash: str) -> None:
         """Raise `MismatchError` unless the engine's index was built from this model."""
-        info = self.engine.info()
-        if (info.model_hash, info.codebook_hash) != (model_hash, codebook_hash):
-            raise MismatchError(
-                f"the {info.engine} index at {info.where} holds codes of model {info.model_hash}, the encoder is model "
-                f"{model_hash}; give the checkpoint (or its export) that the index was built from, or build the index again"
-            )
+        run(self._core.require_model((model_hash, codebook_hash)), self._perform)
 
-    def for_user(self, user_id: str, request: Request) -> Answer:
-        """Recommend for a user that the index knows. Raises `NotFoundError`."""
-        entry = self.engine.user(user_id)
-        return self._answer(entry.clauses, entry.seen, request)
+    def close(self) -> None:
+        """Close the connections."""
+        self._close()
 
-    def for_history(
-        self, history: Sequence[str], encode: EncodeHistory, shared_heads: bool, request: Request
-    ) -> Answer:
-        """Recommend for somebody new, from the ids of their items, oldest first."""
-        return self._answer(clauses_of(encode(history), 0, shared_heads), tuple(history), request)
+    def __enter__(self) -> Self:
+        return self
 
-    def _answer(self, clauses: tuple[Clause, ...], seen: tuple[str, ...], request: Request) -> Answer:
-        exclude = frozenset(seen) if request.exclude_seen else frozenset()
-        query = Query(clauses, request.k, exclude, request.filter)
-        hits = self.engine.search(query)
-        documents = self.engine.documents([hit.item for hit in hits])
-        found = tuple(
-            Recommendation(
-                documents.get(hit.item, ItemDocument(hit.item, None)),
-                hit.score,
-                self.explain(query, hit.item) if request.explain else None,
-            )
-            for hit in hits
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncRecommender:
+    """`Recommender` for asyncio, with the same answers. Needs the extra `async`; a history is encoded in the event loop."""
+
+    def __init__(
+        self, core: Core, perform: Callable[[Operation], Awaitable[Any]], close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._core, self._perform, self._close = core, perform, close
+
+    @classmethod
+    def from_elasticsearch(
+        cls,
+        client: AsyncElasticsearch | ConnectionConfig | str,
+        index: str,
+        *,
+        artifact: Path | str | None = None,
+        encoder: Encoder | Path | str | None = None,
+        checkpoint: Path | str | None = None,
+        limits: Limits | None = None,
+        fallback: bool = True,
+    ) -> Self:
+        """See `Recommender.from_elasticsearch`."""
+        from sparcode_es.engines.elasticsearch.async_server import AsyncServer
+        from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+        from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
+
+        config = ConnectionConfig(url=client) if isinstance(client, str) else client
+        server = AsyncServer(config) if isinstance(config, ConnectionConfig) else AsyncServer.of(config)
+        source = ElasticsearchSource(server.where, index)
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        return cls(core, server.perform, server.close)
+
+    async def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
+        """See `Recommender.recommend`."""
+        return (await arun(self._core.many([Ask.of(user, **options)]), self._perform))[0]
+
+    async def recommend_many(self, asks: Iterable[str | Ask], **options: Unpack[Options]) -> list[Recommendations]:
+        """See `Recommender.recommend_many`."""
+        return await arun(self._core.many(_asks(asks, options)), self._perform)
+
+    async def reasons(self, answer: Recommendations, item: Item | str) -> tuple[Reason, ...]:
+        """See `Recommender.reasons`."""
+        name = item if isinstance(item, str) else item.id
+        return (
+            () if answer.query is None else (await arun(self._core.reasons(answer.query, [name]), self._perform))[name]
         )
-        named = self.engine.code_items([clause.term for clause in clauses]) if request.explain else {}
-        return Answer(found, query, seen, named)
 
-    def explain(self, query: Query, item: str) -> Explanation:
-        """Which clauses gave the item what. Raises `NotFoundError`."""
-        contributions = tuple(self.engine.explain(query, item))
-        return Explanation(contributions, sum(part.boost * part.score for part in contributions))
+    async def warm(self) -> EngineInfo:
+        """See `Recommender.warm`."""
+        return await arun(self._core.warm(), self._perform)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _encoder(encoder: Encoder | Path | str | None, checkpoint: Path | str | None) -> Encoder | None:
+    if encoder is not None and checkpoint is not None:
+        raise ConfigError("histories are encoded by an exported encoder or by a checkpoint: give one of them")
+    if checkpoint is not None:
+        from sparcode_es.serving.encoder import HistoryEncoder
+
+        return HistoryEncoder.from_checkpoint(Path(checkpoint))
+    if isinstance(encoder, (str, Path)):
+        from sparcode_es.serving.exported import ExportedEncoder
+
+        return ExportedEncoder.open(Path(encoder))
+    return encoder
+
+
+def _artifact(path: Path | str | None) -> Artifact | None:
+    return None if path is None else Artifact.open(path)
+
+
+def _asks(asks: Iterable[str | Ask], options: Options) -> list[Ask]:
+    return [each if isinstance(each, Ask) else Ask.of(each, **options) for each in asks]
+
+
+def _nothing_to_perform(wanted: Operation) -> Any:
+    raise ConfigError(f"an engine of this process asks nobody, yet wanted {wanted}")

@@ -14,6 +14,7 @@ import pytest
 from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes
 from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
+from sparcode_es.engines.conditions import AnyOf, parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
@@ -179,9 +180,9 @@ def test_exclusions(engine: Engine, artifact: Artifact, count: int) -> None:
 
 
 def test_filters(engine: Engine, artifact: Artifact) -> None:
-    query = Query(engine.user("user 2").clauses, 9, filter=(("genre", "y"), ("year", "1999")))
+    query = Query(engine.user("user 2").clauses, 9, filter=parse_filter({"genre": "y", "year": 1999}))
     check(engine.search(query), artifact, query, lambda item: int(item[1:]) % 3 != 0)
-    assert engine.search(Query(query.clauses, filter=(("genre", "z"),))) == []
+    assert engine.search(Query(query.clauses, filter=(AnyOf("genre", ("z",)),))) == []
 
 
 def test_users(engine: Engine, artifact: Artifact) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body, shown_body
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError
@@ -39,7 +40,7 @@ def excludes_vectors(body: dict[str, Any]) -> bool:
 def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excluding: bool) -> None:
     body = items_body("sparse_vector", version, meta={"model_hash": "m"})
     assert (prune(body), excludes_vectors(body)) == (pruning, excluding)
-    assert body["mappings"]["_source"] == {"excludes": ["codes"]}
+    assert body["mappings"]["_source"] == {"excludes": ["codes", "numbers"]}
     assert body["mappings"]["_meta"] == {"model_hash": "m"}
     assert "_source" not in items_body("sparse_vector", version, store_codes=True)["mappings"]
     assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
@@ -82,7 +83,7 @@ def test_more_than_a_window() -> None:
 
 
 def test_clauses_of_both_fields() -> None:
-    query = Query((Clause("1_2", 0.5), Clause("h1_3", 2.0), Clause("1_2", 0.25)), filter=(("genre", "x"),))
+    query = Query((Clause("1_2", 0.5), Clause("h1_3", 2.0), Clause("1_2", 0.25)), filter=parse_filter({"genre": "x"}))
     features = query_body(query, "rank_features")["bool"]
     assert features["should"][0] == {"rank_feature": {"field": "codes.1_2", "linear": {}, "boost": 0.75}}
     assert features["filter"] == [{"term": {"attributes.genre": "x"}}]

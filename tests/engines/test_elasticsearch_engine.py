@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -113,7 +114,7 @@ def test_exclusions_by_the_client_and_by_the_server(engine: ElasticsearchEngine,
 
 @pytest.mark.parametrize("pair", [("decade", "1950"), ("released", "1999-01-01"), ("genre", "b")])
 def test_attributes_of_any_kind_are_keywords(engine: ElasticsearchEngine, pair: tuple[str, str]) -> None:
-    assert len(engine.search(Query((Clause("7", 1.0),), 5, filter=(pair,)))) == 5
+    assert len(engine.search(Query((Clause("7", 1.0),), 5, filter=parse_filter(dict([pair]))))) == 5
 
 
 def test_ids_of_any_characters(engine: ElasticsearchEngine) -> None:

@@ -156,9 +156,10 @@ def test_a_busy_part_of_many_is_asked_again_alone(fake: Fake, opened: Elasticsea
 
 
 def test_a_wrong_part_of_many(fake: Fake, opened: ElasticsearchEngine) -> None:
-    fake.say((200, {"responses": [{"status": 400, **reason("too_many_clauses", "maxClauseCount is set to 1024")}]}))
+    wrong = {"status": 400, **reason("too_many_clauses", "maxClauseCount is set to 1024")}
+    fake.say((200, {"responses": [{}, wrong]}))
     with pytest.raises(EngineError, match="more codes than"):
-        opened.search_many([QUERY])
+        opened.search_many([QUERY, QUERY])
 
 
 def test_a_search_that_timed_out_is_no_answer(fake: Fake, opened: ElasticsearchEngine) -> None:
@@ -263,6 +264,9 @@ def test_field_types(fake: Fake, version: str, modules: list[str], wanted: str, 
 def test_a_server_that_does_not_list_its_nodes(fake: Fake) -> None:
     fake.say((403, reason("security_exception")), (200, {"version": {"number": "8.19.1"}}))
     assert capabilities(connect(fake)) == Capabilities((8, 19, 1), True)
+    fake.say((403, reason("security_exception")), (405, reason("no_such_endpoint")))
+    with pytest.raises(EngineAuthError, match="security_exception"):
+        capabilities(connect(fake))
     fake.say((404, {}), (200, {"tagline": "hello"}))
     with pytest.raises(EngineError, match="is it Elasticsearch"):
         capabilities(connect(fake))

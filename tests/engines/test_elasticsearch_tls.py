@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import socket
@@ -9,13 +10,17 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines.authority import Authority, Signed
+from sparcode_es.engines.elasticsearch.async_server import AsyncServer
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.plans import Call
 from sparcode_es.errors import ConfigError, EngineAuthError, EngineUnavailableError
 
 
@@ -50,10 +55,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cert.pem"
 
 
-@pytest.fixture(scope="module")
-def url(certificate: Path) -> Iterator[str]:
+@contextmanager
+def serving(certificate: Path, key: Path) -> Iterator[str]:
+    """A server with this certificate; its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    context.load_cert_chain(certificate, key)
     server = QuietServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -62,6 +68,12 @@ def url(certificate: Path) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def url(certificate: Path) -> Iterator[str]:
+    with serving(certificate, certificate.with_name("key.pem")) as found:
+        yield found
 
 
 def ask(**options: Any) -> Any:
@@ -110,3 +122,47 @@ def test_a_server_that_does_not_answer() -> None:
         with pytest.raises(EngineUnavailableError, match="--timeout"):
             server.call("GET", "/")
         server.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority") / "ours")
+
+
+@pytest.fixture(scope="module", params=["good", "expired"])
+def signed(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[str, Signed]]:
+    """The URL of a server, and its certificate by our authority."""
+    made = authority.sign(request.param, valid=request.param == "good")
+    with serving(made.certificate, made.key) as url:
+        yield url, made
+
+
+async def ask_async(**options: Any) -> Any:
+    server = AsyncServer(ConnectionConfig(timeout=5.0, **options))
+    try:
+        return await server.perform(Call("GET", "/"))
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize("way", ["blocking", "asynchronous"])
+def test_certificates_are_refused_with_a_sentence(
+    signed: tuple[str, Signed], authority: Authority, tmp_path: Path, way: str
+) -> None:
+    url, made = signed
+    stranger = Authority(tmp_path / "stranger")
+    ours = "has expired; whoever runs" if made.certificate.stem == "expired" else None
+    for options, words in (
+        ({"ca_certs": str(authority.certificate)}, ours),
+        ({"ca_certs": str(stranger.certificate)}, "is not signed by an authority that --ca-certs names"),
+        ({}, "is not signed by an authority"),
+        ({"ssl_assert_fingerprint": made.fingerprint}, None),
+        ({"ssl_assert_fingerprint": made.fingerprint[::-1]}, "has another fingerprint than --ssl-assert-fingerprint"),
+    ):
+        if words is None:
+            assert (ask(url=url, **options) if way == "blocking" else asyncio.run(ask_async(url=url, **options))) == {}
+            continue
+        with pytest.raises(EngineAuthError, match=f"the certificate of {url} {words}") as caught:
+            ask(url=url, **options) if way == "blocking" else asyncio.run(ask_async(url=url, **options))
+        assert str(caught.value).endswith(".")
+        assert len(str(caught.value)) < 220

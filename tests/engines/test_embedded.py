@@ -12,11 +12,12 @@ import pytest
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import MismatchError, NotFoundError, VerificationError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid, to_grid
-from sparcode_es.serving.recommender import Recommender, Request
+from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.verify import EncodeUsers, verify
 from sparcode_es.tables import StringTable
 
@@ -101,21 +102,21 @@ def test_a_user_without_codes_gets_nothing(engine: EmbeddedEngine) -> None:
 def test_filter(engine: EmbeddedEngine) -> None:
     clauses = engine.user("u0").clauses
     everything = engine.search(Query(clauses, k=ITEMS))
-    found = engine.search(Query(clauses, k=5, filter=(("genre", "x"), ("genre", "y"))))
+    found = engine.search(Query(clauses, k=5, filter=parse_filter({"genre": {"all": ["x", "y"]}})))
     assert found == [hit for hit in everything if int(hit.item[1:]) % 4][:5]
-    assert engine.search(Query(clauses, filter=(("genre", "z"),))) == []
-    assert engine.search(Query(clauses, filter=(("colour", "x"),))) == []
+    assert engine.search(Query(clauses, filter=parse_filter({"genre": "z"}))) == []
+    assert engine.search(Query(clauses, filter=parse_filter({"colour": "x"}))) == []
 
 
 def test_explanations_add_up(engine: EmbeddedEngine) -> None:
-    answer = Recommender(engine).for_user("u3", Request(k=10, explain=True, exclude_seen=True))
+    answer = Recommender.for_engine(engine).recommend("u3", k=10, explain=True, exclude_seen=True)
     assert answer.seen == tuple(engine.artifact.item_ids[i] for i in (9, 10, 11))
-    assert answer.recommendations
-    for item in answer.recommendations:
-        assert item.explanation is not None
-        assert item.explanation.total == pytest.approx(item.score)
-        assert item.document.item not in answer.seen
-        assert item.document.title == f"T{item.document.item[1:]}"
+    assert answer.items
+    for item in answer:
+        assert item.reasons is not None
+        assert sum(reason.given for reason in item.reasons) == pytest.approx(item.score)
+        assert item.id not in answer.seen
+        assert item.title == f"T{item.id[1:]}"
 
 
 def test_unknown_user_and_item(engine: EmbeddedEngine) -> None:
@@ -174,10 +175,10 @@ def test_a_lossy_engine_does_not_verify(
 
 def test_codes_of_another_model(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:
     with pytest.raises(MismatchError):
-        Recommender(engine).require_model("cc", "bb")
+        Recommender.for_engine(engine).require_model("cc", "bb")
     with pytest.raises(MismatchError):
-        Recommender(engine).require_model("aa", "cc")
-    Recommender(engine).require_model("aa", "bb")
+        Recommender.for_engine(engine).require_model("aa", "cc")
+    Recommender.for_engine(engine).require_model("aa", "bb")
     scorer.model_hash = "cc"
     with pytest.raises(MismatchError):
         verify(engine, engine.artifact, scorer, encode)

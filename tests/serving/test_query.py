@@ -144,3 +144,48 @@ def test_a_known_user_needs_no_training_packages(postings: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_recommender_can_do_has_its_flags(postings: Path) -> None:
+    flags = ["--user", "123", "-k", "4", "--json"]
+    assert ids(*flags, "--page", "2") == ["4", "3", "2", "1"]
+    assert ids(*flags, "--filter", "genre!=odd") == ["8", "6", "4", "2"]
+    assert ids(*flags, "--pin", "1=0", "--pin", "3=1") == ["0", "8", "1", "7"]
+    assert ids(*flags, "--boost", "genre=odd:10") == ["7", "5", "3", "1"]
+    assert ids(*flags, "--max-per", "genre=1") == ["8", "7"]
+    assert ids(*flags, "--mmr", "0") == ["8", "7", "6", "5"]
+    shown = run("--user", "123", "-k", "2", "--page", "2", "--pin", "4=0").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["3", "4"]
+
+
+def ids(*arguments: str) -> list[str]:
+    done = run(*arguments)
+    assert done.exit_code == 0, done.exception
+    return [item["item"] for item in json.loads(done.stdout)["items"]]
+
+
+def test_popular_items_when_asked_for(postings: Path) -> None:
+    done = run("--user", "nobody", "--fallback", "--json")
+    found = json.loads(done.stdout)
+    assert (found["source"], [item["item"] for item in found["items"]]) == ("popular", ["3", "8"])
+    assert "no user 'nobody'" in found["reason"]
+    assert "popular items: " in done.stderr
+    assert isinstance(run("--user", "nobody").exception, NotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--filter", "=x"], "--filter takes"),
+        (["--filter", "year>x"], "takes a number"),
+        (["--boost", "genre=odd"], "takes a number"),
+        (["--pin", "7"], "--pin takes"),
+        (["--pin", "0=7"], "from 1 on"),
+        (["--max-per", "genre=0"], "at most how many"),
+        (["--text", "film"], "ask Elasticsearch"),
+    ],
+)
+def test_flags_that_cannot_be(postings: Path, arguments: list[str], words: str) -> None:
+    error = run("--user", "123", *arguments).exception
+    assert isinstance(error, ConfigError)
+    assert words in str(error)

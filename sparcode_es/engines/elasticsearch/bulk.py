@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from sparcode_es.codes import item_term
+from sparcode_es.engines.conditions import numbers_of
 from sparcode_es.engines.elasticsearch.connection import PASSING, Server
 from sparcode_es.engines.elasticsearch.layout import path_of
 from sparcode_es.errors import EngineError, EngineUnavailableError
@@ -29,8 +30,8 @@ Document = tuple[str, bytes]
 
 
 def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterator[Document]:
-    """The items' documents: id, title, attributes, the code that stands for the item, how many codes it has, and code →
-    score on the grid.
+    """The items' documents: id, title, attributes, those of them that read as numbers, the code that stands for the item, how
+    many codes it has, and code → score on the grid.
 
     only: the items wanted, bool [I].
     """
@@ -43,6 +44,9 @@ def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterat
         source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}, "postings": len(rows)}
         if shown.get("title") is not None:
             source["title"] = shown["title"]
+        numbers = {key: found for key, value in source["attributes"].items() if (found := numbers_of(value))}
+        if numbers:
+            source["numbers"] = numbers
         if has_item_codes:
             source["code"] = item_term(item)
         if len(rows):

@@ -61,6 +61,7 @@ def choose_field_type(capabilities: Capabilities, wanted: str = "auto") -> str:
 
 def capabilities(server: Server) -> Capabilities:
     """Ask a server. The root endpoint is asked only where nodes may not be listed (serverless, few rights)."""
+    refused: EngineAuthError | None = None
     try:
         path = "/_nodes/_local"
         answer = server.call("GET", path, params={"filter_path": "nodes.*.version,nodes.*.modules.name"})
@@ -70,9 +71,15 @@ def capabilities(server: Server) -> Capabilities:
     except EngineAuthError as error:
         if "(403)" not in str(error):
             raise
+        refused = error
     except (NotFoundError, EngineError, KeyError, TypeError, StopIteration):
         pass
-    answer = server.call("GET", "/")
+    try:
+        answer = server.call("GET", "/")
+    except EngineError:
+        if refused is not None:
+            raise refused from None
+        raise
     try:
         return Capabilities(_numbers(answer["version"]["number"]), rank_features=True)
     except (KeyError, TypeError) as error:

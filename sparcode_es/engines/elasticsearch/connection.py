@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sparcode_es.errors import ConfigError, EngineAuthError, EngineError, EngineUnavailableError, NotFoundError
+from sparcode_es.engines.plans import UNLIMITED, Call, Operation, Pause, Plan, T, run, within
+from sparcode_es.errors import (
+    ConfigError,
+    EngineAuthError,
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+)
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+    from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that may pass: asked again after a pause."""
@@ -107,8 +113,15 @@ def connect(config: ConnectionConfig) -> Elasticsearch:
     """A client that does not retry by itself: `Server.call` does, with pauses. Sends nothing yet."""
     from elasticsearch import Elasticsearch
 
-    try:
+    with sound_options(config):
         return Elasticsearch(**config.client_options(), connections_per_node=8)
+
+
+@contextlib.contextmanager
+def sound_options(config: ConnectionConfig) -> Iterator[None]:
+    """What the client says of its options becomes a `ConfigError`."""
+    try:
+        yield
     except (ValueError, OSError) as error:
         raise ConfigError(f"the connection options for {config.where} are wrong: {error}") from error
 
@@ -126,13 +139,7 @@ def translate_errors(where: str) -> Iterator[None]:
     except elasticsearch.ApiError as error:
         raise api_error(where, error.meta.status, error.body) from error
     except elastic_transport.TlsError as error:
-        if "WRONG_VERSION_NUMBER" in error.message or "record layer failure" in error.message:
-            raise EngineUnavailableError(
-                f"{where} does not speak TLS; is its URL http:// rather than https://?"
-            ) from error
-        raise EngineAuthError(
-            f"the certificate of {where} was not accepted: {error.message}. Give --ca-certs or --ssl-assert-fingerprint."
-        ) from error
+        raise tls_error(where, error.message) from error
     except elastic_transport.ConnectionTimeout as error:
         raise EngineUnavailableError(
             f"{where} did not answer in time; raise --timeout or look at the server."
@@ -140,7 +147,36 @@ def translate_errors(where: str) -> Iterator[None]:
     except elastic_transport.SerializationError as error:
         raise EngineError(f"{where} answered something that is not JSON; is it Elasticsearch?") from error
     except elastic_transport.TransportError as error:
+        if "FingerprintMismatch" in type(error.__context__).__name__:
+            raise tls_error(where, "Fingerprints did not match") from error
         raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
+
+
+REFUSED = (
+    ("certificate has expired", "has expired; whoever runs the server must renew it"),
+    ("not yet valid", "is not valid yet; look at the clocks, here and there"),
+    (
+        "Fingerprints did not match",
+        "has another fingerprint than --ssl-assert-fingerprint; give its new one, if this is the right server",
+    ),
+    ("Hostname mismatch", "is for another host name; use the name that it was made for"),
+    ("IP address mismatch", "is for another address; use the name that it was made for"),
+    (
+        "verify failed",
+        "is not signed by an authority that --ca-certs names or this machine trusts; give --ca-certs or --ssl-assert-fingerprint",
+    ),
+)
+"""What OpenSSL and the clients say of a certificate, and what we say."""
+
+
+def tls_error(where: str, message: str) -> EngineAuthError | EngineUnavailableError:
+    """Our error for a failed handshake."""
+    if "WRONG_VERSION_NUMBER" in message or "record layer failure" in message:
+        return EngineUnavailableError(f"{where} does not speak TLS; is its URL http:// rather than https://?")
+    for words, meaning in REFUSED:
+        if words in message:
+            return EngineAuthError(f"the certificate of {where} {meaning}.")
+    return EngineAuthError(f"the TLS handshake with {where} failed: {message[:150]}.")
 
 
 def reason_of(body: Any) -> str:
@@ -174,12 +210,30 @@ def api_error(
     return EngineError(f"{where} refused the request ({status}): {reason}")
 
 
+def headers_of(call: Call) -> dict[str, str]:
+    """Plain JSON, which every version takes, whatever the client's own."""
+    return NDJSON if isinstance(call.body, bytes) else JSON if call.body is not None else {"accept": JSON["accept"]}
+
+
+def where_of(client: Elasticsearch | AsyncElasticsearch) -> str:
+    """The server that a client asks, without secrets."""
+    return str(next(iter(client.transport.node_pool.all())).base_url)
+
+
 class Server:
     """A client with one way in, `call`, that retries with growing pauses and raises our errors."""
 
     def __init__(self, config: ConnectionConfig, attempts: int = 4, pause: float = 0.1) -> None:
         self.where, self.attempts, self.pause = config.where, attempts, pause
         self._client = connect(config)
+
+    @classmethod
+    def of(cls, client: Elasticsearch) -> Server:
+        """The same around a client that the caller made, whose own retries are not used."""
+        server = cls.__new__(cls)
+        server.where, server.attempts, server.pause = where_of(client), UNLIMITED.attempts, UNLIMITED.pause
+        server._client = client.options(max_retries=0, retry_on_timeout=False)
+        return server
 
     def call(
         self,
@@ -196,21 +250,22 @@ class Server:
         A `bytes` body is sent as newline-delimited JSON. 429, 502, 503, 504 and lost connections are tried again up to
         `attempts` times in all, with exponential pauses and jitter.
         """
-        tries = self.attempts if attempts is None else attempts
-        for attempt in range(1, tries + 1):
-            try:
-                return self._once(method, path, body, params, timeout)
-            except EngineUnavailableError:
-                if attempt == tries:
-                    raise
-                time.sleep(min(10.0, self.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5))
-        raise AssertionError("unreachable")
+        limits = replace(UNLIMITED, attempts=attempts or self.attempts, pause=self.pause)
+        return run(within(asking(Call(method, path, body, params or {}, timeout)), limits), self.perform)
 
-    def _once(self, method: str, path: str, body: Any, params: Mapping[str, Any] | None, timeout: float | None) -> Any:
-        headers = NDJSON if isinstance(body, bytes) else JSON if body is not None else {"accept": JSON["accept"]}
-        client = self._client if timeout is None else self._client.options(request_timeout=timeout)
+    def run(self, plan: Plan[T]) -> T:
+        """Carry out a plan, its calls retried as in `call`."""
+        return run(within(plan, replace(UNLIMITED, attempts=self.attempts, pause=self.pause)), self.perform)
+
+    def perform(self, wanted: Operation) -> Any:
+        """Do one thing that a plan asks for."""
+        if isinstance(wanted, Pause):
+            return time.sleep(wanted.seconds)
+        client = self._client if wanted.timeout is None else self._client.options(request_timeout=wanted.timeout)
         with translate_errors(self.where):
-            answer = client.perform_request(method, path, params=params, headers=headers, body=body)
+            answer = client.perform_request(
+                wanted.method, wanted.path, params=wanted.params, headers=headers_of(wanted), body=wanted.body
+            )
             return getattr(answer, "body", answer)
 
     def exists(self, path: str) -> bool:
@@ -220,3 +275,8 @@ class Server:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def asking(call: Call) -> Plan[Any]:
+    """A plan of one request."""
+    return (yield call)

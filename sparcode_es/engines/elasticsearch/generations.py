@@ -73,16 +73,19 @@ def point(server: Server, name: str, suffix: str) -> None:
     server.call("POST", "/_aliases", {"actions": actions})
 
 
-def rollback(server: Server, name: str) -> str:
-    """Move the aliases to the generation before the live one; returns its index."""
+def rollback(server: Server, name: str, to: str | None = None) -> str:
+    """Move the aliases to the generation before the live one, or to an older one by its index; returns its index."""
     live = live_generation(server, check_name(name))
     if live is None:
         raise NotFoundError(f"{server.where} has no index alias {name}; there is nothing to roll back.")
     older = [s for s, meta in generations(server, name).items() if s < live and meta.get("state") == "ready"]
     if not older:
         raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
-    point(server, name, older[-1])
-    return f"{name}-{older[-1]}"
+    suffix = older[-1] if to is None else to.removeprefix(f"{name}-")
+    if suffix not in older:
+        raise NotFoundError(f"{name} has no ready generation {to} older than {live}; `generations list` names them.")
+    point(server, name, suffix)
+    return f"{name}-{suffix}"
 
 
 def delete(server: Server, name: str, suffix: str) -> list[str]:

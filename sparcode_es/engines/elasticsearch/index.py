@@ -42,6 +42,8 @@ COMPACT_FROM = 10_000
 """Items from which on it pays to wait until the history may be dropped, before the merge."""
 COMPACT_SECONDS = 60
 MERGE_SECONDS = 3600.0
+POPULAR = 100
+"""Items kept in the metadata for those whom the codes cannot answer; few, since every reader of the mapping gets them."""
 Progress = Callable[[str, int, int], None]
 """Told (what, how many more, of how many)."""
 
@@ -218,6 +220,8 @@ def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
         "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
         "bias": manifest["bias"],
         "created_at": manifest.get("created_at"),
+        "numbers": True,
+        "popular": artifact.popular(POPULAR),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.plans import Call, Plan
 from sparcode_es.errors import ConfigError, EngineError, NotFoundError
 
 SCHEMA_VERSION = 1
@@ -100,13 +101,18 @@ def live_generation(server: Server, name: str) -> str | None:
 
 def read_meta(server: Server, name: str) -> dict[str, Any]:
     """The metadata of the live generation, with `generation` and `field_type` checked against the mapping."""
+    return server.run(meta_plan(server.where, name))
+
+
+def meta_plan(where: str, name: str, generation: str | None = None) -> Plan[dict[str, Any]]:
+    """`read_meta`, of the live generation or of one by the name of its items index."""
     hint = "`sparcode-es index` makes one, --index names another"
     try:
-        answer = server.call("GET", path_of(name, "_mapping"))
+        answer = yield Call("GET", path_of(generation or name, "_mapping"))
     except NotFoundError as error:
-        raise NotFoundError(f"{server.where} has no index alias {name}; {hint}.") from error
+        raise NotFoundError(f"{where} has no index alias {generation or name}; {hint}.") from error
     if name in answer:
-        raise EngineError(f"{name} on {server.where} is an index, not an alias that `sparcode-es index` made; {hint}.")
+        raise EngineError(f"{name} on {where} is an index, not an alias that `sparcode-es index` made; {hint}.")
     if len(answer) != 1:
         raise EngineError(f"the alias {name} stands for {len(answer)} indices, not one; {hint}.")
     index, body = next(iter(answer.items()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.conditions import ITEM, AnyOf, Condition, Dsl, NoneOf
 from sparcode_es.errors import EngineError
 
 WINDOW = 10_000
@@ -35,17 +37,59 @@ def merged(query: Query) -> dict[str, float]:
     return boosts
 
 
+def field_of(name: str, numeric: bool = False) -> str:
+    """Where the texts of an attribute lie in an item's document, or its numbers."""
+    return "item" if name == ITEM else f"{'numbers' if numeric else 'attributes'}.{name}"
+
+
+def condition_body(condition: Condition) -> dict[str, Any]:
+    """A condition as a query that stands in a filter."""
+    if isinstance(condition, Dsl):
+        return dict(condition.query)
+    if isinstance(condition, AnyOf):
+        return _one_of(condition.field, condition.values)
+    if isinstance(condition, NoneOf):
+        return {"bool": {"must_not": [_one_of(condition.field, condition.values)]}}
+    return {"range": {field_of(condition.field, condition.numeric): condition.bounds()}}
+
+
+def _one_of(name: str, values: Sequence[str]) -> dict[str, Any]:
+    field = field_of(name)
+    return {"term": {field: values[0]}} if len(values) == 1 else {"terms": {field: list(values)}}
+
+
 def query_body(query: Query, field_type: str) -> dict[str, Any]:
-    """The `query` part: Eq. 11 as a bool of boosted clauses, with the filters."""
+    """The `query` part: Eq. 11 as a bool of boosted clauses, with text, filters and boosts around it."""
     body: dict[str, Any] = {
         "should": [clause(field_type, term, boost) for term, boost in merged(query).items()],
         "minimum_should_match": 1,
     }
+    if query.text is not None:
+        body = _with_text(body, query)
     if query.filter:
-        body["filter"] = [{"term": {f"attributes.{name}": value}} for name, value in query.filter]
+        body["filter"] = [condition_body(each) for each in query.filter]
     if not _dropped_here(query):
         body["must_not"] = _must_not(query)
-    return {"bool": body}
+    return _boosted({"bool": body}, query)
+
+
+def _with_text(codes: dict[str, Any], query: Query) -> dict[str, Any]:
+    """codes_weight × Σ boost × posting + weight × BM25(title), each on its own scale."""
+    assert query.text is not None
+    titles = {"match": {"title": {"query": query.text.words, "boost": query.text.weight}}}
+    summed = {"bool": {**codes, "boost": query.text.codes_weight}}
+    if query.text.required:
+        return {"must": [titles], "should": [summed]}
+    return {"should": [summed, titles], "minimum_should_match": 1}
+
+
+def _boosted(body: dict[str, Any], query: Query) -> dict[str, Any]:
+    """The score times the weight of each boost that the item has; times 1 where it has none."""
+    if not query.boosts:
+        return body
+    functions = [{"filter": {"term": {field_of(b.field): b.value}}, "weight": b.weight} for b in query.boosts]
+    scored = {"query": body, "functions": functions, "score_mode": "multiply", "boost_mode": "multiply"}
+    return {"function_score": scored}
 
 
 def _must_not(query: Query) -> list[dict[str, Any]]:
@@ -90,14 +134,17 @@ def shown_body(query: Query, field_type: str) -> dict[str, Any]:
     body = search_body(query, field_type, ordered=True)
     body["size"] = query.k
     if query.exclude:
-        body["query"]["bool"]["must_not"] = _must_not(query)
+        inner = body["query"]["function_score"]["query"] if query.boosts else body["query"]
+        inner["bool"]["must_not"] = _must_not(query)
     return body
 
 
-def explain_body(query: Query, field_type: str, term: str, item: str) -> dict[str, Any]:
-    """A search that scores one item by one code, boost 1."""
-    scored = {"bool": {"must": [clause(field_type, term, 1.0)], "filter": [{"term": {"item": item}}]}}
-    return {**search_body(query, field_type), "size": 1, "query": scored}
+def explain_body(field_type: str, term: str, items: Sequence[str]) -> dict[str, Any]:
+    """A search that scores some items by one code, boost 1."""
+    wanted = [{"terms": {"item": list(items)}}]
+    scored = {"bool": {"must": [clause(field_type, term, 1.0)], "filter": wanted}}
+    fetched = {"_source": False, "stored_fields": "_none_", "docvalue_fields": ["item"]}
+    return {"size": len(items), "track_total_hits": False, **fetched, "query": scored}
 
 
 def routing(query: Query) -> dict[str, Any]:

@@ -7,16 +7,18 @@ import http.client
 import json
 import secrets
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from sparcode_es.engines.node import docker, process
 from sparcode_es.engines.node.folders import cache_folder
 from sparcode_es.engines.node.install import RELEASES
+from sparcode_es.engines.node.security import Security
 from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.files import atomic_write, storage_errors
 
@@ -35,11 +37,12 @@ class NodeState:
     folder: str
     pids: tuple[int, ...] = ()
     container: str | None = None
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def is_running(self) -> bool:
         """Whether all its processes, or its container, still run."""
@@ -69,8 +72,9 @@ class LocalNode:
     """A server that lives as long as the `with` block, or until `stop`.
 
     version: one of `VERSIONS`. nodes: how many processes form the cluster. port: where the first listens (None: a free
-    one). heap: Java heap of each. security: whether the user `elastic` must give `password`. use_docker: None asks
-    whether an engine answers. Raises `EngineUnavailableError` when it does not start.
+    one). heap: Java heap of each. security: whether the user `elastic` must give `password`, or more of it: other users,
+    roles, a certificate (not in Docker). use_docker: None asks whether an engine answers. Raises `EngineUnavailableError`
+    when it does not start.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class LocalNode:
         nodes: int = 1,
         port: int | None = None,
         heap: str = "1g",
-        security: bool = False,
+        security: bool | Security = False,
         use_docker: bool | None = None,
         start_seconds: float = START_SECONDS,
     ) -> None:
@@ -93,7 +97,8 @@ class LocalNode:
         self.version, self.nodes, self.heap = version, nodes, heap
         self.password = secrets.token_urlsafe(12) if security else None
         self._port, self._start_seconds = port, start_seconds
-        self._use_docker = use_docker
+        self.security = security if isinstance(security, Security) else Security()
+        self._use_docker = False if isinstance(security, Security) else use_docker
         self._state: NodeState | None = None
 
     @property
@@ -118,6 +123,7 @@ class LocalNode:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         self._state = NodeState(folder.name, self.version, port, self.nodes, str(folder))
+        self._state = replace(self._state, scheme=self.security.scheme)
         try:
             self._launch(port, folder)
             self._wait()
@@ -137,7 +143,8 @@ class LocalNode:
             home = folder / f"node-{number}"
             home.mkdir()
             settings = self._settings(folder.name, number, http_port, transport)
-            pid = process.launch(RELEASES[self.version], home, settings, self.heap, self.password)
+            files = self.security.files() if self.password else {}
+            pid = process.launch(RELEASES[self.version], home, settings, self.heap, self.password, files)
             self._save(pids=(*self.state.pids, pid))
 
     def _settings(self, cluster: str, number: int, port: int, transport: list[int]) -> dict[str, str]:
@@ -150,6 +157,7 @@ class LocalNode:
             "xpack.security.enabled": "true" if self.password else "false",
             # A throw-away server must not stop writing because the machine's disk is nearly full.
             "cluster.routing.allocation.disk.threshold_enabled": "false",
+            **self.security.settings(),
         }
         if self.nodes == 1:
             return {**settings, "discovery.type": "single-node"}
@@ -158,10 +166,9 @@ class LocalNode:
         return {**settings, "discovery.seed_hosts": f"[{hosts}]", "cluster.initial_master_nodes": f"[{masters}]"}
 
     def _save(self, pids: tuple[int, ...] = (), container: str | None = None) -> None:
-        state = self.state
-        self._state = NodeState(state.name, state.version, state.port, state.nodes, state.folder, pids, container)
+        self._state = state = replace(self.state, pids=pids, container=container)
         with atomic_write(Path(state.folder) / "state.json", "w") as file:
-            json.dump(asdict(self._state), file)
+            json.dump(asdict(state), file)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_seconds
@@ -187,11 +194,24 @@ class LocalNode:
             token = base64.b64encode(f"elastic:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5, context=self._trusting()) as answer:
                 health = json.load(answer)
         except (OSError, http.client.HTTPException, ValueError):
             return False
         return health["status"] in ("green", "yellow") and health["number_of_nodes"] == self.nodes
+
+    def _trusting(self) -> ssl.SSLContext | None:
+        """Any certificate: this process has just started the server, and sends a password made up for it."""
+        if self.security.certificate is None:
+            return None
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+    @property
+    def config_folder(self) -> Path:
+        """Where the first node's settings and certificate lie; it reads a changed certificate by itself."""
+        return Path(self.state.folder) / "node-0" / "config"
 
     def stop(self) -> None:
         """End it and delete its data."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparcode_es.engines.node.folders import own, server_user
@@ -38,8 +39,18 @@ def need_free(port: int) -> None:
             raise EngineUnavailableError(f"port {port} is taken; choose another with --port.") from error
 
 
-def launch(release: Release, folder: Path, settings: dict[str, str], heap: str, password: str | None) -> int:
-    """Start a server in `folder` (config, data, logs) and return its process id, which leads its process group."""
+def launch(
+    release: Release,
+    folder: Path,
+    settings: dict[str, str],
+    heap: str,
+    password: str | None,
+    files: Mapping[str, str],
+) -> int:
+    """Start a server in `folder` (config, data, logs) and return its process id, which leads its process group.
+
+    files: what else lies in its config folder.
+    """
     java = find_java(release.lowest_java, release.highest_java)
     home = install(release)
     with storage_errors(folder):
@@ -49,7 +60,8 @@ def launch(release: Release, folder: Path, settings: dict[str, str], heap: str, 
         _keep_logs_out_of_home(folder / "config" / "jvm.options")
         lines = {**settings, "path.data": str(folder / "data"), "path.logs": str(folder / "logs")}
         text = "".join(f"{key}: {value}\n" for key, value in lines.items())
-        (folder / "config" / "elasticsearch.yml").write_text(text, encoding="utf-8")
+        for name, content in {**files, "elasticsearch.yml": text}.items():
+            (folder / "config" / name).write_text(content, encoding="utf-8")
         own(folder)
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),

@@ -1,0 +1,97 @@
+"""`sparcode-es generations`: what an alias could answer from, going back, clearing away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from sparcode_es_cli.connection import connection_config, connection_options
+
+if TYPE_CHECKING:
+    from sparcode_es.engines.elasticsearch.connection import Server
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def generation_options(function: F) -> F:
+    """Add --index, --json and the connection's flags."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(connection_options(function))
+    named = click.option(
+        "--index",
+        "name",
+        default="sparcode",
+        envvar="SPARCODE_INDEX",
+        show_envvar=True,
+        show_default=True,
+        help="The alias.",
+    )
+    return named(function)
+
+
+@contextmanager
+def _server(flags: dict[str, Any]) -> Iterator[Server]:
+    from sparcode_es.engines.elasticsearch.connection import Server
+
+    server = Server(connection_config(flags))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@click.group(
+    epilog="\b\nExample:\n  sparcode-es generations list --url http://localhost:9200 --index recs\n"
+    "  sparcode-es generations rollback --url http://localhost:9200 --index recs"
+)
+def command() -> None:
+    """List the generations behind an alias, go back to an older one, delete old ones."""
+
+
+@command.command("list", epilog="\b\nExample:\n  sparcode-es generations list --index recs --json")
+@generation_options
+def list_them(name: str, as_json: bool, **flags: Any) -> None:
+    """List every generation, oldest first: its state, and which one is live."""
+    from sparcode_es.engines.elasticsearch.generations import listed
+
+    with _server(flags) as server:
+        rows = listed(server, name)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['generation']}  {row['state']}{'  live' if row['live'] else ''}")
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es generations rollback --index recs")
+@click.option("--to", "wanted", help="An older generation's name.  [default: the one before the live one]")
+@generation_options
+def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None:
+    """Let the alias stand for an older generation, in one request; readers see the one or the other."""
+    from sparcode_es.engines.elasticsearch import generations
+
+    with _server(flags) as server:
+        found = generations.rollback(server, name, wanted)
+    click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
+
+
+@command.command(epilog="\b\nExample:\n  sparcode-es generations prune --index recs --keep 2")
+@click.option(
+    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one never deleted."
+)
+@generation_options
+def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
+    """Delete generations but for the newest, and what killed runs left."""
+    from sparcode_es.engines.elasticsearch import generations
+
+    with _server(flags) as server:
+        removed = generations.remove_leftovers(server, name) + generations.remove_old(server, name, keep)
+    if as_json:
+        click.echo(json.dumps({"removed": removed}))
+        return
+    for index in removed:
+        click.echo(f"removed  {index}")
+    if not removed:
+        click.echo("nothing to remove")

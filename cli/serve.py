@@ -1,0 +1,41 @@
+"""`sparcode-es serve`: recommendations over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from sparcode_es_cli.engine_options import chosen_engine, engine_options
+
+from sparcode_es.errors import MissingExtraError
+
+
+@click.command(epilog="\b\nExample:\n  sparcode-es serve --url http://localhost:9200 --index recs --port 8000")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Seconds a request."
+)
+@click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
+@engine_options
+def command(host: str, port: int, budget: float, encoder: Path | None, **flags: Any) -> None:
+    """Serve /recommend, /explain, /healthz and /metrics; /docs describes them. There is no log-in: put it behind your own."""
+    try:
+        import uvicorn
+
+        from sparcode_es.serving.service import make_app
+    except ImportError as error:
+        raise MissingExtraError(
+            f"serving needs {error.name}, which this install lacks; install it with: pip install 'sparcode-es[serve]'"
+        ) from error
+    from sparcode_es.engines.plans import Limits
+    from sparcode_es.serving.exported import ExportedEncoder
+    from sparcode_es.serving.recommender import Recommender
+
+    limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget)
+    with chosen_engine(flags) as engine:
+        opened = None if encoder is None else ExportedEncoder.open(encoder)
+        recommender = Recommender.for_engine(engine, encoder=opened, limits=limits)
+        recommender.warm()
+        uvicorn.run(make_app(recommender), host=host, port=port, log_level="warning")

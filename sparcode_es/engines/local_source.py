@@ -1,0 +1,66 @@
+"""An engine of this process as a `Source`: its plans ask for nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sparcode_es.engines.base import Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.plans import Plan, done
+from sparcode_es.errors import NotFoundError, SparcodeError
+
+POPULAR = 1000
+
+
+class LocalSource:
+    """The embedded engine's answers as plans (see `sparcode_es.engines.base.Source`); it has one generation only."""
+
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self.engine = engine
+
+    def info(self, generation: str | None = None) -> Plan[EngineInfo]:
+        """See `Source.info`."""
+        return done(self.engine.info())
+
+    def users(self, user_ids: Sequence[str]) -> Plan[dict[str, UserEntry]]:
+        """See `Source.users`."""
+        found = {}
+        for user_id in user_ids:
+            try:
+                found[user_id] = replace(self.engine.user(user_id), generation=self.engine.artifact.generation_hash)
+            except NotFoundError:
+                continue
+        return done(found)
+
+    def search_many(self, queries: Sequence[Query]) -> Plan[list[list[Hit] | SparcodeError]]:
+        """See `Source.search_many`."""
+        answers: list[list[Hit] | SparcodeError] = []
+        for query in queries:
+            try:
+                answers.append(self.engine.search(query))
+            except SparcodeError as error:
+                answers.append(error)
+        return done(answers)
+
+    def documents(self, items: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
+        """See `Source.documents`."""
+        return done(self.engine.documents(items))
+
+    def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
+        """See `Source.code_items`."""
+        return done(self.engine.code_items(terms))
+
+    def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
+        """See `Source.contributions`."""
+        known = self.engine.documents(items)
+        return done({item: self.engine.explain(query, item) if item in known else [] for item in items})
+
+    @functools.cached_property
+    def _popular(self) -> tuple[str, ...]:
+        return tuple(self.engine.artifact.popular(POPULAR))
+
+    def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:
+        """See `Source.popular`: counted over the users of the artifact."""
+        return done(self._popular)

@@ -1,0 +1,223 @@
+"""User → codes → query → page, as plans: what to ask and how to read the answers, whoever sends the requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sparcode_es.engines.base import EngineInfo, Query, Source, UserEntry
+from sparcode_es.engines.plans import Limits, Plan, within
+from sparcode_es.errors import ConfigError, EngineError, MismatchError, NotFoundError, SparcodeError
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.arrange import Mmr
+from sparcode_es.serving.ask import DEEPEST, Ask
+from sparcode_es.serving.encoding import Encoder, history_clauses, require_model
+from sparcode_es.serving.fallback import Popular, popular_page
+from sparcode_es.serving.ranker import Moved, Ranker
+from sparcode_es.serving.results import Reason, Recommendations
+from sparcode_es.serving.work import Work, page, shown
+
+SPARE = 8
+"""Hits asked for beyond those shown where they are scored again, so that a near tie at the cut is seen."""
+FRESH_SECONDS = 30.0
+"""How long the live generation is remembered for histories, and how soon popular items are tried again."""
+
+
+class Core:
+    """Plans over a source. Keeps the last popular items; safe for several threads, which at worst fetch them twice."""
+
+    def __init__(
+        self,
+        source: Source,
+        limits: Limits,
+        fallback: bool = True,
+        encoder: Encoder | None = None,
+        artifact: Artifact | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source, self.limits, self.fallback = source, limits, fallback
+        self.encoder, self.artifact, self._clock = encoder, artifact, clock
+        self._ranker = Ranker(source, artifact)
+        self.popular = Popular()
+        self._popular_tried = float("-inf")
+        self._live: tuple[float, EngineInfo] | None = None
+
+    def warm(self) -> Plan[EngineInfo]:
+        """Ask what is there, and fetch the popular items. Raises what is wrong: no alias, another model, another artifact."""
+        info = yield from within(self.source.info(), self.limits)
+        if self.encoder is not None:
+            require_model(info, self.encoder.hashes)
+        if self.artifact is not None and info.artifact != self.artifact.generation_hash:
+            raise MismatchError(
+                f"{info.where} holds the artifact {info.artifact} in {info.generation}, not {self.artifact.generation_hash} of "
+                f"{self.artifact.path}; give the artifact that was indexed, or index this one"
+            )
+        yield from within(self._fetch_popular(info.generation), self.limits)
+        return info
+
+    def require_model(self, hashes: tuple[str, str]) -> Plan[None]:
+        """Raise `MismatchError` unless the live generation was built from this model and codebooks."""
+        require_model((yield from within(self.source.info(), self.limits)), hashes)
+
+    def many(self, asks: Sequence[Ask]) -> Plan[list[Recommendations]]:
+        """An answer for each question. Raises only without `fallback`, and for what the caller must change."""
+        works = [Work(ask) for ask in asks]
+        reached = True
+        try:
+            yield from within(self._answer(works), self.limits, self._clock)
+        except SparcodeError as error:
+            reached = False
+            for work in works:
+                work.fail(error)
+        return [self._finished(work, reached) for work in works]
+
+    def _finished(self, work: Work, reached: bool) -> Recommendations:
+        """The page, or the popular items and why."""
+        if work.error is None:
+            return page(work)
+        if not self.fallback or _callers_own(work.error):
+            raise work.error
+        return popular_page(
+            self.popular, self._without_seen(work), str(work.error), work.documents if reached else None
+        )
+
+    def _without_seen(self, work: Work) -> Ask:
+        ask = work.ask
+        seen = set(work.entry.seen) - set(ask.pins.values()) if ask.exclude_seen else set()
+        return replace(ask, exclude=ask.exclude | seen)
+
+    def _answer(self, works: list[Work]) -> Plan[None]:
+        try:
+            yield from self._answer_once(works)
+        except Moved:
+            self._live = None
+            works[:] = [Work(work.ask) for work in works]
+            yield from self._again(works)
+
+    def _again(self, works: list[Work]) -> Plan[None]:
+        """A generation was removed between two requests: its successor answers."""
+        try:
+            yield from self._answer_once(works)
+        except Moved as error:
+            raise EngineError("the generation was removed twice while it was asked; try again") from error
+
+    def _answer_once(self, works: list[Work]) -> Plan[None]:
+        yield from self._know_users(works)
+        yield from self._know_histories(works)
+        yield from self._know_pins(works)
+        for work in works:
+            if work.error is None:
+                self._make_query(work)
+        yield from self._ranker.rank([work for work in works if work.error is None])
+        good = [work for work in works if work.error is None]
+        yield from self._know_shown(good)
+        for work in good:
+            if work.ask.explain and work.query is not None:
+                work.reasons = yield from self._reasons(work.query, shown(work))
+        if self.fallback:
+            yield from self._keep_popular(works)
+
+    def _know_users(self, works: Sequence[Work]) -> Plan[None]:
+        users = [work.ask.user for work in works if work.ask.user is not None]
+        found = (yield from self.source.users(users)) if users else {}
+        for work in works:
+            if work.ask.user is None:
+                continue
+            if work.ask.user in found:
+                work.entry = found[work.ask.user]
+            else:
+                work.fail(NotFoundError(f"the index has no user {work.ask.user!r}; a history would do in their place"))
+
+    def _know_histories(self, works: Sequence[Work]) -> Plan[None]:
+        asked = [work for work in works if work.ask.history is not None]
+        if not asked:
+            return
+        if self.encoder is None:
+            raise ConfigError(
+                "a history needs the model that encodes it: give the recommender its encoder or its checkpoint"
+            )
+        info = yield from self._live_info()
+        require_model(info, self.encoder.hashes)
+        for work in asked:
+            assert work.ask.history is not None
+            try:
+                clauses = history_clauses(self.encoder, work.ask.history)
+                work.entry = UserEntry(clauses, work.ask.history, info.generation)
+            except NotFoundError as error:
+                work.fail(error)
+
+    def _live_info(self) -> Plan[EngineInfo]:
+        now = self._clock()
+        if self._live is None or now - self._live[0] > FRESH_SECONDS:
+            self._live = (now, (yield from self.source.info()))
+        return self._live[1]
+
+    def _know_pins(self, works: Sequence[Work]) -> Plan[None]:
+        """Which of the pinned items there are."""
+        wanted = list(dict.fromkeys(item for work in works for item in work.ask.pins.values()))
+        found = (yield from self.source.documents(wanted)) if wanted else {}
+        for work in works:
+            work.pins = {place: item for place, item in work.ask.pins.items() if item in found}
+            work.documents = {item: found[item] for item in work.pins.values()}
+
+    def _make_query(self, work: Work) -> None:
+        ask = work.ask
+        if not work.entry.clauses and ask.text is None:
+            work.fail(NotFoundError("the user has no codes"))
+            return
+        exclude = ask.exclude | set(work.pins.values()) | (set(work.entry.seen) if ask.exclude_seen else set())
+        k = max(ask.length, ask.diversify.pool) if isinstance(ask.diversify, Mmr) else ask.length
+        k = min(DEEPEST, k + (0 if self.artifact is None else SPARE))
+        work.query = Query(
+            work.entry.clauses, k, frozenset(exclude), ask.filter, ask.boosts, ask.text, work.entry.generation
+        )
+
+    def _know_shown(self, works: Sequence[Work]) -> Plan[None]:
+        """Titles and attributes of what will be on the pages, in one request a generation."""
+        missing: dict[str | None, dict[str, None]] = {}
+        for work in works:
+            ids = [item for item in shown(work) if item not in work.documents]
+            missing.setdefault(work.entry.generation, {}).update(dict.fromkeys(ids))
+        found = {}
+        for generation, items in missing.items():
+            found[generation] = (yield from self.source.documents(list(items), generation)) if items else {}
+        for work in works:
+            work.documents = {**found[work.entry.generation], **work.documents}
+
+    def _keep_popular(self, works: Sequence[Work]) -> Plan[None]:
+        """Fetch the popular items of a generation that is new to us; what fails is tried again later."""
+        generation = next((work.entry.generation for work in works if work.query is not None), None)
+        if self.popular.items and generation in (None, self.popular.generation):
+            return
+        if self._clock() - self._popular_tried < FRESH_SECONDS:
+            return
+        self._popular_tried = self._clock()
+        try:
+            yield from self._fetch_popular(generation)
+        except SparcodeError:
+            return
+
+    def _fetch_popular(self, generation: str | None) -> Plan[None]:
+        generation = generation or (yield from self.source.info()).generation
+        items = yield from self.source.popular(generation)
+        documents = yield from self.source.documents(items, generation)
+        self.popular = Popular(generation, tuple(documents[item] for item in items if item in documents))
+
+    def reasons(self, query: Query, items: Sequence[str]) -> Plan[dict[str, tuple[Reason, ...]]]:
+        """Which codes gave some items what, within the limits of one call."""
+        return (yield from within(self._reasons(query, items), self.limits, self._clock))
+
+    def _reasons(self, query: Query, items: Sequence[str]) -> Plan[dict[str, tuple[Reason, ...]]]:
+        parts = yield from self.source.contributions(query, items)
+        terms = list(dict.fromkeys(part.term for found in parts.values() for part in found))
+        named = yield from self.source.code_items(terms, query.generation)
+        return {
+            item: tuple(Reason(part.term, part.boost, part.score, named.get(part.term)) for part in found)
+            for item, found in parts.items()
+        }
+
+
+def _callers_own(error: SparcodeError) -> bool:
+    """Whether no answer will ever come, since the question is wrong: popular items would hide that."""
+    return isinstance(error, ConfigError) or (isinstance(error, EngineError) and "(400)" in str(error))

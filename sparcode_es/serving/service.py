@@ -1,0 +1,265 @@
+"""A small HTTP service around a recommender: `/recommend`, `/explain`, `/healthz`, `/metrics`. Needs the extra `serve`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field
+
+from sparcode_es import __version__
+from sparcode_es.engines.base import Text
+from sparcode_es.errors import (
+    ConfigError,
+    EngineAuthError,
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+    SparcodeError,
+)
+from sparcode_es.serving.arrange import Diversify, MaxPer, Mmr
+from sparcode_es.serving.ask import Ask
+from sparcode_es.serving.recommender import Recommender
+from sparcode_es.serving.results import Reason, Recommendations
+
+Id = Annotated[str, Field(min_length=1, max_length=512)]
+Value = str | float | bool
+STATUSES: tuple[tuple[type[SparcodeError], int], ...] = (
+    (ConfigError, 400),
+    (NotFoundError, 404),
+    (EngineUnavailableError, 503),
+    (EngineAuthError, 502),
+    (EngineError, 502),
+)
+"""An error's HTTP status; 500 for any other."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Bounds(_Strict):
+    """What an attribute's values must be, where a list of values does not say it."""
+
+    gt: float | str | None = None
+    gte: float | str | None = None
+    lt: float | str | None = None
+    lte: float | str | None = None
+    any: list[Value] | None = None
+    all: list[Value] | None = None
+    none: list[Value] | None = None
+
+
+class MaxPerBody(_Strict):
+    """At most `count` items with one value of `field`."""
+
+    field: str = Field(min_length=1)
+    count: int = Field(1, ge=1)
+
+
+class MmrBody(_Strict):
+    """Weigh dissimilar items up."""
+
+    weight: float = Field(0.3, ge=0, le=1)
+    pool: int = Field(100, ge=1, le=1000)
+
+
+class TextBody(_Strict):
+    """Words for the titles, beside the codes."""
+
+    words: str = Field(min_length=1, max_length=1000)
+    weight: float = Field(1.0, gt=0, lt=1e6)
+    codes_weight: float = Field(1.0, gt=0, lt=1e6)
+    required: bool = False
+
+
+class RecommendBody(_Strict):
+    """See `sparcode_es.serving.ask.Options`."""
+
+    user: Id | None = None
+    history: list[Id] | None = Field(None, max_length=1000)
+    k: int = Field(10, ge=1, le=1000)
+    page: int = Field(1, ge=1, le=10_000)
+    filter: dict[str, Value | list[Value] | Bounds] = {}
+    exclude: list[Id] = Field([], max_length=10_000)
+    exclude_seen: bool = False
+    boost: dict[str, dict[str, float]] = {}
+    pin: dict[int, Id] = {}
+    diversify: MaxPerBody | MmrBody | None = None
+    text: TextBody | None = None
+    explain: bool = False
+
+    def ask(self) -> Ask:
+        """The question. Raises `ConfigError`."""
+        wanted = {
+            name: value.model_dump(exclude_none=True) if isinstance(value, Bounds) else value
+            for name, value in self.filter.items()
+        }
+        diversify: Diversify | None = None
+        if isinstance(self.diversify, MaxPerBody):
+            diversify = MaxPer(self.diversify.field, self.diversify.count)
+        elif self.diversify is not None:
+            diversify = Mmr(self.diversify.weight, self.diversify.pool)
+        return Ask.of(
+            self.user,
+            history=self.history,
+            k=self.k,
+            page=self.page,
+            filter=wanted,
+            exclude=self.exclude,
+            exclude_seen=self.exclude_seen,
+            boost=self.boost,
+            pin=self.pin,
+            diversify=diversify,
+            text=None if self.text is None else Text(**self.text.model_dump()),
+            explain=self.explain,
+        )
+
+
+class ReasonOut(BaseModel):
+    """What one code gave: boost × score."""
+
+    term: str
+    boost: float
+    score: float
+    because: str | None
+    """The item of the history that the code stands for."""
+
+
+class ItemOut(BaseModel):
+    """An item to show."""
+
+    id: str
+    title: str | None
+    score: float | None
+    attributes: dict[str, Any]
+    pinned: bool
+    reasons: list[ReasonOut] | None
+
+
+class RecommendOut(BaseModel):
+    """A page of items, and where they come from."""
+
+    items: list[ItemOut]
+    source: Literal["codes", "popular"]
+    reason: str | None
+    page: int
+    k: int
+    generation: str | None
+
+
+class ExplainOut(BaseModel):
+    """Which codes give a user's item what; Σ boost × score = total."""
+
+    reasons: list[ReasonOut]
+    total: float
+
+
+class HealthOut(BaseModel):
+    """What answers."""
+
+    engine: str
+    generation: str
+    items: int
+    users: int
+
+
+class ErrorOut(BaseModel):
+    """What is wrong, in a sentence."""
+
+    error: str
+
+
+WRONG: dict[int | str, dict[str, Any]] = {400: {"model": ErrorOut}}
+DOWN: dict[int | str, dict[str, Any]] = {502: {"model": ErrorOut}, 503: {"model": ErrorOut}}
+
+
+class Metrics:
+    """What Prometheus collects, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.answers = Counter("sparcode_recommendations", "Answers by source.", ["source"], registry=self.registry)
+        self.errors = Counter("sparcode_errors", "Requests that ended in an error.", ["kind"], registry=self.registry)
+        self.seconds = Histogram(
+            "sparcode_recommend_seconds",
+            "Seconds from a request to its answer.",
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+        )
+
+
+def make_app(recommender: Recommender) -> FastAPI:
+    """The service; requests are answered by a pool of threads, within the recommender's own limits."""
+    app = FastAPI(title="sparcode-es", version=__version__, description="Recommendations from learned sparse codes.")
+    metrics = Metrics()
+
+    @app.exception_handler(SparcodeError)
+    def failed(request: Request, error: SparcodeError) -> JSONResponse:
+        metrics.errors.labels(type(error).__name__).inc()
+        status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+        return JSONResponse({"error": str(error)}, status)
+
+    @app.post("/recommend", responses={**WRONG, **DOWN})
+    def recommend(body: RecommendBody) -> RecommendOut:
+        """A page of items for a user or a history; popular ones, marked as such, where the codes cannot answer."""
+        begin = time.perf_counter()
+        answer = recommender.recommend_many([body.ask()])[0]
+        metrics.seconds.observe(time.perf_counter() - begin)
+        metrics.answers.labels(answer.source).inc()
+        return _page(answer)
+
+    @app.get("/explain", responses={**WRONG, 404: {"model": ErrorOut}, **DOWN})
+    def explain(user: Annotated[Id, Query()], item: Annotated[Id, Query()]) -> ExplainOut:
+        """Which codes give a known user's item its score."""
+        answer = recommender.recommend(user, k=1)
+        if answer.source != "codes":
+            raise NotFoundError(f"nothing to explain: {answer.reason}")
+        reasons = recommender.reasons(answer, item)
+        return ExplainOut(reasons=[_reason(each) for each in reasons], total=sum(each.given for each in reasons))
+
+    @app.get("/healthz", responses=DOWN)
+    def healthz() -> HealthOut:
+        """200 while the engine answers; recommendations go on without it, from what is popular."""
+        info = recommender.warm()
+        return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def collected() -> PlainTextResponse:
+        """For Prometheus."""
+        return PlainTextResponse(generate_latest(metrics.registry).decode(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _page(answer: Recommendations) -> RecommendOut:
+    items = [
+        ItemOut(
+            id=item.id,
+            title=item.title,
+            score=item.score,
+            attributes=dict(item.attributes),
+            pinned=item.pinned,
+            reasons=None if item.reasons is None else [_reason(each) for each in item.reasons],
+        )
+        for item in answer
+    ]
+    return RecommendOut(
+        items=items,
+        source=answer.source,
+        reason=answer.reason,
+        page=answer.page,
+        k=answer.k,
+        generation=answer.generation,
+    )
+
+
+def _reason(reason: Reason) -> ReasonOut:
+    shown: Mapping[str, Any] = {**asdict(reason), "because": reason.because.item if reason.because else None}
+    return ReasonOut(**shown)

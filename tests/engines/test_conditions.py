@@ -1,0 +1,128 @@
+"""Filters: what they mean, that the embedded engine's index of attributes means the same, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparcode_es.engines.attributes import Attributes
+from sparcode_es.engines.conditions import (
+    AnyOf,
+    Between,
+    Boost,
+    Dsl,
+    NoneOf,
+    holds,
+    numbers_of,
+    parse_boosts,
+    parse_filter,
+    values_of,
+    weight_of,
+)
+from sparcode_es.errors import ConfigError
+from sparcode_es.tables import StringTable
+
+VALUE = st.one_of(st.integers(-20, 20), st.floats(-20, 20), st.booleans(), st.text("1x.-e é", max_size=4), st.none())
+ATTRIBUTES = st.dictionaries(st.sampled_from("abc"), st.one_of(VALUE, st.lists(VALUE, max_size=3)), max_size=3)
+TEXTS = st.lists(VALUE.filter(lambda value: value is not None), min_size=1, max_size=3)
+BOUND = st.one_of(st.floats(-20, 20), st.text("1x.-e é", max_size=3))
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    for name in draw(st.sets(st.sampled_from(["any", "all", "none", "bounds"]), min_size=1)):
+        if name != "bounds":
+            wanted[name] = draw(TEXTS)
+            continue
+        kind = draw(st.sampled_from([st.floats(-20, 20), st.text("1x.-e é", max_size=3)]))
+        for bound in draw(st.sets(st.sampled_from(["gt", "gte", "lt", "lte"]), min_size=1)):
+            wanted[bound] = draw(kind)
+    return {draw(st.sampled_from(["a", "b", "c", "_item"])): wanted}
+
+
+def table(documents: list[dict[str, Any]]) -> Any:
+    return SimpleNamespace(
+        num_items=len(documents),
+        item_ids=StringTable.build(str(number) for number in range(len(documents))),
+        item_doc=lambda number: {"attributes": documents[number]},
+    )
+
+
+@given(st.lists(ATTRIBUTES, min_size=1, max_size=8), st.lists(conditions(), max_size=2))
+def test_the_index_of_attributes_tells_what_the_documents_tell(documents: list[Any], given_: list[Any]) -> None:
+    parsed = parse_filter(given_)
+    wanted = [all(holds(each, str(n), own) for each in parsed) for n, own in enumerate(documents)]
+    assert Attributes(table(documents)).allowed(parsed).tolist() == wanted
+
+
+@given(st.lists(ATTRIBUTES, min_size=1, max_size=8), st.dictionaries(st.sampled_from(["a", "b", "_item"]), TEXTS))
+def test_weights_too(documents: list[Any], given_: dict[str, list[Any]]) -> None:
+    texts = {name: dict.fromkeys(values_of(values), 1.5) for name, values in given_.items()}
+    boosts = parse_boosts({name: weights for name, weights in texts.items() if weights})
+    wanted = [weight_of(boosts, str(n), own) for n, own in enumerate(documents)]
+    assert Attributes(table(documents)).weights(boosts) == pytest.approx(wanted)
+
+
+def test_values_are_texts_as_a_keyword_field_holds_them() -> None:
+    assert values_of([True, 1, 1.5, 1e20, "x", None]) == ["true", "1", "1.5", orjson.dumps(1e20).decode(), "x"]
+    assert values_of("x" * 1025) == []
+    assert values_of("😀" * 513) == []
+    assert values_of("😀" * 512) != []
+    assert numbers_of(["1999", "1d", "0x10", " 3", "-2.5e1", "1e999", "nan", ".5", "٣", 7]) == [1999.0, -25.0, 0.5, 7.0]
+
+
+def test_forms() -> None:
+    assert parse_filter(None) == ()
+    assert parse_filter({"year": 1990}) == (AnyOf("year", ("1990",)),)
+    assert parse_filter({"a": {"all": ["x", "y"], "none": "z"}}) == (
+        AnyOf("a", ("x",)),
+        AnyOf("a", ("y",)),
+        NoneOf("a", ("z",)),
+    )
+    own = Dsl({"match_all": {}})
+    assert parse_filter([own, {"a": {"gt": 1}}]) == (own, Between("a", gt=1.0))
+    assert parse_boosts({"a": {True: 2}}) == (Boost("a", "true", 2.0),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("genre=x", "mapping"),
+        (7, "mapping"),
+        ({"": "x"}, "names attributes"),
+        ({"a": {}}, "knows gt"),
+        ({"a": {"gte": 1, "lt": "2"}}, "all numbers or all texts"),
+        ({"a": {"gte": float("nan")}}, "finite"),
+        ({"a": {"gte": True}}, "a number or a text"),
+        ({"a": {"gte": [1]}}, "a number or a text"),
+        ({"a": {"any": []}}, "no value"),
+        ({"a": None}, "no value"),
+    ],
+)
+def test_what_is_no_filter(wrong: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_filter(wrong)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weights_that_no_engine_takes(weight: float) -> None:
+    with pytest.raises(ConfigError, match="between 0 and a million"):
+        parse_boosts({"a": {"x": weight}})
+    with pytest.raises(ConfigError, match="mapping"):
+        parse_boosts({"a": 2.0})  # type: ignore[dict-item]
+
+
+def test_only_elasticsearch_knows_its_dsl(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ask Elasticsearch"):
+        Attributes(table([{}])).fitting(Dsl({"match_all": {}}))
+    with pytest.raises(ConfigError, match="only Elasticsearch"):
+        holds(Dsl({}), "1", {})
+    assert np.array_equal(Attributes(table([{}])).allowed(()), [True])

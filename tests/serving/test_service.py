@@ -1,0 +1,127 @@
+"""The HTTP service, on the embedded engine and over a server with faults; its OpenAPI holds what it promises."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from sparcode_es_cli.main import cli
+
+from serving.small_world import FakeServer, build
+from sparcode_es import Limits, Recommender
+from sparcode_es.errors import MissingExtraError
+from sparcode_es.postings.artifact import Artifact
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # starlette deprecates the client library that it uses itself
+    from fastapi.testclient import TestClient
+
+from sparcode_es.serving.service import make_app
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return build(tmp_path_factory.mktemp("service") / "postings")
+
+
+@pytest.fixture(scope="module")
+def client(artifact: Artifact) -> Iterator[Any]:
+    with Recommender.from_artifact(artifact.path) as recommender, TestClient(make_app(recommender)) as opened:
+        yield opened
+
+
+def test_recommend(client: Any, artifact: Artifact) -> None:
+    options: dict[str, Any] = {"k": 4, "filter": {"genre": ["Drama"], "year": {"gte": 1985}}, "pin": {"2": "é76"}}
+    done = client.post("/recommend", json={"user": "user 3", "explain": True, **options})
+    assert done.status_code == 200
+    wanted = Recommender.from_artifact(artifact.path).recommend(
+        "user 3", **{**options, "pin": {2: "é76"}}, explain=True
+    )
+    found = done.json()
+    assert (found["source"], found["generation"]) == ("codes", artifact.generation_hash)
+    assert [(item["id"], item["score"]) for item in found["items"]] == [(item.id, item.score) for item in wanted]
+    assert found["items"][1]["pinned"]
+    given = sum(each["boost"] * each["score"] for each in found["items"][0]["reasons"])
+    assert given == pytest.approx(found["items"][0]["score"])
+
+
+def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
+    best = client.post("/recommend", json={"user": "user 0", "k": 1}).json()["items"][0]
+    found = client.get("/explain", params={"user": "user 0", "item": best["id"]}).json()
+    assert found["total"] == pytest.approx(best["score"])
+    assert client.get("/explain", params={"user": "nobody", "item": "a1"}).status_code == 404
+    assert client.post("/recommend", json={"user": "nobody"}).json()["source"] == "popular"
+    assert client.get("/healthz").json() == {
+        "engine": "embedded",
+        "generation": artifact.generation_hash,
+        "items": 80,
+        "users": 12,
+    }
+    text = client.get("/metrics").text
+    assert 'sparcode_recommendations_total{source="popular"} 1.0' in text
+    assert "sparcode_recommend_seconds_bucket" in text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"user": "u", "history": ["a1"]}, 400),
+        ({"history": ["a1"]}, 400),
+        ({"user": "user 3", "filter": {"genre": []}}, 400),
+        ({"user": "user 3", "text": {"words": "star"}}, 400),
+        ({"user": "user 3", "k": 0}, 422),
+        ({"user": "user 3", "colour": "red"}, 422),
+        ({"user": "user 3", "filter": {"year": {"like": 1}}}, 422),
+    ],
+)
+def test_what_cannot_be_asked(client: Any, body: dict[str, Any], status: int) -> None:
+    done = client.post("/recommend", json=body)
+    assert done.status_code == status
+    assert status == 422 or done.json()["error"]
+
+
+def test_a_server_that_is_down(artifact: Artifact) -> None:
+    fake = FakeServer(artifact)
+    limits = Limits(timeout=5, budget=10, attempts=2, pause=0.001)
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=limits) as recommender:
+        client = TestClient(make_app(recommender))
+        assert client.get("/healthz").status_code == 200
+        fake.always = lambda path: 503
+        assert client.get("/healthz").status_code == 503
+        found = client.post("/recommend", json={"user": "user 3", "k": 2}).json()
+        assert (found["source"], len(found["items"])) == ("popular", 2)
+        assert "overloaded" in found["reason"]
+    fake.close()
+
+
+@pytest.mark.slow
+def test_the_openapi_holds(client: Any) -> None:
+    """No request, well formed or not, is answered otherwise than the description says, and none with a 500."""
+    schemathesis = pytest.importorskip("schemathesis")
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    for found in schemathesis.openapi.from_asgi("/openapi.json", client.app).get_all_operations():
+        operation = found.ok()
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def answered_as_described(case: Any) -> None:
+            # A user or a history, and k × page: rules between fields are not in the description; they are refused with 400.
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+        answered_as_described()
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    error = CliRunner().invoke(cli, ["serve"]).exception
+    assert isinstance(error, MissingExtraError)
+    assert "sparcode-es[serve]" in str(error)
