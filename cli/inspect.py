@@ -138,6 +138,7 @@ def why(
     numbers whose sum is rounded to float32.
     """
     from sparcode_es.engines.base import Query
+    from sparcode_es.engines.conditions import parse_filter as parse_conditions
     from sparcode_es.inspection import why as reasons
 
     if (user_id is None) == (history is None):
@@ -148,7 +149,8 @@ def why(
         else:
             entry = inspector.engine.user(user_id)
         exclude = frozenset(entry.seen) if exclude_seen else frozenset()
-        query: Query = Query(entry.clauses, count, exclude, tuple(parse_filter(text) for text in filters))
+        conditions = parse_conditions([parse_filter(text) for text in filters])
+        query: Query = Query(entry.clauses, count, exclude, conditions)
         if negative:
             absence = reasons.why_not(inspector, query, item_id, entry.seen, filters)
             _answer(inspector, show.why_not_json(absence), as_json, lambda: show.why_not(absence))

@@ -70,7 +70,7 @@ def test_the_tree_is_made_of_the_towers_items_and_made_anew_as_often_as_asked(it
     model = _model(items, relearn_every=2, relearn_times=1)
     tower = TwoTower(model.config, items)
     model.begin_from(tower)
-    vectors = tower.tokenizer.item_embedding.weight
+    vectors = tower.tokenizer.targets(torch.arange(items))
     torch.testing.assert_close(model.leaves.weight, vectors)
     first = model.inner[0].weight
     half = model.order[: model.bounds[1][1]]

@@ -11,6 +11,7 @@ import pytest
 
 from engines.shelf import ITEMS, USERS, Scorer, make_shelf
 from sparcode_es.engines.base import Clause, Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import delete
@@ -104,7 +105,7 @@ def test_reasons_add_up_to_the_engines_score_exactly(inspector: Inspector) -> No
 
 
 def test_an_items_place_is_that_in_the_ranking(inspector: Inspector) -> None:
-    tied = [Query((Clause("3", 0.8),), 10), Query((Clause("3", 1.0),), 10, filter=(("genre", "y"),))]
+    tied = [Query((Clause("3", 0.8),), 10), Query((Clause("3", 1.0),), 10, filter=parse_filter({"genre": "y"}))]
     for plain in [*queries(inspector)[:3], *tied]:
         hidden = frozenset(hit.item for hit in inspector.engine.search(plain)[:2])
         for query in (plain, replace(plain, exclude=hidden)):
@@ -168,7 +169,7 @@ def test_why_not(inspector: Inspector) -> None:
     )
     filtered = why_not(
         inspector,
-        replace(query, filter=(("genre", "x"), ("genre", "z"))),
+        replace(query, filter=parse_filter([{"genre": "x"}, {"genre": "z"}])),
         first.item,
         (),
         ("genre=x", "genre=z"),

@@ -208,7 +208,7 @@ class TestRefusals:
 
     def test_postings_cut_per_item(self, tmp_path: Path) -> None:
         world = World(tmp_path / "cut", random_world(4)[0], PostingsConfig(max_codes_per_item=3))
-        with pytest.raises(ArtifactError, match="cut per item"):
+        with pytest.raises(ArtifactError, match="depends on every code's"):
             world.update(world.artifact, log_of({"u1": [3]}))
 
 
