@@ -90,7 +90,7 @@ def test_encoding(tmp_path: Path) -> None:
 def of_recbole(task: dict[str, Any]) -> dict[str, Any]:
     """What RecBole's side would print."""
     epochs = [{"seconds": 2.0, "ndcg@10": 0.01}, {"seconds": 4.0, "ndcg@10": 0.0}]
-    timed = {"seconds": 2.0, "steps": task["steps"], "targets": 100, "targets_an_epoch": 400}
+    timed = {"seconds": 2.0, "cpu_seconds": 1.0, "steps": task["steps"], "targets": 100, "targets_an_epoch": 400}
     return {**timed, "steps_an_epoch": 5, "recbole": "1.2.1", "torch": "2", "epochs": epochs}
 
 
@@ -111,8 +111,13 @@ def test_training(ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = json.loads((tmp_path / "speed-training-ring.json").read_text())
     row = report["rows"][speed_training.OURS]
     assert (row["steps"], len(row["epochs"])) == (3, 2)
+    one_each = report["rows"][speed_training.ONE_EACH]
+    assert one_each["targets"] <= 3 * 16 < row["targets"]
     assert row["epochs"][0]["seconds"] < row["epochs"][1]["seconds"]
-    assert "| RecBole SASRec | 1.5 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |" in (tmp_path / "speed-training-ring.md").read_text()
+    assert (
+        "| RecBole SASRec | 1.5 | 3.0 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |"
+        in (tmp_path / "speed-training-ring.md").read_text()
+    )
 
 
 def test_recbole_reads_our_events_in_our_order(ring: Path, tmp_path: Path) -> None:
