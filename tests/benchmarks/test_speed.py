@@ -104,7 +104,7 @@ def test_training(ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(speed_training, "child", child)
     monkeypatch.setattr(speed_training, "recbole_python", lambda folder: folder)
-    flags = ["--data", str(ring), "--steps", "3", "--epochs", "2", "--batch", "16", "--dim", "8", "--layers", "1"]
+    flags = ["--data", str(ring), "--steps", "3", "--epochs", "4", "--batch", "16", "--dim", "8", "--layers", "1"]
     result = CliRunner().invoke(speed_training.main, [*flags, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert asked[1]["settings"]["inner_size"] == 4 * asked[1]["settings"]["hidden_size"] == 32
