@@ -226,7 +226,7 @@ def chart_of(rows: dict[str, dict[str, Any]], title: str, subtitle: str) -> alt.
     "--epochs",
     default=0,
     show_default=True,
-    help="Train at most so many epochs for the time to quality, ours at most its default; 0: not.",
+    help="At most so many epochs, ours at most its default, for the time to quality; 0: none.",
 )
 @click.option("--patience", default=10, show_default=True, help="Evaluations without a gain that end a training.")
 @click.option("--batch", default=256, show_default=True, help="Histories, or prefixes, a step.")
