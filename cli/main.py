@@ -25,6 +25,7 @@ COMMANDS = {
     "index": "put postings into Elasticsearch as a new generation and swap to it",
     "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
+    "inspect": "look into an index: codes, items, users, and why an item is or is not recommended",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",
     "node": "start and stop a throw-away local Elasticsearch",
