@@ -26,11 +26,11 @@ WARM_UP = 5
 def time_steps(trainer: Any, model: Any, batches: Any, steps: int) -> dict[str, Any]:
     """Steps as `Trainer._train_epoch` makes them."""
     model.train()
-    began, done, targets = 0.0, -WARM_UP, 0
+    began, cpu, done, targets = 0.0, 0.0, -WARM_UP, 0
     while done < steps:
         for batch in batches:
             if done == 0:
-                began, targets = time.perf_counter(), 0
+                began, cpu, targets = time.perf_counter(), time.process_time(), 0
             trainer.optimizer.zero_grad()
             loss = model.calculate_loss(batch)
             loss.backward()
@@ -38,7 +38,8 @@ def time_steps(trainer: Any, model: Any, batches: Any, steps: int) -> dict[str, 
             done, targets = done + 1, targets + len(batch)
             if done == steps:
                 break
-    return {"seconds": time.perf_counter() - began, "steps": steps, "targets": targets}
+    took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    return {**took, "steps": steps, "targets": targets}
 
 
 def to_best(trainer: Any, train: Any, valid: Any, epochs: int, patience: int) -> list[dict[str, float]]:

@@ -247,5 +247,5 @@ class SparCode(RankingModel):
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(value.detach().cpu().contiguous().numpy())  # read in place: a table of items is large
         return digest.hexdigest()[:16]

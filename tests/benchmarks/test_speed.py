@@ -90,7 +90,7 @@ def test_encoding(tmp_path: Path) -> None:
 def of_recbole(task: dict[str, Any]) -> dict[str, Any]:
     """What RecBole's side would print."""
     epochs = [{"seconds": 2.0, "ndcg@10": 0.01}, {"seconds": 4.0, "ndcg@10": 0.0}]
-    timed = {"seconds": 2.0, "steps": task["steps"], "targets": 100, "targets_an_epoch": 400}
+    timed = {"seconds": 2.0, "cpu_seconds": 1.0, "steps": task["steps"], "targets": 100, "targets_an_epoch": 400}
     return {**timed, "steps_an_epoch": 5, "recbole": "1.2.1", "torch": "2", "epochs": epochs}
 
 
@@ -104,15 +104,20 @@ def test_training(ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(speed_training, "child", child)
     monkeypatch.setattr(speed_training, "recbole_python", lambda folder: folder)
-    flags = ["--data", str(ring), "--steps", "3", "--epochs", "2", "--batch", "16", "--dim", "8", "--layers", "1"]
+    flags = ["--data", str(ring), "--steps", "3", "--epochs", "4", "--batch", "16", "--dim", "8", "--layers", "1"]
     result = CliRunner().invoke(speed_training.main, [*flags, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert asked[1]["settings"]["inner_size"] == 4 * asked[1]["settings"]["hidden_size"] == 32
     report = json.loads((tmp_path / "speed-training-ring.json").read_text())
     row = report["rows"][speed_training.OURS]
     assert (row["steps"], len(row["epochs"])) == (3, 2)
+    one_each = report["rows"][speed_training.ONE_EACH]
+    assert one_each["targets"] <= 3 * 16 < row["targets"]
     assert row["epochs"][0]["seconds"] < row["epochs"][1]["seconds"]
-    assert "| RecBole SASRec | 1.5 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |" in (tmp_path / "speed-training-ring.md").read_text()
+    assert (
+        "| RecBole SASRec | 1.5 | 3.0 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |"
+        in (tmp_path / "speed-training-ring.md").read_text()
+    )
 
 
 def test_recbole_reads_our_events_in_our_order(ring: Path, tmp_path: Path) -> None:
