@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from sparcode_es.codes import is_item_term
+from sparcode_es.engines.attributes import Attributes
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
@@ -21,6 +23,10 @@ class EmbeddedEngine:
         self.artifact = artifact
         # One sum an item, zero between queries: only the items that a query touched are cleared.
         self._sums = np.zeros(artifact.num_items)
+        # Plain views of the maps: a slice of a memory map costs ten times one of these.
+        self._items, self._grid = np.asarray(artifact.item_numbers), np.asarray(artifact.scores)
+        self._offsets = np.asarray(artifact.code_offsets)
+        self._attributes = Attributes(artifact)
 
     @functools.cached_property
     def _rank(self) -> np.ndarray:
@@ -44,51 +50,53 @@ class EmbeddedEngine:
         )
 
     def search(self, query: Query) -> list[Hit]:
-        """See `Engine.search`."""
+        """See `Engine.search`. Costs grow with the postings of the query's codes, not with the items there are."""
+        parts = self._parts(query)
+        if not parts:
+            return []
+        items, weights = self._gathered(parts)
         sums = self._sums
-        touched = []
         try:
-            for clause in query.clauses:
-                row = self.artifact.code_row(clause.term)
-                if row is not None and clause.boost > 0:
-                    items, grid = self.artifact.postings(row)
-                    touched.append(items)
-                    # Item numbers are distinct within a code, so that a plain indexed addition counts each one.
-                    sums[items] += from_grid(grid).astype(np.float64) * clause.boost  # Eq. 11
-            self._strike_out(query.exclude)
-            return self._hits(self._best(query), sums)
+            # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
+            np.add.at(sums, items, weights)
+            best = self._best(items, len(parts), query)
+            return self._hits(best, sums[best], query)
         finally:
-            for items in touched:
-                sums[items] = 0.0
+            sums[items] = 0.0
 
-    def _strike_out(self, items: frozenset[str]) -> None:
-        for item in items:
-            number = self.artifact.item_ids.find(item)
-            if number is not None:
-                self._sums[number] = 0.0
+    def _parts(self, query: Query) -> list[tuple[int, int, float]]:
+        """Where the postings of each clause begin and end, and its boost."""
+        offsets, found = self._offsets, []
+        for clause in query.clauses:
+            row = self.artifact.code_row(clause.term)
+            if row is not None and clause.boost > 0:
+                found.append((int(offsets[row]), int(offsets[row + 1]), clause.boost))
+        return found
 
-    def _best(self, query: Query) -> np.ndarray:
-        """The numbers of the items to return, best first."""
-        k = query.k
+    def _gathered(self, parts: list[tuple[int, int, float]]) -> tuple[np.ndarray, np.ndarray]:
+        """The postings of all clauses, one after another: item numbers int64 [T], boost × score float64 [T] (Eq. 11)."""
+        items = np.concatenate([self._items[start:stop] for start, stop, _ in parts]).astype(np.int64)
+        scores = from_grid(np.concatenate([self._grid[start:stop] for start, stop, _ in parts]))
+        boosts = np.repeat([boost for *_, boost in parts], [stop - start for start, stop, _ in parts])
+        return items, scores * boosts
+
+    def _best(self, items: np.ndarray, clauses: int, query: Query) -> np.ndarray:
+        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first."""
         if query.filter:
-            found = np.flatnonzero(self._sums)
-            order = found[np.lexsort((self._rank[found], -self._sums[found]))]
-            return _first(order, k, lambda item: self._matches(item, query.filter))
-        if k < len(self._sums):
-            threshold = self._sums[np.argpartition(self._sums, -k)[-k]]
-            # All items of the tie that the cut falls into, so that the identifiers decide.
-            found = np.flatnonzero(self._sums >= threshold) if threshold > 0 else np.flatnonzero(self._sums)
-        else:
-            found = np.flatnonzero(self._sums)
-        best: np.ndarray = found[np.lexsort((self._rank[found], -self._sums[found]))][:k]
-        return best
+            items = self._attributes.keep(items, query.filter)
+        wanted, sums = query.k + len(query.exclude), self._sums
+        # An item stands at most once a clause: among the best `wanted` × clauses entries are `wanted` items, with their ties.
+        found = _distinct(_upper(items, sums.take(items), wanted * clauses))
+        found = found[sums[found] > 0]
+        found = _upper(found, sums[found], wanted)
+        return found[np.lexsort((self._rank[found], -sums[found]))][:wanted]
 
-    def _hits(self, items: np.ndarray, sums: np.ndarray) -> list[Hit]:
-        return [Hit(self.artifact.item_ids[int(item)], float(sums[item])) for item in items]
-
-    def _matches(self, item: int, wanted: tuple[tuple[str, str], ...]) -> bool:
-        attributes = self.artifact.item_doc(item)["attributes"]
-        return all(value in _values(attributes.get(name)) for name, value in wanted)
+    def _hits(self, items: np.ndarray, scores: np.ndarray, query: Query) -> list[Hit]:
+        """The first k hits that are not excluded."""
+        hits = map(Hit, self.artifact.item_ids.texts(items), scores.tolist())
+        if query.exclude:
+            hits = (hit for hit in hits if hit.item not in query.exclude)
+        return list(itertools.islice(hits, query.k))
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """See `Engine.search_many`."""
@@ -150,18 +158,18 @@ class EmbeddedEngine:
         """Nothing to give back: the maps go with the artifact."""
 
 
-def _values(value: object) -> list[str]:
-    if value is None:
-        return []
-    return [str(entry) for entry in value] if isinstance(value, (list, tuple)) else [str(value)]
+def _upper(items: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Those of `items` whose values are among the `count` largest, with all that equal the least of them."""
+    if count >= len(items):
+        return items
+    upper: np.ndarray = items[values >= np.partition(values, len(values) - count)[len(values) - count]]
+    return upper
 
 
-def _first(order: np.ndarray, k: int, matches: Callable[[int], bool]) -> np.ndarray:
-    """The first k numbers of `order` for which `matches` holds."""
-    found: list[int] = []
-    for item in order:
-        if matches(int(item)):
-            found.append(int(item))
-            if len(found) == k:
-                break
-    return np.array(found, dtype=np.int64)
+def _distinct(items: np.ndarray) -> np.ndarray:
+    """The items without repetitions, ascending."""
+    items = np.sort(items)
+    first = np.ones(len(items), dtype=bool)
+    np.not_equal(items[1:], items[:-1], out=first[1:])
+    distinct: np.ndarray = items[first]
+    return distinct
