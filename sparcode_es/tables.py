@@ -88,13 +88,11 @@ class StringTable:
         return (self[row] for row in range(len(self)))
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        """The strings of some rows, int [n]: one look into the offsets for all of them."""
-        starts, stops = self._ends[rows].tolist(), self._ends[rows + np.int64(1)].tolist()
+        """The strings of some rows, int64 [n]: one look into the offsets for all of them."""
+        starts, stops = self._ends.take(rows).tolist(), self._ends.take(rows + 1).tolist()
         text = self._text
         try:
-            return [
-                str(text[start:stop], "utf-8", "surrogatepass") for start, stop in zip(starts, stops, strict=True)
-            ]
+            return [str(text[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
         except UnicodeDecodeError:
             return [self[row] for row in rows.tolist()]
 

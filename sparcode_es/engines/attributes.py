@@ -25,15 +25,15 @@ class Attributes:
         self._mask = functools.lru_cache(MASKS)(self._make_mask)
         self._items = functools.cache(self._read)
 
-    def keep(self, items: np.ndarray, wanted: tuple[tuple[str, str], ...]) -> np.ndarray:
-        """Those of `items` (int [n]) that have all the wanted (name, value) pairs."""
+    def has(self, items: np.ndarray, wanted: tuple[tuple[str, str], ...]) -> np.ndarray:
+        """Which of `items` (int64 [n]) have all the wanted (name, value) pairs, bool [n]."""
         names = {name for name, _ in wanted}
         if names <= self._asked:
-            return items[self._mask(wanted)[items]]
+            mask: np.ndarray = self._mask(wanted).take(items)
+            return mask
         self._asked |= names
         distinct, inverse = np.unique(items, return_inverse=True)
-        kept = np.array([self._has_all(item, wanted) for item in distinct.tolist()], dtype=bool)
-        return items[kept[inverse]]
+        return np.array([self._has_all(item, wanted) for item in distinct.tolist()], dtype=bool)[inverse]
 
     def _has_all(self, item: int, wanted: tuple[tuple[str, str], ...]) -> bool:
         attributes = self._artifact.item_doc(item)["attributes"]

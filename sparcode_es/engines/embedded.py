@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +24,7 @@ class EmbeddedEngine:
         self._sums = np.zeros(artifact.num_items)
         # Plain views of the maps: a slice of a memory map costs ten times one of these.
         self._items, self._grid = np.asarray(artifact.item_numbers), np.asarray(artifact.scores)
-        self._offsets = np.asarray(artifact.code_offsets)
+        self._offsets = artifact.code_offsets.astype(np.int64)
         self._attributes = Attributes(artifact)
 
     @functools.cached_property
@@ -51,52 +50,71 @@ class EmbeddedEngine:
 
     def search(self, query: Query) -> list[Hit]:
         """See `Engine.search`. Costs grow with the postings of the query's codes, not with the items there are."""
-        parts = self._parts(query)
-        if not parts:
+        rows, boosts = self._clauses(query)
+        if not len(rows):
             return []
-        items, weights = self._gathered(parts)
+        items, weights, longest = self._gathered(rows, boosts)
         sums = self._sums
         try:
             # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
             np.add.at(sums, items, weights)
-            best = self._best(items, len(parts), query)
-            return self._hits(best, sums[best], query)
+            best = self._best(items, longest, query)
+            return self._hits(best, sums.take(best).tolist(), query)
         finally:
             sums[items] = 0.0
 
-    def _parts(self, query: Query) -> list[tuple[int, int, float]]:
-        """Where the postings of each clause begin and end, and its boost."""
-        offsets, found = self._offsets, []
+    def _clauses(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the codes that count, int64 [c], and their boosts, float64 [c]."""
+        row_of, rows, boosts = self.artifact.term_rows.find, [], []
         for clause in query.clauses:
-            row = self.artifact.code_row(clause.term)
+            row = row_of(clause.term)
             if row is not None and clause.boost > 0:
-                found.append((int(offsets[row]), int(offsets[row + 1]), clause.boost))
-        return found
+                rows.append(row)
+                boosts.append(clause.boost)
+        return np.array(rows, dtype=np.int64), np.array(boosts)
 
-    def _gathered(self, parts: list[tuple[int, int, float]]) -> tuple[np.ndarray, np.ndarray]:
-        """The postings of all clauses, one after another: item numbers int64 [T], boost × score float64 [T] (Eq. 11)."""
-        items = np.concatenate([self._items[start:stop] for start, stop, _ in parts]).astype(np.int64)
-        scores = from_grid(np.concatenate([self._grid[start:stop] for start, stop, _ in parts]))
-        boosts = np.repeat([boost for *_, boost in parts], [stop - start for start, stop, _ in parts])
-        return items, scores * boosts
+    def _gathered(self, rows: np.ndarray, boosts: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """The postings of some codes, one after another: item numbers int64 [T], boost × score float64 [T] (Eq. 11), and how
+        many are the first code's."""
+        starts, stops = self._offsets.take(rows), self._offsets.take(rows + 1)
+        parts = list(map(slice, starts.tolist(), stops.tolist()))
+        items = np.concatenate([self._items[part] for part in parts]).astype(np.int64)
+        scores = from_grid(np.concatenate([self._grid[part] for part in parts]))
+        lengths = stops - starts
+        return items, scores * boosts.repeat(lengths), int(lengths[0])
 
-    def _best(self, items: np.ndarray, clauses: int, query: Query) -> np.ndarray:
-        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first."""
+    def _best(self, items: np.ndarray, longest: int, query: Query) -> np.ndarray:
+        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first.
+
+        longest: how many of them, at the beginning, are distinct.
+        """
+        sums, wanted = self._sums, query.k + len(query.exclude)
         if query.filter:
-            items = self._attributes.keep(items, query.filter)
-        wanted, sums = query.k + len(query.exclude), self._sums
-        # An item stands at most once a clause: among the best `wanted` × clauses entries are `wanted` items, with their ties.
-        found = _distinct(_upper(items, sums.take(items), wanted * clauses))
-        found = found[sums[found] > 0]
-        found = _upper(found, sums[found], wanted)
-        return found[np.lexsort((self._rank[found], -sums[found]))][:wanted]
+            has = self._attributes.has(items, query.filter)
+            items, longest = items.compress(has), int(np.count_nonzero(has[:longest]))
+        values = sums.take(items)
+        if longest > wanted:
+            # The best of one clause's items alone have this much: no item with less is among the best of all.
+            items = items.compress(values >= _least(values[:longest], wanted))
+        found = _distinct(items)
+        values = sums.take(found)
+        if len(found) > wanted:
+            # All items of the tie that the cut falls into, so that the identifiers decide.
+            kept = values >= _least(values, wanted)
+            found, values = found.compress(kept), values.compress(kept)
+        best: np.ndarray = found.take(np.lexsort((self._rank.take(found), -values))[:wanted])
+        return best
 
-    def _hits(self, items: np.ndarray, scores: np.ndarray, query: Query) -> list[Hit]:
-        """The first k hits that are not excluded."""
-        hits = map(Hit, self.artifact.item_ids.texts(items), scores.tolist())
-        if query.exclude:
-            hits = (hit for hit in hits if hit.item not in query.exclude)
-        return list(itertools.islice(hits, query.k))
+    def _hits(self, items: np.ndarray, scores: list[float], query: Query) -> list[Hit]:
+        """The first k of the best items that score and are not excluded. No more identifiers are read than needed."""
+        hits: list[Hit] = []
+        for start in range(0, len(items), query.k):
+            part = slice(start, start + query.k)
+            found = map(Hit, self.artifact.item_ids.texts(items[part]), scores[part])
+            hits += [hit for hit in found if hit.score > 0 and hit.item not in query.exclude]
+            if len(hits) >= query.k:
+                break
+        return hits[: query.k]
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """See `Engine.search_many`."""
@@ -158,12 +176,11 @@ class EmbeddedEngine:
         """Nothing to give back: the maps go with the artifact."""
 
 
-def _upper(items: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Those of `items` whose values are among the `count` largest, with all that equal the least of them."""
-    if count >= len(items):
-        return items
-    upper: np.ndarray = items[values >= np.partition(values, len(values) - count)[len(values) - count]]
-    return upper
+def _least(values: np.ndarray, count: int) -> float:
+    """The least of the `count` largest values."""
+    values, place = values.copy(), len(values) - count
+    values.partition(place)
+    return float(values[place])
 
 
 def _distinct(items: np.ndarray) -> np.ndarray:
@@ -171,5 +188,5 @@ def _distinct(items: np.ndarray) -> np.ndarray:
     items = np.sort(items)
     first = np.ones(len(items), dtype=bool)
     np.not_equal(items[1:], items[:-1], out=first[1:])
-    distinct: np.ndarray = items[first]
+    distinct: np.ndarray = items.compress(first)
     return distinct

@@ -122,12 +122,13 @@ class Artifact:
         return term_of(self.codes[code_row], self.shared_heads)
 
     @functools.cached_property
-    def _term_rows(self) -> TermRows:
+    def term_rows(self) -> TermRows:
+        """The rows of codes by term."""
         return TermRows(self.codes, self.shared_heads)
 
     def code_row(self, term: str) -> int | None:
-        """The row of a term's code, or None when the artifact has no such code. O(M log C)."""
-        return self._term_rows.find(term)
+        """The row of a term's code, or None when the artifact has no such code."""
+        return self.term_rows.find(term)
 
     def postings(self, code_row: int) -> tuple[np.ndarray, np.ndarray]:
         """A code's item numbers uint32 [n], ascending, and their grid values uint16 [n]."""
