@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from sparcode_es.engines.elasticsearch.plain_http import PlainHttp
 from sparcode_es.errors import ConfigError, EngineAuthError, EngineError, EngineUnavailableError, NotFoundError
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ class ConnectionConfig:
         port = parts.port or (443 if parts.scheme == "https" else 9200)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}:{port}{parts.path}", auth
+
+    def plain(self) -> PlainHttp | None:
+        """Connections to an `http://` URL; None for a server that needs TLS."""
+        if self.url is None or urlsplit(self.url).scheme != "http":
+            return None
+        try:
+            url, auth = self._url_and_auth()
+        except ValueError as error:
+            raise ConfigError(f"the connection options for {self.where} are wrong: {error}") from error
+        return PlainHttp(str(url), self.where, self.timeout, auth, self.api_key)
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of `elasticsearch.Elasticsearch`."""
@@ -179,7 +190,8 @@ class Server:
 
     def __init__(self, config: ConnectionConfig, attempts: int = 4, pause: float = 0.1) -> None:
         self.where, self.attempts, self.pause = config.where, attempts, pause
-        self._client = connect(config)
+        self._plain = config.plain()
+        self._client = None if self._plain else connect(config)
 
     def call(
         self,
@@ -207,11 +219,24 @@ class Server:
         raise AssertionError("unreachable")
 
     def _once(self, method: str, path: str, body: Any, params: Mapping[str, Any] | None, timeout: float | None) -> Any:
+        if self._plain:
+            return self._once_plain(self._plain, method, path, body, params, timeout)
         headers = NDJSON if isinstance(body, bytes) else JSON if body is not None else {"accept": JSON["accept"]}
+        assert self._client is not None
         client = self._client if timeout is None else self._client.options(request_timeout=timeout)
         with translate_errors(self.where):
             answer = client.perform_request(method, path, params=params, headers=headers, body=body)
             return getattr(answer, "body", answer)
+
+    def _once_plain(
+        self, plain: PlainHttp, method: str, path: str, body: Any, params: Mapping[str, Any] | None, timeout: float | None
+    ) -> Any:
+        status, answer = plain.send(method, path, body, params, timeout)
+        if method == "HEAD" and status in (200, 404):
+            return status == 200
+        if not 200 <= status < 300:
+            raise api_error(self.where, status, answer)
+        return answer
 
     def exists(self, path: str) -> bool:
         """Whether a HEAD of `path` finds it."""
@@ -219,4 +244,6 @@ class Server:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        for connections in (self._plain, self._client):
+            if connections is not None:
+                connections.close()
