@@ -26,8 +26,8 @@ from speed.local import embedded, faiss_systems, scipy_sparse
 from speed.postings import user_codes, write_artifact
 from speed.recipe import Recipe, World, make_world
 from speed.record import write_record
-from speed.rounds import time_asks, time_crowds
-from speed.systems import Queries
+from speed.rounds import time_asks, time_crowds, warm
+from speed.systems import BARE, Queries
 from timing import one_thread
 
 from sparcode_es.engines.node import VERSIONS, LocalNode
@@ -76,7 +76,7 @@ def run_local(run: Run, made: Made) -> None:
     cores = os.cpu_count() or 1
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(cores)
-    rows += time_asks(systems, made.exact, run.queries, 1, cores)
+    rows += time_asks(systems, made.exact, run.queries, 1, cores, (BARE,))
     faiss.omp_set_num_threads(before)
     process = stages.whole_process(["--postings", str(made.artifact.path)], 10)
     write_record(run.out, f"speed-retrieval-{run.recipe.items}-local", run.recipe, rows, query_process=process)
@@ -97,14 +97,21 @@ def run_server(run: Run, made: Made, version: str, folder: Path) -> None:
         if int(version.split(".")[0]) >= 9:
             knn = (made.world, made.artifact, made.queries, version)
             systems[1:1] = [servers.knn(node.url, *knn, kind) for kind in servers.KNN_KINDS]
+        warm(systems[:-1], len(made.queries))
         rows = time_asks(systems, made.exact, run.queries, run.judged, 1)
         rows += time_crowds(systems[:-1], run.queries, len(made.queries), 1)
         parts = stages.request_stages(node.url, made.queries, str(ours.about["field_type"]), run.queries)
         process = stages.whole_process(["--url", node.url, "--index", servers.NAME], 10)
-        memory = [round(psutil.Process(pid).memory_info().rss / 2**20) for pid in node.state.pids]
+        memory = server_mebibytes(node)
     name = f"speed-retrieval-{run.recipe.items}-es-{version}"
     more = {"server": version, "heap": run.heap, "server_mebibytes": memory, "stages_ms": parts}
     write_record(run.out, name, run.recipe, rows, **more, query_process=process)
+
+
+def server_mebibytes(node: LocalNode) -> int:
+    """Resident memory of the server's processes; 0 for a server in a container."""
+    processes = [psutil.Process(pid) for pid in node.state.pids]
+    return round(sum(each.memory_info().rss for one in processes for each in (one, *one.children(True))) / 2**20)
 
 
 def run_sweeps(run: Run, folder: Path) -> None:

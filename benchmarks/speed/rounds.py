@@ -14,10 +14,23 @@ from speed.systems import ASKS, BARE, MANY, Ask, System
 from timing import time_queries
 
 
-def time_asks(systems: list[System], exact: Exact, queries: int, judged: int, threads: int) -> list[Row]:
+WARM = 1500
+
+
+def warm(systems: list[System], users: int) -> None:
+    """Ask servers until their just-in-time compilers have seen every kind of request often."""
+    for ask in ASKS:
+        for system in systems:
+            for query in range(WARM // ask.batch if ask.name in system.asks else 0):
+                system.answer(ask, query * ask.batch % users)
+
+
+def time_asks(
+    systems: list[System], exact: Exact, queries: int, judged: int, threads: int, asks: tuple[Ask, ...] = ASKS
+) -> list[Row]:
     """A row a system and ask: p50, p95, p99 in ms a user, recall, uncut."""
     rows = []
-    for ask in ASKS:
+    for ask in asks:
         able = [system for system in systems if ask.name in system.asks]
         if able:
             rows += time_ask(able, ask, exact, queries, judged, threads)
