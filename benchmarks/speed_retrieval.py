@@ -3,7 +3,7 @@
     python benchmarks/speed_retrieval.py --items 54542
     python benchmarks/speed_retrieval.py --items 12000 --queries 200 --parts local,servers --versions 9.4.5
 
-Items, codes and users are synthetic; `speed/recipe.py` is the recipe. Every part writes its own JSON, so that parts can be run
+Items, codes and users are synthetic; `retrieval/recipe.py` is the recipe. Every part writes its own JSON, so that parts can be run
 apart; in each, systems answer in turns after warming up, one thread each unless the row says otherwise, and the rows hold the
 share of the exact answer beside the time. Ratios count between rows of one file only.
 """
@@ -20,14 +20,14 @@ from pathlib import Path
 import click
 import faiss
 import psutil
-from speed import http_service, servers, stages, sweeps
-from speed.answers import Exact
-from speed.local import embedded, faiss_systems, scipy_sparse
-from speed.postings import user_codes, write_artifact
-from speed.recipe import Recipe, World, make_world
-from speed.record import write_record
-from speed.rounds import time_asks, time_crowds, warm
-from speed.systems import BARE, Queries
+from retrieval import http_service, servers, stages, sweeps
+from retrieval.answers import Exact
+from retrieval.local import embedded, faiss_systems, scipy_sparse
+from retrieval.postings import user_codes, write_artifact
+from retrieval.recipe import Recipe, World, make_world
+from retrieval.record import write_record
+from retrieval.rounds import time_asks, time_crowds, warm
+from retrieval.systems import BARE, Queries
 from timing import one_thread
 
 from sparcode_es.engines.node import VERSIONS, LocalNode

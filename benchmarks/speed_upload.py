@@ -20,9 +20,9 @@ from unittest import mock
 import click
 import numpy as np
 from environment import describe_environment
-from speed.postings import write_artifact
-from speed.recipe import Recipe, make_world
-from speed.record import Row, peak_mebibytes, write_record
+from retrieval.postings import write_artifact
+from retrieval.recipe import Recipe, make_world
+from retrieval.record import Row, peak_mebibytes, write_record
 
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type

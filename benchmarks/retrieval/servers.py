@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from speed.local import ALL, numbers
-from speed.postings import item_id, number_of
-from speed.recipe import World
-from speed.systems import Ask, Queries, System
+from retrieval.local import ALL, numbers
+from retrieval.postings import item_id, number_of
+from retrieval.recipe import World
+from retrieval.systems import Ask, Queries, System
 
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from speed.answers import Exact, quality
-from speed.clients import CLIENTS, time_clients
-from speed.record import Row
-from speed.systems import ASKS, BARE, MANY, Ask, System
+from retrieval.answers import Exact, quality
+from retrieval.clients import CLIENTS, time_clients
+from retrieval.record import Row
+from retrieval.systems import ASKS, BARE, MANY, Ask, System
 from timing import time_queries
 
 

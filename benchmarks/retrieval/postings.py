@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from speed.recipe import LATEST, World, best_of_code, followers
+from retrieval.recipe import LATEST, World, best_of_code, followers
 
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
 from sparcode_es.postings.artifact import Artifact

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from speed.recipe import LATEST, World
-from speed.systems import Ask, Queries, System
+from retrieval.recipe import LATEST, World
+from retrieval.systems import Ask, Queries, System
 
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid

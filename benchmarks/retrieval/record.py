@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import describe_environment
-from speed.recipe import Recipe
+from retrieval.recipe import Recipe
 
 from sparcode_es.files import atomic_write
 

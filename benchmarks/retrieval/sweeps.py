@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from speed.answers import Exact
-from speed.recipe import LATEST, Recipe
-from speed.record import Row
-from speed.rounds import time_ask
-from speed.systems import BARE, System
+from retrieval.answers import Exact
+from retrieval.recipe import LATEST, Recipe
+from retrieval.record import Row
+from retrieval.rounds import time_ask
+from retrieval.systems import BARE, System
 
 SPARSITIES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995)
 CLAUSES = (1, 2, 4, 8, 16, 32)

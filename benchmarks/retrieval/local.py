@@ -9,9 +9,9 @@ from typing import Any
 import faiss
 import numpy as np
 import scipy.sparse
-from speed.postings import number_of
-from speed.recipe import World
-from speed.systems import EXCLUDED, FILTERS, MANY, Ask, Queries, System
+from retrieval.postings import number_of
+from retrieval.recipe import World
+from retrieval.systems import EXCLUDED, FILTERS, MANY, Ask, Queries, System
 
 from sparcode_es.engines.base import Hit
 from sparcode_es.engines.embedded import EmbeddedEngine

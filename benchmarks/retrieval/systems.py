@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from speed.postings import item_id
-from speed.recipe import World
+from retrieval.postings import item_id
+from retrieval.recipe import World
 
 from sparcode_es.codes import clauses_of
 from sparcode_es.engines.base import Query

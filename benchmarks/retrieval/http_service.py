@@ -1,6 +1,6 @@
 """Faiss FlatIP behind HTTP, as a team would put it beside its own services: a server in a process of its own, JSON both ways.
 
-    python benchmarks/speed/http_service.py vectors.npy
+    python benchmarks/retrieval/http_service.py vectors.npy
 
 prints its port. `POST /` takes {"vector": [...], "k": 50} and answers {"items": ["B000000007", ...], "scores": [...]}.
 """
@@ -22,9 +22,9 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from speed.postings import item_id, number_of
-from speed.recipe import World
-from speed.systems import Ask, Queries, System
+from retrieval.postings import item_id, number_of
+from retrieval.recipe import World
+from retrieval.systems import Ask, Queries, System
 
 from sparcode_es.engines.faiss import FaissIndex
 

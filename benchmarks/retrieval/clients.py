@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from speed.systems import BARE, System
+from retrieval.systems import BARE, System
 from timing import Times
 
 CLIENTS = (1, 4, 16)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-from speed.servers import NAME
-from speed.systems import BARE, Queries
+from retrieval.servers import NAME
+from retrieval.systems import BARE, Queries
 from timing import time_queries
 
 from sparcode_es.engines.elasticsearch import request
