@@ -91,9 +91,10 @@ def started(version: str, heap: str) -> Iterator[LocalNode]:
 
 def run_server(run: Run, made: Made, version: str, folder: Path) -> None:
     """One server: our engine, its own kNN where it has one, FlatIP over HTTP and the embedded engine beside."""
-    with started(version, run.heap) as node, http_service.running(made.world, folder) as port, one_thread():
+    service = http_service.flat_over_http(made.world, made.queries, folder)
+    with started(version, run.heap) as node, service as flat, one_thread():
         ours = servers.ours(node.url, made.artifact, made.queries, version, None)
-        systems = [ours, http_service.flat_over_http(port, made.queries), embedded(made.artifact, made.queries)]
+        systems = [ours, flat, embedded(made.artifact, made.queries)]
         if int(version.split(".")[0]) >= 9:
             knn = (made.world, made.artifact, made.queries, version)
             systems[1:1] = [servers.knn(node.url, *knn, kind) for kind in servers.KNN_KINDS]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,34 +68,31 @@ def serve(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(world: World, folder: Path) -> Iterator[int]:
-    """The service over the world's vectors, and its port."""
+def flat_over_http(world: World, queries: Queries, folder: Path) -> Iterator[System]:
+    """The service over the world's vectors, asked over connections that stay open; ended with the block."""
     np.save(folder / "vectors.npy", world.vectors)
     command = [sys.executable, str(Path(__file__).resolve()), str(folder / "vectors.npy")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with contextlib.ExitStack() as ends, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        ends.callback(process.terminate)
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+
+        def client() -> Callable[[Ask, int], list[Any]]:
+            connection = ends.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)))
+            return lambda ask, user: [_ask(connection, queries, ask, user)]
+
+        asks, name = ("bare", "k 10", "k 500"), "Faiss FlatIP over HTTP"
         try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline())
+            yield System(name, "", "dense", client(), asks, {}, client, lambda found: map(number_of, found))
         finally:
-            process.terminate()
+            ends.close()
 
 
-def flat_over_http(port: int, queries: Queries) -> System:
-    """The service, asked over a connection that stays open."""
-
-    def client() -> Callable[[Ask, int], list[Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-
-        def answer(ask: Ask, user: int) -> list[Any]:
-            body = orjson.dumps({"vector": queries.vectors[user].tolist(), "k": ask.k})
-            connection.request("POST", "/", body, {"Content-Type": "application/json"})
-            return [json.loads(connection.getresponse().read())["items"]]
-
-        return answer
-
-    return System(
-        "Faiss FlatIP over HTTP", "", "dense", client(), ("bare", "k 10", "k 500"), {}, client, lambda found: map(number_of, found)
-    )
+def _ask(connection: http.client.HTTPConnection, queries: Queries, ask: Ask, user: int) -> list[str]:
+    body = orjson.dumps({"vector": queries.vectors[user].tolist(), "k": ask.k})
+    connection.request("POST", "/", body, {"Content-Type": "application/json"})
+    items: list[str] = orjson.loads(connection.getresponse().read())["items"]
+    return items
 
 
 if __name__ == "__main__":

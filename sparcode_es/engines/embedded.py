@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -26,6 +28,7 @@ class EmbeddedEngine:
         self._items, self._grid = np.asarray(artifact.item_numbers), np.asarray(artifact.scores)
         self._offsets = artifact.code_offsets.astype(np.int64)
         self._attributes = Attributes(artifact)
+        self._known_names: list[str | None] = [None] * artifact.num_items
 
     @functools.cached_property
     def _rank(self) -> np.ndarray:
@@ -58,8 +61,7 @@ class EmbeddedEngine:
         try:
             # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
             np.add.at(sums, items, weights)
-            best = self._best(items, longest, query)
-            return self._hits(best, sums.take(best).tolist(), query)
+            return self._hits(*self._best(items, longest, query), query)
         finally:
             sums[items] = 0.0
 
@@ -83,8 +85,8 @@ class EmbeddedEngine:
         lengths = stops - starts
         return items, scores * boosts.repeat(lengths), int(lengths[0])
 
-    def _best(self, items: np.ndarray, longest: int, query: Query) -> np.ndarray:
-        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first.
+    def _best(self, items: np.ndarray, longest: int, query: Query) -> tuple[np.ndarray, list[float]]:
+        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first, and their positive scores.
 
         longest: how many of them, at the beginning, are distinct.
         """
@@ -102,19 +104,32 @@ class EmbeddedEngine:
             # All items of the tie that the cut falls into, so that the identifiers decide.
             kept = values >= _least(values, wanted)
             found, values = found.compress(kept), values.compress(kept)
-        best: np.ndarray = found.take(np.lexsort((self._rank.take(found), -values))[:wanted])
-        return best
+        order = np.lexsort((self._rank.take(found), -values))[:wanted]
+        values = values.take(order)
+        # A boost so small that the product is 0 is no score.
+        return found.take(order), values[values > 0].tolist()
 
     def _hits(self, items: np.ndarray, scores: list[float], query: Query) -> list[Hit]:
-        """The first k of the best items that score and are not excluded. No more identifiers are read than needed."""
-        hits: list[Hit] = []
-        for start in range(0, len(items), query.k):
+        """The first k of the best items that are not excluded. No more identifiers are read than needed."""
+        pairs: list[tuple[str, float]] = []
+        for start in range(0, len(scores), query.k):
             part = slice(start, start + query.k)
-            found = map(Hit, self.artifact.item_ids.texts(items[part]), scores[part])
-            hits += [hit for hit in found if hit.score > 0 and hit.item not in query.exclude]
-            if len(hits) >= query.k:
+            found = zip(self._names(items[part]), scores[part], strict=False)
+            pairs += [pair for pair in found if pair[0] not in query.exclude] if query.exclude else found
+            if len(pairs) >= query.k:
                 break
-        return hits[: query.k]
+        return list(itertools.starmap(Hit, pairs[: query.k]))
+
+    def _names(self, items: np.ndarray) -> list[str]:
+        """The identifiers of some items. Those that were returned once stay in memory, some 60 bytes each."""
+        numbers, known = items.tolist(), self._known_names
+        names = list(map(known.__getitem__, numbers))
+        if None in names:
+            new = np.array([number for number, name in zip(numbers, names, strict=True) if name is None])
+            for number, name in zip(new.tolist(), self.artifact.item_ids.texts(new), strict=True):
+                known[number] = name
+            names = list(map(known.__getitem__, numbers))
+        return cast("list[str]", names)
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """See `Engine.search_many`."""

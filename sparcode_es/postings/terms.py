@@ -9,7 +9,7 @@ import numpy as np
 from sparcode_es.codes import ITEM_HEAD, parse_term, term_of
 
 REMEMBERED = 1 << 16
-"""Terms of codes other than items' whose rows are kept, the latest asked for: at most about 10 MB."""
+"""Terms whose rows are kept, the latest asked for: at most about 10 MB."""
 
 
 class TermRows:
@@ -26,9 +26,9 @@ class TermRows:
         items = codes[first:, 1].astype(np.int64)
         self._item_rows = np.full(int(items.max(initial=-1)) + 1, -1, dtype=np.int32)
         self._item_rows[items] = np.arange(first, len(codes))
-        self._find_key = functools.lru_cache(REMEMBERED)(self._search)
+        self.find = functools.lru_cache(REMEMBERED)(self._find)
 
-    def find(self, term: str) -> int | None:
+    def _find(self, term: str) -> int | None:
         """The row of a term's code, or None when there is no such code. O(log C)."""
         if not term.startswith("item_"):
             return self._find_key(term)
@@ -42,7 +42,7 @@ class TermRows:
         row = int(self._item_rows[item])
         return row if row >= 0 else None
 
-    def _search(self, term: str) -> int | None:
+    def _find_key(self, term: str) -> int | None:
         try:
             code = parse_term(term, self._codebooks)
         except ValueError:
