@@ -1,6 +1,6 @@
 """SPEED.md and its pictures, from the JSON files of the speed benchmarks.
 
-    python benchmarks/speed_report.py
+python benchmarks/speed_report.py
 """
 
 from __future__ import annotations

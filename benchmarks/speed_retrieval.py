@@ -3,8 +3,8 @@
     python benchmarks/speed_retrieval.py --items 54542
     python benchmarks/speed_retrieval.py --items 12000 --queries 200 --parts local,servers --versions 9.4.5
 
-Items, codes and users are synthetic; `retrieval/recipe.py` is the recipe. Every part writes its own JSON, so that parts can be run
-apart; in each, systems answer in turns after warming up, one thread each unless the row says otherwise, and the rows hold the
+Items, codes and users are synthetic; `retrieval/recipe.py` is the recipe. Every part writes its own JSON, and can be run
+alone; in each, systems answer in turns after warming up, one thread each unless the row says otherwise, and the rows hold the
 share of the exact answer beside the time. Ratios count between rows of one file only.
 """
 
@@ -126,9 +126,7 @@ def run_sweeps(run: Run, folder: Path) -> None:
             for clauses in counts:
                 systems = [
                     embedded(made.artifact, made.queries, label, clauses),
-                    replace(
-                        servers.asked(node.url, made.queries, version, dict(loaded.about), clauses), setting=label
-                    ),
+                    replace(servers.asked(node.url, made.queries, version, dict(loaded.about), clauses), setting=label),
                 ]
                 rows += sweeps.time_point(systems, made.exact, run.queries, run.judged, clauses)
     write_record(run.out, f"speed-retrieval-{run.recipe.items}-sweeps", run.recipe, rows, server=version)

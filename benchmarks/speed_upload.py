@@ -54,7 +54,13 @@ def raw_rows(server: Server, artifact: Artifact) -> Iterator[Row]:
         seconds = time.perf_counter() - started
         server.call("DELETE", f"/{NAME}-raw")
         rates = {"weights_per_second": round(artifact.num_postings / sent), "sent_s": round(sent, 2)}
-        yield {"what": "raw", "workers": workers, "chunk_mib": chunk / 2**20, "searchable_s": round(seconds, 2), **rates}
+        yield {
+            "what": "raw",
+            "workers": workers,
+            "chunk_mib": chunk / 2**20,
+            "searchable_s": round(seconds, 2),
+            **rates,
+        }
 
 
 def documents_row(artifact: Artifact) -> Row:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from retrieval.recipe import LATEST, World
 from retrieval.systems import Ask, Queries, System
-
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 
@@ -88,5 +88,3 @@ def quality(exact: Exact, systems: list[System], ask: Ask, users: int, scores: S
         label: {"recall": round(float(np.mean(same)), 4), "uncut": round(float(np.mean(whole)), 4)}
         for label, (same, whole) in found.items()
     }
-
-

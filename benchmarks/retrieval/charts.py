@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 from pictures import styled
+
 from retrieval.results import Record, Results
 
 MS = alt.Scale(type="log", nice=False, padding=20)
@@ -78,7 +79,9 @@ def _sparsity(frame: pd.DataFrame, items: int) -> alt.TopLevelMixin:
     ms = alt.Y("p50_ms:Q", title="p50 of a query, ms (log scale)", scale=MS)
     left = alt.Chart(cut, width=330, height=260, title="latency and sparsity").encode(kept, ms, _colour(cut, "system"))
     middle = alt.Chart(cut[cut.system == "embedded"], width=260, height=260, title="quality and sparsity").encode(
-        kept, alt.Y("uncut:Q", title="share of the uncut answer's best 50", scale=alt.Scale(zero=False)), _colour(cut, "system")
+        kept,
+        alt.Y("uncut:Q", title="share of the uncut answer's best 50", scale=alt.Scale(zero=False)),
+        _colour(cut, "system"),
     )
     right = alt.Chart(wide, width=260, height=260, title="latency and clauses").encode(
         alt.X("clauses:Q", title="clauses", scale=alt.Scale(type="log", base=2)), ms, _colour(cut, "system")

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from retrieval.systems import BARE, System
 from timing import Times
+
+from retrieval.systems import BARE, System
 
 CLIENTS = (1, 4, 16)
 

@@ -151,7 +151,9 @@ def _processes(results: Results) -> Iterator[Outcome]:
     for record in found:
         process = record.content["query_process"]
         name = "embedded" if record.name.endswith("-local") else f"Elasticsearch {record.content['server']}"
-        measured = f"median {process['seconds_p50']:.2f} s, worst of {process['processes']} {process['seconds_worst']:.2f} s"
+        measured = (
+            f"median {process['seconds_p50']:.2f} s, worst of {process['processes']} {process['seconds_worst']:.2f} s"
+        )
         yield Outcome(f"{name}, {record.items:,} items: {goal}", measured, process["seconds_p50"], 0.5,
                       records=(record.name,))  # fmt: skip
     if not found:

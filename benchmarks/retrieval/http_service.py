@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from retrieval.postings import item_id, number_of
 from retrieval.recipe import World
 from retrieval.systems import Ask, Queries, System
-
 from sparcode_es.engines.faiss import FaissIndex
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import faiss
 import numpy as np
 import scipy.sparse
+
 from retrieval.postings import number_of
 from retrieval.recipe import World
 from retrieval.systems import EXCLUDED, FILTERS, MANY, Ask, Queries, System
-
 from sparcode_es.engines.base import Hit
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.faiss import HNSW, IVFPQ, NOTHING, FaissIndex, FlatIP, Parameters
@@ -50,7 +50,9 @@ def faiss_parameters(items: int) -> list[tuple[str, str, Parameters]]:
     lists = max(4, int(2 * items**0.5))
     found: list[tuple[str, str, Parameters]] = [("Faiss FlatIP", "", FlatIP())]
     found += [
-        ("Faiss IVFPQ", f"{probes} of {lists} lists", IVFPQ(lists, probes, 16)) for probes in (4, 16, 64) if probes <= lists
+        ("Faiss IVFPQ", f"{probes} of {lists} lists", IVFPQ(lists, probes, 16))
+        for probes in (4, 16, 64)
+        if probes <= lists
     ]
     return found + [("Faiss HNSW", f"ef {ef}", HNSW(ef_search=ef)) for ef in (16, 64, 256)]
 
@@ -105,5 +107,3 @@ def scipy_sparse(artifact: Artifact, queries: Queries) -> System:
 
     about = {"mebibytes": round(8 * artifact.num_postings / 2**20, 1)}
     return System("scipy sparse", "", "sparse", answer, KS, about)
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from report import markdown_table
+
 from retrieval.goals import Outcome, outcomes
 from retrieval.record import Row
 from retrieval.results import Record, Results
@@ -14,8 +15,8 @@ HEAD = """# Speed
 
 Made by `make speed-report` from the files `results/speed-*.json`; do not edit. Ratios are taken between systems that answered in
 turns in one run, after warming up. `recall` is the share of the exact answer of the same scores (Faiss and kNN: of all inner
-products; SparCode: of Eq. 11 over the postings). `uncut` is the share of the answer that keeping every positive posting would give;
-for the dense systems it is their recall. Items, codes and users are synthetic, by the recipe in `retrieval/recipe.py`."""
+products; SparCode: of Eq. 11 over the postings). `uncut` is the share of the answer that keeping every positive posting would
+give; for the dense systems it is their recall. Items, codes and users are synthetic, by the recipe in `retrieval/recipe.py`."""
 
 
 def page(results: Results, pictures: Sequence[str], reasons: dict[str, str]) -> str:
@@ -51,7 +52,9 @@ def _sources(records: list[Record]) -> str:
         machine = environment["machine"]
         names = ("numpy", "faiss-cpu", "elasticsearch", "orjson", "scipy", "torch")
         versions = ", ".join(f"{n} {environment['packages'][n]}" for n in names if n in environment["packages"])
-        where = f"{machine['cores']} cores {machine['cpu']}, {machine['memory_gib']} GiB, load {machine['load_1min']:.1f}"
+        where = (
+            f"{machine['cores']} cores {machine['cpu']}, {machine['memory_gib']} GiB, load {machine['load_1min']:.1f}"
+        )
         command = f"`{each.content['command']}`" if "command" in each.content else ""
         lines.append([f"`{each.name}`", environment["date"][:10], str(environment["commit"]), where, versions, command])
     return _left(["record", "date", "commit", "machine", "versions", "command"], lines)
@@ -73,7 +76,20 @@ def _figures(rows: list[Row]) -> str:
         ]
         for row in rows
     ]  # fmt: skip
-    columns = ["system", "ask", "clients", "threads", "p50 ms", "p95 ms", "p99 ms", "recall", "uncut", "queries/s", "MiB", "built in s"]
+    columns = [
+        "system",
+        "ask",
+        "clients",
+        "threads",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "recall",
+        "uncut",
+        "queries/s",
+        "MiB",
+        "built in s",
+    ]
     return markdown_table(columns, lines)
 
 

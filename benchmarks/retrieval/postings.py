@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retrieval.recipe import LATEST, World, best_of_code, followers
 
+from retrieval.recipe import LATEST, World, best_of_code, followers
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import to_grid

@@ -86,9 +86,7 @@ def make_world(recipe: Recipe) -> World:
     members = np.split(order, np.searchsorted(cluster[order], np.arange(1, count)))
     drawn = rng.choice(recipe.items, recipe.codes, replace=recipe.codes > recipe.items)
     centroids = _unit(vectors[drawn] + _noise(rng, recipe.codes, recipe.dim, 0.3))
-    taste = _unit(
-        vectors[rng.integers(recipe.items, size=recipe.users)] + _noise(rng, recipe.users, recipe.dim, 0.3)
-    )
+    taste = _unit(vectors[rng.integers(recipe.items, size=recipe.users)] + _noise(rng, recipe.users, recipe.dim, 0.3))
     codes, weights = _assignment(taste, centroids, recipe.nearest)
     seen = np.stack([_seen(rng, recipe, each @ centres.T, members) for each in taste])
     return World(recipe, vectors, centroids, centres, members, codes, weights, seen)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from environment import describe_environment
-from retrieval.recipe import Recipe
 
+from retrieval.recipe import Recipe
 from sparcode_es.files import atomic_write
 
 Row = dict[str, Any]

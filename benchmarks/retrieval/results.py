@@ -33,9 +33,7 @@ class Record:
         """The row of one client of a system whose name begins so, None where there is none."""
         return next(self.picked(system, ask, threads, setting), None)
 
-    def picked(
-        self, system: str, ask: str = "bare", threads: int = 1, setting: str | None = None
-    ) -> Iterator[Row]:
+    def picked(self, system: str, ask: str = "bare", threads: int = 1, setting: str | None = None) -> Iterator[Row]:
         """All such rows."""
         for row in self.rows:
             same = row["system"].startswith(system) and row["ask"] == ask and row["threads"] == threads

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from timing import time_queries
+
 from retrieval.answers import Exact, quality
 from retrieval.clients import CLIENTS, time_clients
 from retrieval.record import Row
 from retrieval.systems import ASKS, BARE, MANY, Ask, System
-from timing import time_queries
-
 
 WARM = 1500
 

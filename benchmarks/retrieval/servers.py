@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import orjson
+
 from retrieval.local import ALL, numbers
 from retrieval.postings import item_id, number_of
 from retrieval.recipe import World
 from retrieval.systems import Ask, Queries, System
-
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -78,7 +78,10 @@ def _body(dim: int, kind: str) -> dict[str, Any]:
     properties = {"item": {"type": "keyword"}, "vector": {**vector, "index_options": {"type": kind}}}
     properties["attributes"] = {"properties": {name: {"type": "keyword"} for name in ("half", "hundredth")}}
     settings = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1"}
-    return {"settings": {"index": settings}, "mappings": {"_source": {"excludes": ["vector"]}, "properties": properties}}
+    return {
+        "settings": {"index": settings},
+        "mappings": {"_source": {"excludes": ["vector"]}, "properties": properties},
+    }
 
 
 def _documents(world: World, artifact: Artifact) -> Iterator[bulk.Document]:
@@ -109,5 +112,3 @@ def _answer(server: Server, name: str, queries: Queries, ask: Ask, first: int) -
         answer = server.call("POST", f"/{name}/_msearch", lines, params={"filter_path": paths})
         answers = answer["responses"]
     return [[number_of(hit["fields"]["item"][0]) for hit in each["hits"]["hits"]] for each in answers]
-
-

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from retrieval.servers import NAME
-from retrieval.systems import BARE, Queries
 from timing import time_queries
 
+from retrieval.servers import NAME
+from retrieval.systems import BARE, Queries
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import HITS, ElasticsearchEngine

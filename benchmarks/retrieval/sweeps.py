@@ -26,11 +26,12 @@ def settings(recipe: Recipe) -> list[Setting]:
     return [*found, ("clauses", wide, CLAUSES)]
 
 
-def time_point(
-    systems: list[System], exact: Exact, queries: int, judged: int, clauses: int | None
-) -> list[Row]:
+def time_point(systems: list[System], exact: Exact, queries: int, judged: int, clauses: int | None) -> list[Row]:
     """Rows of one point; `uncut` is the quality, and left out where only some clauses are asked."""
     rows = time_ask(systems, BARE, exact, queries, judged, 1)
     if clauses is None:
         return [{**row, "postings_per_code": exact.world.recipe.postings} for row in rows]
-    return [{name: value for name, value in row.items() if name not in ("recall", "uncut")} | {"clauses": clauses} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name not in ("recall", "uncut")} | {"clauses": clauses}
+        for row in rows
+    ]

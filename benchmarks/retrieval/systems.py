@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from retrieval.postings import item_id
 from retrieval.recipe import World
-
 from sparcode_es.codes import clauses_of
 from sparcode_es.engines.base import Query
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,14 +118,21 @@ def test_knn_asks_for_the_servers_default_of_candidates() -> None:
 
 def row(system: str, p50: float, ask: str = "bare", **more: Any) -> dict[str, Any]:
     times = {"p50_ms": p50, "p95_ms": p50, "p99_ms": p50}
-    return {"system": system, "setting": "", "ask": ask, "k": 50, "threads": 1, "clients": 1, "recall": 1.0, "uncut": 0.9} | times | more
+    return (
+        {"system": system, "setting": "", "ask": ask, "k": 50, "threads": 1, "clients": 1, "recall": 1.0, "uncut": 0.9}
+        | times
+        | more
+    )
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Iterator[Path]:
+def results(tmp_path: Path) -> Path:
     """Made-up records of two sizes."""
     machine = {"cores": 2, "cpu": "x", "memory_gib": 4, "load_1min": 0.1}
-    head = {"environment": {"date": "2026-11-25", "commit": "c", "machine": machine, "packages": {"numpy": "2"}}, "command": "run"}
+    head = {
+        "environment": {"date": "2026-11-25", "commit": "c", "machine": machine, "packages": {"numpy": "2"}},
+        "command": "run",
+    }
     process = {"seconds_p50": 0.2, "seconds_worst": 0.9, "processes": 10}
     for items, ours in ((54_542, 0.1), (1_000_000, 0.15)):
         ivfpq = [row("Faiss IVFPQ", 0.05, setting="4", recall=0.5), row("Faiss IVFPQ", 0.2, setting="64", recall=0.8)]
@@ -137,12 +143,20 @@ def results(tmp_path: Path) -> Iterator[Path]:
         for part, rows, extra in (("local", local, {}), ("es-9.4.5", server, {"server": "9.4.5", **more})):
             record = {**head, "recipe": {"items": items}, "query_process": process, "rows": rows, **extra}
             (tmp_path / f"speed-retrieval-{items}-{part}.json").write_text(json.dumps(record))
-    upload = {"what": "index", "server": "9.4.5", "weights_per_second": 250_000, "bytes_per_posting": 4.9, "postings": 9, "seconds": 3}
+    upload = {
+        "what": "index",
+        "server": "9.4.5",
+        "weights_per_second": 250_000,
+        "bytes_per_posting": 4.9,
+        "postings": 9,
+        "seconds": 3,
+    }
     peaks = {"client_peak_mebibytes": 9, "peak_before_mebibytes": 5}
-    (tmp_path / "speed-upload-54542.json").write_text(json.dumps({**head, **peaks, "recipe": {"items": 54_542}, "rows": [upload]}))
+    middle = {"recipe": {"items": 54_542}}
+    (tmp_path / "speed-upload-54542.json").write_text(json.dumps({**head, **peaks, **middle, "rows": [upload]}))
     sweep = [row("embedded", 0.1, setting="sparsity 99 %"), row("embedded", 0.1, setting="clauses", clauses=2)]
-    (tmp_path / "speed-retrieval-54542-sweeps.json").write_text(json.dumps({**head, "recipe": {"items": 54_542}, "rows": sweep}))
-    yield tmp_path
+    (tmp_path / "speed-retrieval-54542-sweeps.json").write_text(json.dumps({**head, **middle, "rows": sweep}))
+    return tmp_path
 
 
 def test_goals_are_ratios_within_a_record(results: Path) -> None:

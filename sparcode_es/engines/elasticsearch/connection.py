@@ -229,7 +229,13 @@ class Server:
             return getattr(answer, "body", answer)
 
     def _once_plain(
-        self, plain: PlainHttp, method: str, path: str, body: Any, params: Mapping[str, Any] | None, timeout: float | None
+        self,
+        plain: PlainHttp,
+        method: str,
+        path: str,
+        body: Any,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
     ) -> Any:
         status, answer = plain.send(method, path, body, params, timeout)
         if method == "HEAD" and status in (200, 404):
