@@ -9,6 +9,7 @@ import base64
 import http.client
 import select
 import socket
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,8 @@ class PlainHttp:
         elif auth:
             self._headers["authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
         self._idle: deque[http.client.HTTPConnection] = deque()
+        # Whoever forgets `close` leaves no open sockets behind.
+        weakref.finalize(self, _close, self._idle)
         self._known = False
 
     def send(
@@ -104,8 +107,12 @@ class PlainHttp:
 
     def close(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        _close(self._idle)
+
+
+def _close(connections: deque[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _query(params: Mapping[str, Any]) -> str:
