@@ -98,7 +98,7 @@ def run_server(run: Run, made: Made, version: str, folder: Path) -> None:
         if int(version.split(".")[0]) >= 9:
             knn = (made.world, made.artifact, made.queries, version)
             systems[1:1] = [servers.knn(node.url, *knn, kind) for kind in servers.KNN_KINDS]
-        warm(systems[:-1], len(made.queries))
+        warm(systems[:-1], run.queries, len(made.queries))
         rows = time_asks(systems, made.exact, run.queries, run.judged, 1)
         rows += time_crowds(systems[:-1], run.queries, len(made.queries), 1)
         parts = stages.request_stages(node.url, made.queries, str(ours.about["field_type"]), run.queries)

@@ -14,14 +14,11 @@ from retrieval.clients import CLIENTS, time_clients
 from retrieval.record import Row
 from retrieval.systems import ASKS, BARE, MANY, Ask, System
 
-WARM = 1500
-
-
-def warm(systems: list[System], users: int) -> None:
-    """Ask servers until their just-in-time compilers have seen every kind of request often."""
+def warm(systems: list[System], queries: int, users: int) -> None:
+    """Ask servers until their just-in-time compilers have seen every kind of request `queries` times."""
     for ask in ASKS:
         for system in systems:
-            for query in range(WARM // ask.batch if ask.name in system.asks else 0):
+            for query in range(queries // ask.batch if ask.name in system.asks else 0):
                 system.answer(ask, query * ask.batch % users)
 
 
