@@ -24,11 +24,12 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 def child(script: str, task: dict[str, Any], threads: int, python: str = sys.executable) -> dict[str, Any]:
     """Run `SCRIPT --child TASK` in a process of its own; the last line that it prints is its result, JSON."""
-    command = [python, str(Path(__file__).parent / script), "--child", json.dumps(task)]
+    command = [str(python), str(Path(__file__).parent / script), "--child", json.dumps(task)]
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
-        raise click.ClickException(f"`{shlex.join(command)}` failed: {done.stderr.strip().splitlines()[-1:]}")
+        said = " ".join(done.stderr.strip().splitlines()[-1:])
+        raise click.ClickException(f"`{shlex.join(command)}` failed: {said}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 

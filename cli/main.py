@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
     "serve": "recommendations over HTTP",
+    "inspect": "look into an index: codes, items, users, and why an item is or is not recommended",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",
     "node": "start and stop a throw-away local Elasticsearch",

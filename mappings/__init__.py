@@ -11,7 +11,7 @@ ROLES = ("reader", "writer")
 
 
 def load(name: str) -> dict[str, Any]:
-    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector` or `users`."""
+    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector`, `users` or `codes`."""
     body: dict[str, Any] = json.loads(_text(f"{name}.json"))
     return body
 

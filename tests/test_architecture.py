@@ -30,6 +30,7 @@ LEVELS: list[set[str]] = [
     {"postings"},
     {"engines"},
     {"serving"},
+    {"inspection"},
     {"cli"},
 ]
 # (file, stage it imports): why.
@@ -46,6 +47,7 @@ SERVING_SIDE = [
     "engines.base",
     "engines.embedded",
     "serving",
+    "inspection.why",
     "serving.exported",
 ]
 HEAVY = ["torch", "pandas", "scipy", "numba", "sklearn", "pyarrow"]

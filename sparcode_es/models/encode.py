@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from sparcode_es.models.sparcode import SparCode
 
 
-FEW = 256
-"""Tokens up to which numpy finds the codes on a CPU: torch's calls would take longer than their work."""
-
-
 class TokenModel(Protocol):
     """A model with a tokenizer: SparCode or its two-tower twin."""
 
@@ -82,11 +78,7 @@ def assign_codes(
     observe: count them for usage and perplexity.
     """
     device = model.bias_parameter.device
-    n, K, _ = tokens.shape
-    if 0 < n * K <= FEW and device.type == "cpu" and not observe:
-        config = model.config.quantizer
-        steps = config.codes_per_token if config.assignment == "pursuit" else None
-        return codes_of(tokens.numpy(), model.quantizer.codebooks.numpy(), steps)
+    _n, K, _ = tokens.shape
     codes, boosts = [], []
     for part in tokens.split(block):
         assignment = model.quantizer.assign(part.to(device))
@@ -100,3 +92,11 @@ def assign_codes(
     if not codes:
         return np.zeros((0, K, 1 + model.config.quantizer.codebooks), np.uint32), np.zeros((0, K), np.float32)
     return torch.cat(codes).numpy().astype(np.uint32), torch.cat(boosts).numpy().astype(np.float32)
+
+
+def assign_few_codes(model: SparCode, tokens: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """`assign_codes` by numpy, for a few tokens: torch's calls would take longer than their work. The last digits of a boost
+    may differ, so that what is stored comes from `assign_codes` alone."""
+    config = model.config.quantizer
+    steps = config.codes_per_token if config.assignment == "pursuit" else None
+    return codes_of(tokens.numpy(), model.quantizer.codebooks.cpu().numpy(), steps)

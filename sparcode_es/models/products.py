@@ -20,7 +20,12 @@ ONE_DNN = _one_dnn()
 
 
 def product(x: Tensor, w: Tensor, relu: bool = False) -> Tensor:
-    """x: [n, d], w: [m, d] → x wᵀ, or ReLU(x wᵀ), [n, m]. Without gradients."""
+    """x: [n, d], w: [m, d] → x wᵀ, or ReLU(x wᵀ), [n, m]. Without gradients.
+
+    A row's numbers do not depend on the rows beside it: a single one, for which libraries sum in another order, gets company.
+    """
+    if len(x) == 1:
+        return product(x.expand(2, -1), w, relu)[:1]
     if ONE_DNN is not None and x.device.type == "cpu" and x.dtype == torch.float32:
         found: Tensor = ONE_DNN(x, w, None, "relu" if relu else "none", [], "")
         return found

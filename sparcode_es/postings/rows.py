@@ -37,6 +37,8 @@ def scored_postings(
 
     folder: where they lie, 6 bytes each, until all items are scored; nothing is left behind.
     """
+    if not len(codes):
+        return
     error = 0.0
     with Runs(folder, len(codes)) as runs, _progress(scorer.num_items) as progress:
         for code, item, scores in score_blocks(scorer, codes, config):

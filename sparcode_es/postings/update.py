@@ -108,8 +108,9 @@ def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
     config = from_mapping(PostingsConfig, artifact.manifest["config"])
     if needs_second_pass(config):
         raise ArtifactError(
-            f"{artifact.path} was cut per item (--max-codes-per-item or --min-codes-per-item), which depends on every code's "
-            "scores, so that some codes alone cannot be updated; build it with --max-postings-per-code, or without a cut"
+            f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "
+            "--min-codes-per-item), so that some codes alone cannot be updated; build it with --max-postings-per-code, or "
+            "without a cut"
         )
     return config
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparcode_es.codes import UserCodes, item_code_rows
 from sparcode_es.errors import MismatchError
-from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.encode import assign_codes, assign_few_codes, encode_tokens
 from sparcode_es.models.few import latest_items
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.histories import item_numbers, merge_codes
@@ -17,18 +17,19 @@ from sparcode_es.tables import StringTable
 
 
 def encode_histories(
-    model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None
+    model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None, few: bool = False
 ) -> UserCodes:
     """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes, unless
     the model reads the user's features alone.
 
-    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
+    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all. few: by `assign_few_codes`.
     """
     lengths = np.diff(offsets.astype(np.int64))
     filled = np.flatnonzero(lengths) if model.config.tokenizer.source == "history" else np.arange(len(lengths))
     kept = np.concatenate([[0], np.cumsum(lengths[filled])])
     rows = None if users is None else users[filled]
-    codes, boosts = assign_codes(model, encode_tokens(model, kept, items, rows))
+    tokens = encode_tokens(model, kept, items, rows)
+    codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)
     if model.item_codes is not None:
         latest, weights = latest_items(model.config.item_codes, kept, items)
         codes = np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1)
@@ -60,4 +61,4 @@ class HistoryEncoder:
         if self.model.config.tokenizer.source == "features":
             raise MismatchError("this model reads users' features, not histories; ask for a user that the index knows")
         numbers = item_numbers(self.item_ids, items)
-        return encode_histories(self.model, np.array([0, len(numbers)]), numbers)
+        return encode_histories(self.model, np.array([0, len(numbers)]), numbers, few=True)

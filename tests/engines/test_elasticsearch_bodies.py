@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body, shown_body
-from sparcode_es.engines.elasticsearch.templates import items_body, users_body
+from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError
+from sparcode_es.postings.profile import CodeProfile, Neighbour, TopItem
+from sparcode_es.postings.survey import QUANTILES
 
 QUERY = Query((Clause("1", 1.0),), k=2)
 
@@ -41,6 +44,16 @@ def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excl
     assert body["mappings"]["_meta"] == {"model_hash": "m"}
     assert "_source" not in items_body("sparse_vector", version, store_codes=True)["mappings"]
     assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
+
+
+def test_the_codes_index_maps_what_a_profile_has() -> None:
+    mapped = codes_body({"state": "loading"})["mappings"]
+    assert mapped["properties"].keys() == {field.name for field in fields(CodeProfile)}
+    assert mapped["properties"]["top_items"]["properties"].keys() == {field.name for field in fields(TopItem)}
+    assert mapped["properties"]["neighbours"]["properties"].keys() == {field.name for field in fields(Neighbour)}
+    assert mapped["properties"]["scores"]["properties"].keys() == QUANTILES.keys()
+    assert mapped["dynamic"] == "strict"
+    assert mapped["_meta"] == {"state": "loading"}
 
 
 def items(count: int) -> frozenset[str]:

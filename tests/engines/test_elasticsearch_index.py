@@ -217,8 +217,8 @@ def test_another_run_is_not_disturbed() -> None:
 
 def test_what_a_killed_run_left_is_deleted() -> None:
     fake = Indices({OLD: {"state": "ready"}, NEW: {"state": "loading"}})
-    assert remove_leftovers(fake, "n") == [f"n-users-{NEW}", f"n-{NEW}"]  # type: ignore[arg-type]
-    assert fake.sent == [f"DELETE /n-users-{NEW}", f"DELETE /n-{NEW}"]
+    assert remove_leftovers(fake, "n") == [f"n-codes-{NEW}", f"n-users-{NEW}", f"n-{NEW}"]  # type: ignore[arg-type]
+    assert fake.sent == [f"DELETE /n-codes-{NEW}", f"DELETE /n-users-{NEW}", f"DELETE /n-{NEW}"]
 
 
 def test_killed_right_after_the_swap_the_live_generation_is_kept() -> None:
@@ -227,6 +227,7 @@ def test_killed_right_after_the_swap_the_live_generation_is_kept() -> None:
     assert fake.sent == [f"PUT /n-{NEW}/_mapping"]
 
 
-def test_a_name_that_another_ones_users_have() -> None:
-    with pytest.raises(ConfigError, match="companion of 'shop'"):
-        check_name("shop-users")
+@pytest.mark.parametrize("companion", ["users", "codes"])
+def test_a_name_that_another_ones_companion_has(companion: str) -> None:
+    with pytest.raises(ConfigError, match=f"{companion}.*of 'shop'"):
+        check_name(f"shop-{companion}")

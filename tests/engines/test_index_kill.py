@@ -18,7 +18,9 @@ from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Serve
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import rollback
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
+from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import generations
+from sparcode_es.engines.elasticsearch.update import update
 from sparcode_es.errors import EngineError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
@@ -88,9 +90,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artif
     return make(folder / "one", 1), make(folder / "two", 2)
 
 
-@pytest.mark.parametrize("moment", ["created", "uploading", "uploaded"])
+@pytest.mark.parametrize("moment", ["created", "uploading", "users", "codes"])
 def test_killed_anywhere(url: str, artifacts: tuple[Artifact, Artifact], moment: str) -> None:
-    name = f"kill-{moment}"
+    name = f"killed-{moment}-there"
     server = Server(ConnectionConfig(url=url))
     first, second = artifacts
     before = load(server, first, name)
@@ -104,8 +106,19 @@ def test_killed_anywhere(url: str, artifacts: tuple[Artifact, Artifact], moment:
     assert answer(server, name) == answered, "readers saw something else than the old generation"
     after = load(server, second, name)
     assert answer(server, name)[0] == second.model_hash
-    users = {g.replace(name, f"{name}-users", 1) for g in (before, after)}
-    assert names(server, name) == {before, after} | users, "something was left behind"
+    assert names(server, name) == indices(name, before, after), "something was left behind"
+    assert aliases(server, name) == indices(name, after)
+
+
+def indices(name: str, *generations: str) -> set[str]:
+    """The indices of some generations: items, users, codes."""
+    return {g.replace(name, f"{name}{companion}", 1) for g in generations for companion in ("", "-users", "-codes")}
+
+
+def aliases(server: Server, name: str) -> set[str]:
+    """The indices that the three aliases stand for."""
+    found = server.call("GET", f"/{name}-*/_alias")
+    return {index_name for index_name, body in found.items() if body["aliases"]}
 
 
 def wait_for(server: Server, name: str, before: str, moment: str, child: subprocess.Popen[bytes]) -> None:
@@ -114,35 +127,58 @@ def wait_for(server: Server, name: str, before: str, moment: str, child: subproc
     while time.monotonic() < deadline:
         assert child.poll() is None, "the run ended before it could be killed"
         new = [s for s in generations(server, name) if not before.endswith(s)]
-        if new and reached(server, f"{name}-{new[0]}", f"{name}-users-{new[0]}", moment):
+        if new and reached(server, name, new[0], moment):
             return
     raise AssertionError(f"the run never came to {moment}")
 
 
-def reached(server: Server, items: str, users: str, moment: str) -> bool:
+def reached(server: Server, name: str, suffix: str, moment: str) -> bool:
+    """Whether a generation is created, or the first documents of its items (`uploading`), users or codes are there."""
     if moment == "created":
         return True
+    index_name = f"{name}-{suffix}" if moment == "uploading" else f"{name}-{moment}-{suffix}"
     try:
-        stats = server.call("GET", f"/{items},{users}/_stats/indexing", params={"ignore_unavailable": "true"})
+        stats = server.call("GET", f"/{index_name}/_stats/indexing")
     except NotFoundError:
         return False
-    total = {n: s["primaries"]["indexing"]["index_total"] for n, s in stats["indices"].items()}
-    return total.get(items, 0) > 0 if moment == "uploading" else total.get(users, 0) > 0
+    found = stats["indices"].get(index_name)
+    return found is not None and found["primaries"]["indexing"]["index_total"] > 0
 
 
 def test_rollback_and_pruning(url: str, artifacts: tuple[Artifact, Artifact]) -> None:
     server = Server(ConnectionConfig(url=url))
     first, second = artifacts
-    load(server, first, "roll")
-    load(server, second, "roll")
+    old, new = load(server, first, "roll"), load(server, second, "roll")
     assert answer(server, "roll")[0] == second.model_hash
+    assert aliases(server, "roll") == indices("roll", new)
     rollback(server, "roll")
     assert answer(server, "roll")[0] == first.model_hash
+    assert aliases(server, "roll") == indices("roll", old)
     with pytest.raises(NotFoundError, match="older"):
         rollback(server, "roll")
     load(server, second, "roll", keep=1)
-    assert len(names(server, "roll")) == 2
+    assert names(server, "roll") == aliases(server, "roll")
+    assert len(names(server, "roll")) == 3
     assert answer(server, "roll")[0] == second.model_hash
+
+
+def test_back_to_a_generation_from_before_the_codes_index(url: str, artifacts: tuple[Artifact, Artifact]) -> None:
+    """Rolled back to, inspected, replaced: only the codes are missing, and the message says what to do."""
+    server = Server(ConnectionConfig(url=url))
+    old = load(server, artifacts[0], "before")
+    server.call("DELETE", f"/{old.replace('before', 'before-codes', 1)}")
+    assert answer(server, "before")[0] == artifacts[0].model_hash
+    with pytest.raises(EngineError, match=r"has no codes index.*load it again"):
+        ElasticsearchInspector(ElasticsearchEngine(server, "before"), server, "before")
+    with pytest.raises(EngineError, match="leave out --update"):
+        update(server, artifacts[0], "before", lambda what, more, total: None)
+    new = load(server, artifacts[1], "before")
+    assert aliases(server, "before") == indices("before", new)
+    rollback(server, "before")
+    assert aliases(server, "before") == {old, old.replace("before", "before-users", 1)}
+    assert answer(server, "before")[0] == artifacts[0].model_hash
+    newest = load(server, artifacts[1], "before", keep=1)
+    assert names(server, "before") == aliases(server, "before") == indices("before", newest)
 
 
 def test_an_index_in_the_aliass_place_is_refused(url: str, artifacts: tuple[Artifact, Artifact]) -> None:

@@ -23,9 +23,11 @@ from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Serve
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import listed, owner
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
+from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import read_meta
 from sparcode_es.engines.elasticsearch.update import UpdateReport, update
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.errors import EngineError, MismatchError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 
@@ -76,6 +78,8 @@ def assert_holds(server: Server, artifact: Artifact, name: str) -> None:
         query = Query(entry.clauses, 50)
         found = {hit.item: hit.score for hit in engine.search(query)}
         assert found == pytest.approx({hit.item: hit.score for hit in expected.search(query)}, rel=1e-5)
+    terms = [artifact.term(row) for row in range(artifact.num_codes)]
+    assert ElasticsearchInspector(engine, server, name).codes(terms) == EmbeddedInspector(expected).codes(terms)
 
 
 def test_the_live_generation_comes_to_hold_the_update(server: Server, artifacts: Updates) -> None:
@@ -129,7 +133,7 @@ def test_searches_see_the_update_at_its_end_only(
 
     monkeypatch.setattr(update_module.bulk, "upload", watched)
     updated(server, artifacts.second, "end")
-    assert len(seen) == 2
+    assert len(seen) == 3
     for found in seen:
         assert found == pytest.approx({hit.item: hit.score for hit in expected}, rel=1e-5)
     assert_holds(server, artifacts.second, "end")

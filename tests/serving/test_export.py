@@ -57,6 +57,11 @@ def model_of(seed: int = 0, **settings: Any) -> SparCode:
 
 
 @pytest.fixture(scope="module")
+def opened(both: tuple[SparCode, Path]) -> ExportedEncoder:
+    return ExportedEncoder.open(both[1])
+
+
+@pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[SparCode, Path]:
     """A model and its export."""
     path = tmp_path_factory.mktemp("export") / "encoder.onnx"
@@ -79,8 +84,10 @@ HISTORIES = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=14
 
 @settings(max_examples=60, deadline=None)
 @given(histories=HISTORIES)
-def test_the_codes_are_the_checkpoints(both: tuple[SparCode, Path], histories: list[list[int]]) -> None:
-    same_codes(both[0], ExportedEncoder.open(both[1]), histories)
+def test_the_codes_are_the_checkpoints(
+    both: tuple[SparCode, Path], opened: ExportedEncoder, histories: list[list[int]]
+) -> None:
+    same_codes(both[0], opened, histories)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from sparcode_es.engines.elasticsearch.layout import path_of
 from sparcode_es.errors import EngineError, EngineUnavailableError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.profile import Profiler
 
 CHUNK_BYTES = 4 << 20
 WORKERS = 3
@@ -29,8 +30,8 @@ Document = tuple[str, bytes]
 
 
 def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterator[Document]:
-    """The items' documents: id, title, attributes, those of them that read as numbers, the code that stands for the item, and
-    code → score on the grid.
+    """The items' documents: id, title, attributes, those of them that read as numbers, the code that stands for the item, how
+    many codes it has, and code → score on the grid.
 
     only: the items wanted, bool [I].
     """
@@ -40,7 +41,7 @@ def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterat
         if only is not None and not only[item]:
             continue
         shown, name = artifact.item_doc(item), artifact.item_ids[item]
-        source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}}
+        source: dict[str, Any] = {"item": name, "attributes": shown.get("attributes") or {}, "postings": len(rows)}
         if shown.get("title") is not None:
             source["title"] = shown["title"]
         numbers = {key: found for key, value in source["attributes"].items() if (found := numbers_of(value))}
@@ -61,6 +62,12 @@ def user_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterat
         seen = [artifact.item_ids[item] for item in artifact.user_seen(user).tolist()]
         source = {"user": name, "model_hash": artifact.model_hash, "codes": codes, "seen": seen}
         yield name, orjson.dumps(source)
+
+
+def code_documents(artifact: Artifact) -> Iterator[Document]:
+    """The codes' documents: the profile of each."""
+    for profile in Profiler(artifact).profiles():
+        yield profile.code, orjson.dumps(profile.as_dict())
 
 
 def check_ids(artifact: Artifact) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sparcode_es.engines.base import Clause, Query
@@ -16,15 +18,16 @@ from sparcode_es.postings.grid import from_grid
 SAMPLES = 20
 
 
-def check(server: Server, artifact: Artifact, items: str, users: str, field_type: str, advice: str) -> None:
-    """Raise `VerificationError`, with `advice` at its end, unless the indices `items` and `users` hold the artifact."""
-    for index_name, expected in ((items, artifact.num_items), (users, artifact.num_users)):
+def check(server: Server, artifact: Artifact, indices: Sequence[str], field_type: str, advice: str) -> None:
+    """Raise `VerificationError`, with `advice` at its end, unless the indices of items, users and codes hold the artifact."""
+    expected_counts = (artifact.num_items, artifact.num_users, artifact.num_codes)
+    for index_name, expected in zip(indices, expected_counts, strict=True):
         count = server.call("GET", path_of(index_name, "_count"))["count"]
         if count != expected:
             raise VerificationError(f"{index_name} holds {count} documents, not {expected}; {advice}.")
     filled = np.flatnonzero(np.diff(artifact.code_offsets))
     for place in bulk.sample_rows(len(filled), SAMPLES):
-        _check_code(server, artifact, items, int(filled[place]), field_type, advice)
+        _check_code(server, artifact, indices[0], int(filled[place]), field_type, advice)
 
 
 def _check_code(server: Server, artifact: Artifact, items: str, row: int, field_type: str, advice: str) -> None:

@@ -11,7 +11,15 @@ from types import TracebackType
 from typing import Any
 
 from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.layout import check_name, generations, live_generation, path_of, users_name
+from sparcode_es.engines.elasticsearch.layout import (
+    aliases_of,
+    check_name,
+    codes_name,
+    generations,
+    has_codes,
+    live_generation,
+    path_of,
+)
 from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
 
 STALE_SECONDS = 120
@@ -54,13 +62,14 @@ class Heartbeat:
 
 
 def point(server: Server, name: str, suffix: str) -> None:
-    """Move both aliases to a generation, in one request."""
+    """Move all aliases to a generation, in one request. One without a codes index leaves the alias of codes away."""
     actions: list[dict[str, Any]] = []
-    for alias in (name, users_name(name)):
+    for alias in aliases_of(name):
         live = live_generation(server, alias)
         if live is not None and live != suffix:
             actions.append({"remove": {"index": f"{alias}-{live}", "alias": alias}})
-        actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
+        if alias != codes_name(name) or has_codes(server, name, suffix):
+            actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
     server.call("POST", "/_aliases", {"actions": actions})
 
 
@@ -80,8 +89,8 @@ def rollback(server: Server, name: str, to: str | None = None) -> str:
 
 
 def delete(server: Server, name: str, suffix: str) -> list[str]:
-    """Delete both indices of a generation; the items index, which says whose it is, last."""
-    names = [f"{users_name(name)}-{suffix}", f"{name}-{suffix}"]
+    """Delete the indices of a generation; the items index, which says whose it is, last."""
+    names = [f"{alias}-{suffix}" for alias in reversed(aliases_of(name))]
     for each in names:
         server.call("DELETE", path_of(each), params={"ignore_unavailable": "true"})
     return names

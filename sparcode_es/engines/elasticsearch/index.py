@@ -1,4 +1,4 @@
-"""`index`: load a new generation, check it, and move both aliases to it in one request.
+"""`index`: load a new generation, check it, and move the aliases to it in one request.
 
 Killed anywhere, the aliases still answer the old generation; the next run removes what was left.
 """
@@ -27,14 +27,14 @@ from sparcode_es.engines.elasticsearch.generations import (
 from sparcode_es.engines.elasticsearch.layout import (
     SCHEMA_VERSION,
     STAMP,
+    aliases_of,
     born,
     check_name,
     generations,
     live_generation,
     path_of,
-    users_name,
 )
-from sparcode_es.engines.elasticsearch.templates import items_body, users_body
+from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError
 from sparcode_es.postings.artifact import Artifact
 
@@ -71,6 +71,7 @@ class IndexReport:
     field_type: str
     items: int
     users: int
+    codes: int
     postings: int
     bytes: int
     bytes_per_posting: float
@@ -99,14 +100,15 @@ class _Load:
         self.server, self.artifact, self.options, self.progress = server, artifact, options, progress
         self.name = check_name(options.name)
         self.suffix = fresh_suffix(generations(server, self.name), artifact, datetime.now(timezone.utc))
-        self.items, self.users = f"{self.name}-{self.suffix}", f"{users_name(self.name)}-{self.suffix}"
+        self.indices = tuple(f"{alias}-{self.suffix}" for alias in aliases_of(self.name))
+        self.items, self.users, self.codes = self.indices
 
     def run(self) -> IndexReport:
         started = time.monotonic()
         bulk.check_ids(self.artifact)
         can = capabilities(self.server)
         field_type = choose_field_type(can, self.options.field_type)
-        for alias in (self.name, users_name(self.name)):
+        for alias in aliases_of(self.name):
             live_generation(self.server, alias)
         removed = remove_leftovers(self.server, self.name)
         self._create(can.version, field_type)
@@ -114,7 +116,7 @@ class _Load:
             with Heartbeat(lambda: self._put_meta("loading", field_type)):
                 self._upload()
                 self._finish()
-                check(self.server, self.artifact, self.items, self.users, field_type, "the alias was not moved")
+                check(self.server, self.artifact, self.indices, field_type, "the alias was not moved")
             self._swap(field_type)
         except Exception:
             # The swap may have happened though its answer was lost: what is live is never deleted.
@@ -128,6 +130,7 @@ class _Load:
             field_type=field_type,
             items=self.artifact.num_items,
             users=self.artifact.num_users,
+            codes=self.artifact.num_codes,
             postings=self.artifact.num_postings,
             bytes=size,
             bytes_per_posting=round(size / max(1, self.artifact.num_postings), 3),
@@ -146,6 +149,7 @@ class _Load:
         items = items_body(field_type, version, self.options.store_codes, meta)
         self.server.call("PUT", path_of(self.items), loading(items))
         self.server.call("PUT", path_of(self.users), loading(users_body(meta)))
+        self.server.call("PUT", path_of(self.codes), loading(codes_body(meta)))
         others = [s for s in loading_generations(self.server, self.name) if s != self.suffix]
         if others:
             delete(self.server, self.name, self.suffix)
@@ -155,6 +159,7 @@ class _Load:
         for what, name, documents, count in (
             ("items", self.items, bulk.item_documents(self.artifact), self.artifact.num_items),
             ("users", self.users, bulk.user_documents(self.artifact), self.artifact.num_users),
+            ("codes", self.codes, bulk.code_documents(self.artifact), self.artifact.num_codes),
         ):
             self.progress(what, 0, count)
 
@@ -165,20 +170,20 @@ class _Load:
 
     def _finish(self) -> None:
         """Refresh, drop the history, merge to one segment, restore the settings."""
-        both = path_of(f"{self.items},{self.users}")
-        self.server.call("POST", f"{both}/_refresh")
-        self.server.call("POST", f"{both}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
+        every = path_of(",".join(self.indices))
+        self.server.call("POST", f"{every}/_refresh")
+        self.server.call("POST", f"{every}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
         compact = self.options.compact
         if self.artifact.num_items >= COMPACT_FROM if compact is None else compact:
             self._wait_for_history()
         self.progress("merge", 0, 1)
         params = {"max_num_segments": 1, "flush": "true"}
-        self.server.call("POST", f"{both}/_forcemerge", params=params, timeout=MERGE_SECONDS)
-        self.server.call("POST", f"{both}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
-        self.server.call("POST", f"{both}/_refresh")
+        self.server.call("POST", f"{every}/_forcemerge", params=params, timeout=MERGE_SECONDS)
+        self.server.call("POST", f"{every}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
+        self.server.call("POST", f"{every}/_refresh")
         settings = users_body()["settings"]["index"]
         restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
-        self.server.call("PUT", f"{both}/_settings", {"index": restored})
+        self.server.call("PUT", f"{every}/_settings", {"index": restored})
 
     def _wait_for_history(self) -> None:
         """Wait until no retention lease needs the load's operations: only then does a merge drop their copies."""

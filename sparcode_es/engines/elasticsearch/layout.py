@@ -1,4 +1,5 @@
-"""Names and metadata of generations: alias NAME → NAME-<time>-<hash>, alias NAME-users → NAME-users-<same>."""
+"""Names and metadata of generations: alias NAME → NAME-<time>-<hash>, and the companions of the same time and hash, alias
+NAME-users → NAME-users-… (users' codes) and alias NAME-codes → NAME-codes-… (a profile a code)."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ def check_name(name: str) -> str:
     """`name` when it can be an alias, else `ConfigError`."""
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"{name!r} cannot name an index: use lower-case letters, digits, '-', '_' and '.'")
-    if name.endswith("-users"):
-        raise ConfigError(f"{name!r} would be the users' companion of {name[:-6]!r}; choose a name without '-users'")
+    for ending, what in (("-users", "users' companion"), ("-codes", "codes index")):
+        if name.endswith(ending):
+            raise ConfigError(f"{name!r} would be the {what} of {name[:-6]!r}; choose a name without {ending!r}")
     return name
 
 
@@ -38,19 +40,29 @@ def users_name(name: str) -> str:
     return f"{name}-users"
 
 
+def codes_name(name: str) -> str:
+    """The alias of the codes index."""
+    return f"{name}-codes"
+
+
+def aliases_of(name: str) -> tuple[str, str, str]:
+    """The aliases of a generation: items, users, codes."""
+    return name, users_name(name), codes_name(name)
+
+
 def path_of(*parts: str) -> str:
     """A request's path from parts that may hold any character."""
     return "/" + "/".join(quote(part, safe="_-*,.") for part in parts)
 
 
 def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
-    """Every generation of an alias, loading ones too: suffix → the items index's `_meta` ({} when only users exist)."""
+    """Every generation of an alias, loading ones too: suffix → the items index's `_meta` ({} when only companions exist)."""
     params = {"filter_path": "*.mappings._meta", "expand_wildcards": "open,closed"}
     answer = server.call("GET", path_of(f"{name}-*", "_mapping"), params={**params, "ignore_unavailable": "true"})
     listed = server.call("GET", path_of(f"{name}-*", "_settings"), params={"filter_path": "*.settings.index.uuid"})
     found: dict[str, dict[str, Any]] = {}
     for index in listed or {}:
-        for prefix in (f"{users_name(name)}-", f"{name}-"):
+        for prefix in (f"{alias}-" for alias in aliases_of(name)):
             suffix = index.removeprefix(prefix)
             if index.startswith(prefix) and SUFFIX.fullmatch(suffix):
                 meta = (answer or {}).get(index, {}).get("mappings", {}).get("_meta", {})
@@ -59,6 +71,15 @@ def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
                 else:
                     found.setdefault(suffix, {})
     return dict(sorted(found.items()))
+
+
+def has_codes(server: Server, name: str, suffix: str) -> bool:
+    """Whether a generation has a codes index: those that were made before there was one have none."""
+    try:
+        server.call("GET", path_of(f"{codes_name(name)}-{suffix}", "_alias"))
+    except NotFoundError:
+        return False
+    return True
 
 
 def live_generation(server: Server, name: str) -> str | None:

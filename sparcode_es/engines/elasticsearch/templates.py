@@ -33,6 +33,11 @@ def users_body(meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return _with_meta(sparcode_es_mappings.load("users"), meta)
 
 
+def codes_body(meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings and mappings of a codes index: one document a code."""
+    return _with_meta(sparcode_es_mappings.load("codes"), meta)
+
+
 def _with_meta(body: dict[str, Any], meta: Mapping[str, Any] | None) -> dict[str, Any]:
     if meta:
         body["mappings"]["_meta"] = dict(meta)

@@ -20,7 +20,7 @@ from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
-from sparcode_es.engines.elasticsearch.layout import check_name, live_generation, path_of, read_meta, users_name
+from sparcode_es.engines.elasticsearch.layout import aliases_of, check_name, live_generation, path_of, read_meta
 from sparcode_es.engines.elasticsearch.templates import users_body
 from sparcode_es.errors import EngineError, MismatchError
 from sparcode_es.postings.artifact import Artifact
@@ -56,15 +56,17 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
     meta = read_meta(server, check_name(name))
     items_index = str(meta["generation"])
     suffix = items_index.removeprefix(f"{name}-")
-    if live_generation(server, users_name(name)) != suffix:
-        raise EngineError(f"the alias {users_name(name)} does not stand for {name}-users-{suffix}; {NEW_GENERATION}.")
+    indices = [f"{alias}-{suffix}" for alias in aliases_of(name)]
+    for alias, companion in zip(aliases_of(name)[1:], indices[1:], strict=True):
+        if live_generation(server, alias) != suffix:
+            raise EngineError(f"the alias {alias} does not stand for {companion}; {NEW_GENERATION}.")
     alive = loading_generations(server, name)
     if alive:
         raise EngineError(f"another `index` is loading or updating {name}-{alive[0]}; wait for it.")
     holds = str(meta.get("artifact", suffix.partition("-")[2]))
     items, users = _changed(artifact, holds, meta)
     if holds != artifact.generation_hash:
-        _InPlace(server, artifact, items_index, f"{users_name(name)}-{suffix}", meta).run(items, users, progress)
+        _InPlace(server, artifact, indices, meta).run(items, users, progress)
     seconds = round(time.monotonic() - started, 1)
     return UpdateReport(items_index, artifact.generation_hash, holds, int(items.sum()), int(users.sum()), seconds)
 
@@ -87,12 +89,14 @@ def _changed(artifact: Artifact, holds: str, meta: dict[str, Any]) -> tuple[np.n
 
 
 class _InPlace:
-    def __init__(self, server: Server, artifact: Artifact, items: str, users: str, meta: dict[str, Any]) -> None:
-        self.server, self.artifact, self.items, self.users = server, artifact, items, users
+    def __init__(self, server: Server, artifact: Artifact, indices: list[str], meta: dict[str, Any]) -> None:
+        self.server, self.artifact, self.indices = server, artifact, indices
+        self.items, self.users, self.codes = indices
         self.before = {key: value for key, value in meta.items() if key not in ("generation", "update")}
 
     def run(self, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
-        """Write the documents of these items and users (bool), show them, check, and say so in the metadata."""
+        """Write the documents of these items and users (bool) and of all codes, which one new posting may change by lift or
+        by traffic; show them, check, and say so in the metadata."""
         field_type = str(self.before["field_type"])
         self._mark()
         with Heartbeat(self._mark):
@@ -100,13 +104,13 @@ class _InPlace:
             for what, index, documents, count in (
                 ("items", self.items, bulk.item_documents(self.artifact, items), int(items.sum())),
                 ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
+                ("codes", self.codes, bulk.code_documents(self.artifact), self.artifact.num_codes),
             ):
                 progress(what, 0, count)
                 bulk.upload(self.server, index, documents, _told(progress, what, count))
-            both = path_of(f"{self.items},{self.users}")
-            self.server.call("POST", f"{both}/_refresh")
+            self.server.call("POST", f"{self._every}/_refresh")
             self._refresh_every(users_body()["settings"]["index"]["refresh_interval"])
-            check(self.server, self.artifact, self.items, self.users, field_type, NEW_GENERATION)
+            check(self.server, self.artifact, self.indices, field_type, NEW_GENERATION)
         after = {**self.before, **generation_meta(self.artifact, field_type)}
         self._put_meta(after)
 
@@ -117,9 +121,12 @@ class _InPlace:
     def _put_meta(self, meta: dict[str, Any]) -> None:
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": meta})
 
+    @property
+    def _every(self) -> str:
+        return path_of(",".join(self.indices))
+
     def _refresh_every(self, interval: str) -> None:
-        both = path_of(f"{self.items},{self.users}")
-        self.server.call("PUT", f"{both}/_settings", {"index": {"refresh_interval": interval}})
+        self.server.call("PUT", f"{self._every}/_settings", {"index": {"refresh_interval": interval}})
 
 
 def _told(progress: Progress, what: str, count: int) -> Callable[[int], None]:

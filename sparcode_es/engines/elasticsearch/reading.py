@@ -1,0 +1,39 @@
+"""Reading many documents: several searches in one request, and all documents in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from sparcode_es.engines.elasticsearch.connection import Server, api_error
+from sparcode_es.engines.elasticsearch.layout import path_of
+
+PAGE = 5_000
+TOGETHER = 32
+
+
+def msearch(server: Server, index: str, bodies: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The answers of searches of one index, in order. Raises what a refused search is."""
+    for start in range(0, len(bodies), TOGETHER):
+        lines = b"".join(b"{}\n" + orjson.dumps(body) + b"\n" for body in bodies[start : start + TOGETHER])
+        for part in server.call("POST", path_of(index, "_msearch"), lines)["responses"]:
+            if "error" in part:
+                raise api_error(server.where, int(part.get("status", 500)), part)
+            yield part
+
+
+def each_document(
+    server: Server, index: str, key: str, fields: list[str], query: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """All hits of a query (by default all documents) in order of `key`, a keyword field that is different in each of them."""
+    body: dict[str, Any] = {"size": PAGE, "sort": [{key: "asc"}], "_source": fields, "track_scores": query is not None}
+    if query is not None:
+        body["query"] = query
+    while True:
+        rows = server.call("POST", path_of(index, "_search"), body)["hits"]["hits"]
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        body["search_after"] = rows[-1]["sort"]

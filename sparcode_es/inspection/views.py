@@ -1,0 +1,90 @@
+"""What there is to see of a code, an item and a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparcode_es.engines.base import Clause, ItemDocument
+from sparcode_es.engines.inspector import Inspector
+from sparcode_es.errors import NotFoundError
+from sparcode_es.postings.profile import CodeProfile
+
+
+@dataclass(frozen=True)
+class CodeView:
+    """A code, and what its neighbours are called."""
+
+    profile: CodeProfile
+    neighbour_names: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """An item and its best postings."""
+
+    document: ItemDocument
+    postings: int
+    """Codes that have a posting for it."""
+    top_codes: dict[str, float]
+    """The best of them: term → score, best first."""
+    names: dict[str, str]
+    """Of `top_codes`."""
+    own: CodeProfile | None
+    """The code that the item is in a history; None where items have none."""
+
+
+@dataclass(frozen=True)
+class UserView:
+    """A user's codes and history."""
+
+    user: str
+    clauses: tuple[Clause, ...]
+    names: dict[str, str]
+    shares: dict[str, float]
+    """Term → the code's share of the user's boosts."""
+    seen: int
+    latest: tuple[ItemDocument, ...]
+    """The latest items, the latest first."""
+
+
+def code_view(inspector: Inspector, term: str) -> CodeView:
+    """Raises `NotFoundError` for a code that the index does not have."""
+    profile = inspector.codes([term]).get(term)
+    if profile is None:
+        info = inspector.engine.info()
+        raise NotFoundError(
+            f"the {info.engine} index {info.generation} has no code {term!r}; `sparcode-es inspect codes` lists codes"
+        )
+    near = inspector.codes([each.code for each in profile.neighbours])
+    return CodeView(profile, {code: found.name for code, found in near.items()})
+
+
+def item_view(inspector: Inspector, item: str, count: int) -> ItemView:
+    """An item with its `count` best codes. Raises `NotFoundError`."""
+    postings = inspector.item_postings(item)
+    top = dict(list(postings.items())[:count])
+    profiles = inspector.codes(list(top))
+    return ItemView(
+        document=inspector.engine.documents([item])[item],
+        postings=len(postings),
+        top_codes=top,
+        names={term: profile.name for term, profile in profiles.items()},
+        own=inspector.own_code(item),
+    )
+
+
+def user_view(inspector: Inspector, user_id: str, count: int) -> UserView:
+    """A user with the latest `count` items. Raises `NotFoundError`."""
+    entry = inspector.engine.user(user_id)
+    total = sum(clause.boost for clause in entry.clauses) or 1.0
+    latest = list(reversed(entry.seen[-count:])) if count else []
+    documents = inspector.engine.documents(latest)
+    profiles = inspector.codes([clause.term for clause in entry.clauses])
+    return UserView(
+        user=user_id,
+        clauses=tuple(sorted(entry.clauses, key=lambda clause: (-clause.boost, clause.term))),
+        names={term: profile.name for term, profile in profiles.items()},
+        shares={clause.term: clause.boost / total for clause in entry.clauses},
+        seen=len(entry.seen),
+        latest=tuple(documents.get(item, ItemDocument(item, None)) for item in latest),
+    )
