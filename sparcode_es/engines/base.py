@@ -97,7 +97,7 @@ class UserEntry:
 
     clauses: tuple[Clause, ...]
     seen: tuple[str, ...] = ()
-    generation: str | None = None
+    generation: str | None = field(default=None, compare=False)
     """The items index that these codes belong to, where an engine has several."""
 
 

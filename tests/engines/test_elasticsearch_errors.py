@@ -264,6 +264,9 @@ def test_field_types(fake: Fake, version: str, modules: list[str], wanted: str, 
 def test_a_server_that_does_not_list_its_nodes(fake: Fake) -> None:
     fake.say((403, reason("security_exception")), (200, {"version": {"number": "8.19.1"}}))
     assert capabilities(connect(fake)) == Capabilities((8, 19, 1), True)
+    fake.say((403, reason("security_exception")), (405, reason("no_such_endpoint")))
+    with pytest.raises(EngineAuthError, match="security_exception"):
+        capabilities(connect(fake))
     fake.say((404, {}), (200, {"tagline": "hello"}))
     with pytest.raises(EngineError, match="is it Elasticsearch"):
         capabilities(connect(fake))
