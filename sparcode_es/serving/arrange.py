@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from sparcode_es.engines.base import Contribution
 from sparcode_es.errors import ConfigError
 
@@ -65,12 +67,13 @@ def at_most(ranking: Sequence[T], values: Callable[[T], Sequence[str]], count: i
     return kept
 
 
-def overlap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Σ min / Σ max of what the codes give two items, by term; 0 where neither gets anything."""
-    terms = one.keys() | other.keys()
-    larger = sum(max(one.get(term, 0.0), other.get(term, 0.0)) for term in sorted(terms))
-    smaller = sum(min(one[term], other[term]) for term in sorted(one.keys() & other.keys()))
-    return smaller / larger if larger > 0 else 0.0
+def overlap(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Σ min / Σ max of what the codes give an item, float64 [T], and each of some others, [n, T]; 0 where neither gets
+    anything. [n]"""
+    larger = np.maximum(one, others).sum(axis=-1)
+    smaller = np.minimum(one, others).sum(axis=-1)
+    shares: np.ndarray = np.divide(smaller, larger, out=np.zeros_like(larger), where=larger > 0)
+    return shares
 
 
 def given_by_codes(contributions: Sequence[Contribution]) -> dict[str, float]:
@@ -81,18 +84,28 @@ def given_by_codes(contributions: Sequence[Contribution]) -> dict[str, float]:
     return given
 
 
+def by_term(given: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """What the codes give n items as a matrix, float64 [n, T], a column a term in order of their names."""
+    columns = {term: column for column, term in enumerate(sorted({term for parts in given for term in parts}))}
+    table = np.zeros((len(given), len(columns)))
+    for row, parts in enumerate(given):
+        for term, value in parts.items():
+            table[row, columns[term]] = value
+    return table
+
+
 def marginal(scores: Sequence[float], given: Sequence[Mapping[str, float]], weight: float) -> list[int]:
     """The order of MMR: places in the ranking, of `scores` [n] and of what the codes give [n]."""
-    top = max(scores, default=0.0)
-    left = list(range(len(scores)))
-    nearest = [0.0] * len(scores)
+    table, values = by_term(given), np.array(scores, dtype=np.float64)
+    relevance = (1 - weight) * values / values.max(initial=np.finfo(float).tiny)
+    nearest, left = np.zeros(len(values)), np.ones(len(values), dtype=bool)
     order: list[int] = []
-    while left:
-        best = max(left, key=lambda i: (round((1 - weight) * scores[i] / top - weight * nearest[i], 9), -i))
-        left.remove(best)
+    for _ in range(len(values)):
+        # Rounded, so that sums taken in another order agree; of equal values argmax takes the first.
+        best = int(np.argmax(np.where(left, np.round(relevance - weight * nearest, 9), -np.inf)))
+        left[best] = False
         order.append(best)
-        for i in left:
-            nearest[i] = max(nearest[i], overlap(given[i], given[best]))
+        nearest = np.maximum(nearest, overlap(table[best], table))
     return order
 
 

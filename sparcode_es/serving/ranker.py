@@ -88,5 +88,7 @@ class Ranker:
         head = work.ranking[: how.pool]
         parts = yield from self.source.contributions(work.query, [hit.item for hit in head])
         given = [given_by_codes(parts[hit.item]) for hit in head]
-        order = marginal([hit.score for hit in head], given, how.weight)
+        # Sums of what the codes give are the same to the last bit on every engine; only boosts need the engine's own scores.
+        scores = [hit.score if work.query.boosts else sum(g.values()) for hit, g in zip(head, given, strict=True)]
+        order = marginal(scores, given, how.weight)
         work.ranking = [head[place] for place in order] + work.ranking[how.pool :]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sparcode_es.engines.base import Contribution
 from sparcode_es.errors import ConfigError
-from sparcode_es.serving.arrange import MaxPer, Mmr, at_most, given_by_codes, marginal, overlap, pinned
+from sparcode_es.serving.arrange import MaxPer, Mmr, at_most, by_term, given_by_codes, marginal, overlap, pinned
 
 RANKING = st.lists(st.integers(0, 40), unique=True, max_size=30)
 VALUES = st.dictionaries(st.integers(0, 40), st.lists(st.sampled_from("abcd"), max_size=3))
@@ -64,7 +64,7 @@ def test_marginal_relevance_is_greedy(given_: list[dict[str, float]], weight: fl
     assert sorted(order) == list(range(len(scores)))
 
     def value(i: int, before: list[int]) -> float:
-        alike = max((overlap(ranked[i], ranked[j]) for j in before), default=0.0)
+        alike = max((jaccard(ranked[i], ranked[j]) for j in before), default=0.0)
         return (1 - weight) * scores[i] / scores[0] - weight * alike
 
     for n, chosen in enumerate(order):
@@ -74,13 +74,20 @@ def test_marginal_relevance_is_greedy(given_: list[dict[str, float]], weight: fl
     )
 
 
+def jaccard(one: dict[str, float], other: dict[str, float]) -> float:
+    """The weighted Jaccard similarity in plain Python."""
+    terms = one.keys() | other.keys()
+    larger = sum(max(one.get(term, 0.0), other.get(term, 0.0)) for term in terms)
+    return sum(min(one.get(term, 0.0), other.get(term, 0.0)) for term in terms) / larger
+
+
 def test_overlap_by_hand() -> None:
     one = given_by_codes([Contribution("1", 1.0, 2.0), Contribution("2", 0.5, 2.0), Contribution("1", 1.0, 1.0)])
     assert one == {"1": 3.0, "2": 1.0}
-    assert overlap(one, one) == 1.0
-    assert overlap(one, {"3": 1.0}) == 0.0
-    assert overlap(one, {"1": 1.0, "3": 2.0}) == pytest.approx(1.0 / (3.0 + 1.0 + 2.0))
-    assert overlap({}, {}) == 0.0
+    table = by_term([one, {"3": 1.0}, {"1": 1.0, "3": 2.0}, {}])
+    assert table.tolist() == [[3, 1, 0], [0, 0, 1], [1, 0, 2], [0, 0, 0]]
+    assert overlap(table[0], table) == pytest.approx([1.0, 0.0, 1.0 / (3.0 + 1.0 + 2.0), 0.0])
+    assert overlap(table[3], table)[3] == 0.0
 
 
 def test_marginal_relevance_by_hand() -> None:
