@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from sparcode_es.codes import is_item_term
@@ -216,8 +217,10 @@ class ElasticsearchSource:
         return found
 
     def _scores(self, answer: Any) -> Iterator[tuple[str, float]]:
+        """Item, score. Elasticsearch writes a float32 with as few digits as tell it from its neighbours: read as such, it is
+        the posting's score on the grid again."""
         for row in answer.get("hits", {}).get("hits", []):
-            yield row["fields"]["item"][0], float(row["_score"])
+            yield row["fields"]["item"][0], float(np.float32(row["_score"]))
 
     def _refuse_error(self, part: Any) -> None:
         if "error" in part:
