@@ -2,7 +2,9 @@
 # make test   every test, real Elasticsearch servers included
 # make fast   the tests that need neither a server nor a training
 # make check  lint, format, types
-# make bench  a small benchmark; benchmarks/README.md has the others
+# make bench  small benchmarks of quality and speed; benchmarks/README.md has the others
+# make speed  the whole speed of retrieval and upload: hours, on an idle machine
+# make speed-report  benchmarks/SPEED.md from what they measured
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +12,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
 
-.PHONY: demo test fast check bench clean
+.PHONY: demo test fast check bench speed speed-report clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -29,6 +31,20 @@ check: $(VENV)/.dev
 bench: $(VENV)/.bench
 	test -d data/ml-100k || $(BIN)/sparcode-es data fetch ml-100k --out data/ml-100k
 	$(BIN)/python benchmarks/quality.py --data data/ml-100k --preset demo --seeds 0 --runs runs/bench
+	$(BIN)/python benchmarks/speed_retrieval.py --items 12000 --queries 300 --judged 20 --out runs/bench/speed
+	$(BIN)/python benchmarks/speed_upload.py --items 12000 --no-sweep --out runs/bench/speed
+	$(BIN)/python benchmarks/speed_report.py --results runs/bench/speed --out runs/bench/speed/SPEED.md
+
+speed: $(VENV)/.bench
+	$(BIN)/python benchmarks/speed_retrieval.py --items 12000 --parts local,servers
+	$(BIN)/python benchmarks/speed_retrieval.py --items 54542
+	$(BIN)/python benchmarks/speed_retrieval.py --items 200000 --parts local,servers
+	$(BIN)/python benchmarks/speed_retrieval.py --items 1000000 --parts local,servers --judged 30 --heap 3g
+	$(BIN)/python benchmarks/speed_upload.py --items 54542
+	$(MAKE) speed-report
+
+speed-report: $(VENV)/.bench
+	$(BIN)/python benchmarks/speed_report.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

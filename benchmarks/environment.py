@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("sparcode-es", "numpy", "torch", "elasticsearch", "faiss-cpu", "numba", "scipy", "pandas")
+PACKAGES = ("sparcode-es", "numpy", "torch", "elasticsearch", "faiss-cpu", "numba", "scipy", "pandas", "orjson")
 
 
 def describe_environment(**more: Any) -> dict[str, Any]:

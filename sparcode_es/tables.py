@@ -20,6 +20,8 @@ class StringTable:
 
     def __init__(self, blob: np.ndarray, offsets: np.ndarray, order: np.ndarray | None = None) -> None:
         self._blob, self._offsets, self._order = blob, offsets, order
+        # Slices of a memory map cost microseconds, those of a plain view of it a tenth.
+        self._text, self._ends = memoryview(blob), np.asarray(offsets)  # type: ignore[arg-type]
 
     @classmethod
     def build(cls, strings: Iterable[str], searchable: bool = True) -> StringTable:
@@ -70,7 +72,7 @@ class StringTable:
         return len(self._offsets) - 1
 
     def _encoded(self, row: int) -> bytes:
-        return self._blob[int(self._offsets[row]) : int(self._offsets[row + 1])].tobytes()
+        return bytes(self._text[int(self._ends[row]) : int(self._ends[row + 1])])
 
     def __getitem__(self, row: int) -> str:
         if not 0 <= row < len(self):
@@ -84,6 +86,15 @@ class StringTable:
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """The strings of some rows, int64 [n]: one look into the offsets for all of them."""
+        starts, stops = self._ends.take(rows).tolist(), self._ends.take(rows + 1).tolist()
+        text = self._text
+        try:
+            return [str(text[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
+        except UnicodeDecodeError:
+            return [self[row] for row in rows.tolist()]
 
     def find(self, text: str) -> int | None:
         """The row of `text`, or None. O(log n) string comparisons."""

@@ -19,6 +19,8 @@ def test_look_ups_both_ways(strings: list[str], other: str) -> None:
     table = StringTable.build(strings)
     assert list(table) == strings
     assert [table.find(text) for text in strings] == list(range(len(strings)))
+    backwards = np.arange(len(strings))[::-1]
+    assert table.texts(backwards) == strings[::-1]
     assert table.find(other) == (strings.index(other) if other in strings else None)
     assert [strings[row].encode() for row in table.order()] == sorted(text.encode() for text in strings)
 
@@ -35,6 +37,11 @@ def test_saved_and_mapped(tmp_path: Path, searchable: bool) -> None:
     else:
         with pytest.raises(TypeError):
             table.find("b")
+
+
+def test_half_a_surrogate_pair_comes_back() -> None:
+    table = StringTable.build(["a", "\ud800", "é"])
+    assert table.texts(np.array([2, 1, 0])) == ["é", "\ud800", "a"]
 
 
 def test_a_repeated_string_is_named() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -24,6 +26,11 @@ class EmbeddedEngine:
         self._turn = threading.Lock()
         # One sum an item, zero between queries: only the items that a query touched are cleared.
         self._sums = np.zeros(artifact.num_items)
+        # Plain views of the maps: a slice of a memory map costs ten times one of these.
+        self._items, self._grid = np.asarray(artifact.item_numbers), np.asarray(artifact.scores)
+        self._offsets = artifact.code_offsets.astype(np.int64)
+        self._attributes = Attributes(artifact)
+        self._known_names: list[str | None] = [None] * artifact.num_items
 
     @functools.cached_property
     def _rank(self) -> np.ndarray:
@@ -32,10 +39,6 @@ class EmbeddedEngine:
         rank = np.empty(len(order), dtype=np.uint32)
         rank[order] = np.arange(len(order), dtype=np.uint32)
         return rank
-
-    @functools.cached_property
-    def _attributes(self) -> Attributes:
-        return Attributes(self.artifact)
 
     def info(self) -> EngineInfo:
         """What the artifact holds."""
@@ -52,52 +55,93 @@ class EmbeddedEngine:
         )
 
     def search(self, query: Query) -> list[Hit]:
-        """See `Engine.search`."""
+        """See `Engine.search`. Costs grow with the postings of the query's codes, not with the items there are."""
         if query.text is not None:
             raise ConfigError("the embedded engine has no index of titles; ask Elasticsearch for a text.")
+        rows, boosts = self._clauses(query)
+        if not len(rows):
+            return []
         with self._turn:
-            return self._search(query)
+            return self._search(query, rows, boosts)
 
-    def _search(self, query: Query) -> list[Hit]:
+    def _search(self, query: Query, rows: np.ndarray, boosts: np.ndarray) -> list[Hit]:
+        items, weights, longest = self._gathered(rows, boosts)
         sums = self._sums
-        touched = []
         try:
-            for clause in query.clauses:
-                row = self.artifact.code_row(clause.term)
-                if row is not None and clause.boost > 0:
-                    items, grid = self.artifact.postings(row)
-                    touched.append(items)
-                    # Item numbers are distinct within a code, so that a plain indexed addition counts each one.
-                    sums[items] += from_grid(grid).astype(np.float64) * clause.boost  # Eq. 11
+            # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
+            np.add.at(sums, items, weights)
             if query.boosts:
-                sums *= self._attributes.weights(query.boosts)
-            if query.filter:
-                sums[~self._attributes.allowed(query.filter)] = 0.0
-            self._strike_out(query.exclude)
-            return self._hits(self._best(query.k), sums)
+                boosted = _distinct(items)
+                sums[boosted] *= self._attributes.weights(boosted, query.boosts)
+            return self._hits(*self._best(items, longest, query), query)
         finally:
-            for items in touched:
-                sums[items] = 0.0
+            sums[items] = 0.0
 
-    def _strike_out(self, items: frozenset[str]) -> None:
-        for item in items:
-            number = self.artifact.item_ids.find(item)
-            if number is not None:
-                self._sums[number] = 0.0
+    def _clauses(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the codes that count, int64 [c], and their boosts, float64 [c]."""
+        row_of, rows, boosts = self.artifact.term_rows.find, [], []
+        for clause in query.clauses:
+            row = row_of(clause.term)
+            if row is not None and clause.boost > 0:
+                rows.append(row)
+                boosts.append(clause.boost)
+        return np.array(rows, dtype=np.int64), np.array(boosts)
 
-    def _best(self, k: int) -> np.ndarray:
-        """The numbers of the items to return, best first."""
-        if k < len(self._sums):
-            threshold = self._sums[np.argpartition(self._sums, -k)[-k]]
+    def _gathered(self, rows: np.ndarray, boosts: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """The postings of some codes, one after another: item numbers int64 [T], boost × score float64 [T] (Eq. 11), and how
+        many are the first code's."""
+        starts, stops = self._offsets.take(rows), self._offsets.take(rows + 1)
+        parts = list(map(slice, starts.tolist(), stops.tolist()))
+        items = np.concatenate([self._items[part] for part in parts]).astype(np.int64)
+        scores = from_grid(np.concatenate([self._grid[part] for part in parts]))
+        lengths = stops - starts
+        return items, scores * boosts.repeat(lengths), int(lengths[0])
+
+    def _best(self, items: np.ndarray, longest: int, query: Query) -> tuple[np.ndarray, list[float]]:
+        """The numbers of the k + excluded best items among `items` (int64 [T], repeated), best first, and their positive scores.
+
+        longest: how many of them, at the beginning, are distinct.
+        """
+        sums, wanted = self._sums, query.k + len(query.exclude)
+        if query.filter:
+            has = self._attributes.has(items, query.filter)
+            items, longest = items.compress(has), int(np.count_nonzero(has[:longest]))
+        values = sums.take(items)
+        if longest > wanted:
+            # The best of one clause's items alone have this much: no item with less is among the best of all.
+            items = items.compress(values >= _least(values[:longest], wanted))
+        found = _distinct(items)
+        values = sums.take(found)
+        if len(found) > wanted:
             # All items of the tie that the cut falls into, so that the identifiers decide.
-            found = np.flatnonzero(self._sums >= threshold) if threshold > 0 else np.flatnonzero(self._sums)
-        else:
-            found = np.flatnonzero(self._sums)
-        best: np.ndarray = found[np.lexsort((self._rank[found], -self._sums[found]))][:k]
-        return best
+            kept = values >= _least(values, wanted)
+            found, values = found.compress(kept), values.compress(kept)
+        order = np.lexsort((self._rank.take(found), -values))[:wanted]
+        values = values.take(order)
+        # A boost so small that the product is 0 is no score.
+        return found.take(order), values[values > 0].tolist()
 
-    def _hits(self, items: np.ndarray, sums: np.ndarray) -> list[Hit]:
-        return [Hit(self.artifact.item_ids[int(item)], float(sums[item])) for item in items]
+    def _hits(self, items: np.ndarray, scores: list[float], query: Query) -> list[Hit]:
+        """The first k of the best items that are not excluded. No more identifiers are read than needed."""
+        pairs: list[tuple[str, float]] = []
+        for start in range(0, len(scores), query.k):
+            part = slice(start, start + query.k)
+            found = zip(self._names(items[part]), scores[part], strict=False)
+            pairs += [pair for pair in found if pair[0] not in query.exclude] if query.exclude else found
+            if len(pairs) >= query.k:
+                break
+        return list(itertools.starmap(Hit, pairs[: query.k]))
+
+    def _names(self, items: np.ndarray) -> list[str]:
+        """The identifiers of some items. Those that were returned once stay in memory, some 60 bytes each."""
+        numbers, known = items.tolist(), self._known_names
+        names = list(map(known.__getitem__, numbers))
+        if None in names:
+            new = np.array([number for number, name in zip(numbers, names, strict=True) if name is None])
+            for number, name in zip(new.tolist(), self.artifact.item_ids.texts(new), strict=True):
+                known[number] = name
+            names = list(map(known.__getitem__, numbers))
+        return cast("list[str]", names)
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """See `Engine.search_many`."""
@@ -157,3 +201,19 @@ class EmbeddedEngine:
 
     def close(self) -> None:
         """Nothing to give back: the maps go with the artifact."""
+
+
+def _least(values: np.ndarray, count: int) -> float:
+    """The least of the `count` largest values."""
+    values, place = values.copy(), len(values) - count
+    values.partition(place)
+    return float(values[place])
+
+
+def _distinct(items: np.ndarray) -> np.ndarray:
+    """The items without repetitions, ascending."""
+    items = np.sort(items)
+    first = np.ones(len(items), dtype=bool)
+    np.not_equal(items[1:], items[:-1], out=first[1:])
+    distinct: np.ndarray = items.compress(first)
+    return distinct

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.arrays import ArrayFolder
-from sparcode_es.codes import Clause, parse_term, term_of
+from sparcode_es.codes import Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
+from sparcode_es.postings.terms import TermRows
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
 from sparcode_es.tables import StringTable
 
@@ -120,19 +121,14 @@ class Artifact:
         """The name of a code in an index, such as `12_201`."""
         return term_of(self.codes[code_row], self.shared_heads)
 
+    @functools.cached_property
+    def term_rows(self) -> TermRows:
+        """The rows of codes by term."""
+        return TermRows(self.codes, self.shared_heads)
+
     def code_row(self, term: str) -> int | None:
-        """The row of a term's code, or None when the artifact has no such code. O(M log C)."""
-        try:
-            code = parse_term(term, self.codes.shape[1] - 1)
-        except ValueError:
-            return None
-        if term_of(code, self.shared_heads) != term:
-            return None
-        low, high = 0, self.num_codes
-        for column, number in enumerate(code):
-            values = self.codes[low:high, column]
-            low, high = (low + int(np.searchsorted(values, number, side=side)) for side in ("left", "right"))
-        return low if low < high else None
+        """The row of a term's code, or None when the artifact has no such code."""
+        return self.term_rows.find(term)
 
     def postings(self, code_row: int) -> tuple[np.ndarray, np.ndarray]:
         """A code's item numbers uint32 [n], ascending, and their grid values uint16 [n]."""

@@ -37,5 +37,5 @@ def to_grid(scores: np.ndarray) -> np.ndarray:
 
 def from_grid(grid: np.ndarray) -> np.ndarray:
     """The scores of grid values: uint16 [...] → float32 [...]. Exact."""
-    scores: np.ndarray = (np.asarray(grid).astype(np.uint32) << SHIFT).view(np.float32)
+    scores: np.ndarray = np.left_shift(grid, SHIFT, dtype=np.uint32).view(np.float32)
     return scores

@@ -60,7 +60,9 @@ def table(documents: list[dict[str, Any]]) -> Any:
 def test_the_index_of_attributes_tells_what_the_documents_tell(documents: list[Any], given_: list[Any]) -> None:
     parsed = parse_filter(given_)
     wanted = [all(holds(each, str(n), own) for each in parsed) for n, own in enumerate(documents)]
-    assert Attributes(table(documents)).allowed(parsed).tolist() == wanted
+    attributes, items = Attributes(table(documents)), np.arange(len(documents))
+    for _ in range(2):  # the first time from the documents of the items, then from the index
+        assert attributes.has(items, parsed).tolist() == wanted
 
 
 @given(st.lists(ATTRIBUTES, min_size=1, max_size=8), st.dictionaries(st.sampled_from(["a", "b", "_item"]), TEXTS))
@@ -68,7 +70,9 @@ def test_weights_too(documents: list[Any], given_: dict[str, list[Any]]) -> None
     texts = {name: dict.fromkeys(values_of(values), 1.5) for name, values in given_.items()}
     boosts = parse_boosts({name: weights for name, weights in texts.items() if weights})
     wanted = [weight_of(boosts, str(n), own) for n, own in enumerate(documents)]
-    assert Attributes(table(documents)).weights(boosts) == pytest.approx(wanted)
+    attributes, items = Attributes(table(documents)), np.arange(len(documents))
+    for _ in range(2):
+        assert attributes.weights(items, boosts) == pytest.approx(wanted)
 
 
 def test_values_are_texts_as_a_keyword_field_holds_them() -> None:
@@ -122,7 +126,7 @@ def test_weights_that_no_engine_takes(weight: float) -> None:
 
 def test_only_elasticsearch_knows_its_dsl(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ask Elasticsearch"):
-        Attributes(table([{}])).fitting(Dsl({"match_all": {}}))
+        Attributes(table([{}])).has(np.array([0]), (Dsl({"match_all": {}}),))
     with pytest.raises(ConfigError, match="only Elasticsearch"):
         holds(Dsl({}), "1", {})
-    assert np.array_equal(Attributes(table([{}])).allowed(()), [True])
+    assert Attributes(table([{}])).has(np.array([0]), ()).tolist() == [True]

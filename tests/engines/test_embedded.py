@@ -108,6 +108,24 @@ def test_filter(engine: EmbeddedEngine) -> None:
     assert engine.search(Query(clauses, filter=parse_filter({"colour": "x"}))) == []
 
 
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_the_first_query_with_a_filter_answers_as_the_later_ones(engine: EmbeddedEngine, k: int) -> None:
+    for user in ("u0", "u1", "u2"):
+        everything = engine.search(Query(engine.user(user).clauses, ITEMS))
+        for wanted in ("x", "y", {"all": ["y", "x"]}):
+            shown = [hit for hit in everything if int(hit.item[1:]) % 4 or wanted == "x"]
+            query = Query(engine.user(user).clauses, k, filter=parse_filter({"genre": wanted}))
+            assert engine.search(query) == shown[:k]
+
+
+def test_more_excluded_than_there_are_and_names_that_are_asked_twice(engine: EmbeddedEngine) -> None:
+    clauses = engine.user("u4").clauses
+    everything = engine.search(Query(clauses, ITEMS))
+    for count in (len(everything), len(everything) - 1, 1):
+        hidden = frozenset(hit.item for hit in everything[:count]) | {f"no{i}" for i in range(100)}
+        assert engine.search(Query(clauses, 4, hidden)) == everything[count : count + 4]
+
+
 def test_explanations_add_up(engine: EmbeddedEngine) -> None:
     answer = Recommender.for_engine(engine).recommend("u3", k=10, explain=True, exclude_seen=True)
     assert answer.seen == tuple(engine.artifact.item_ids[i] for i in (9, 10, 11))
