@@ -14,6 +14,7 @@ from retrieval.clients import CLIENTS, time_clients
 from retrieval.record import Row
 from retrieval.systems import ASKS, BARE, MANY, Ask, System
 
+
 def warm(systems: list[System], queries: int, users: int) -> None:
     """Ask servers until their just-in-time compilers have seen every kind of request `queries` times."""
     for ask in ASKS:

@@ -193,6 +193,25 @@ def test_the_report(results: Path, tmp_path: Path) -> None:
         assert "run benchmarks/speed_retrieval.py first" in empty.output
 
 
+def test_the_page_on_scale(results: Path, tmp_path: Path) -> None:
+    import speed_scale
+
+    file = results / "speed-retrieval-1000000-es-9.4.5.json"
+    content = json.loads(file.read_text())
+    crowd = row("Elasticsearch 9.4.5", 2.0, crowd=True, clients=16) | {"queries_per_second": 3000.0}
+    file.write_text(json.dumps({**content, "rows": [row("Elasticsearch 9.4.5", 2.0), crowd]}))
+    out = tmp_path / "docs" / "scale.md"
+    done = CliRunner().invoke(speed_scale.main, ["--results", str(results), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    text = out.read_text()
+    per_item = 545 / 32 + 32
+    assert f"| 1,000,000 | {per_item:.0f} M | {2 * 4.9 * per_item * 1e6 / 2**30:.1f} GiB | 2 |" in text
+    assert "| 2.00 ms |" in text
+    assert "1,500 a core" in text
+    missing = CliRunner().invoke(speed_scale.main, ["--results", str(results), "--server", "7.17.29"])
+    assert "make speed" in missing.output
+
+
 def test_hits_become_numbers(artifact: Artifact, exact: Exact) -> None:
     system = embedded(artifact, exact.queries)
     assert numbers(system.answer(BARE, 0)[0]) == list(system.numbers(system.answer(BARE, 0)[0]))
