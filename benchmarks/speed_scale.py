@@ -31,8 +31,9 @@ the largest size that was measured, {largest:,} items, is computed, not measured
 - disk = b × P × (1 + replicas), b = {bytes_per_posting:.2f} bytes a posting after the merge (ids, titles and attributes within).
 - memory: the index should lie in the page cache, half of a node's memory. nodes = ⌈disk / (memory / 2)⌉, at least 1 + replicas.
 - load = P / rate, rate = {rate:,} weights a second into one node of {cores} cores; nodes load side by side.
-- p50 of one query over one shard = {intercept:.3f} + {slope:.3f} × log₁₀(I / {smallest:,}) ms, fitted over {sizes} items at
-  fixed n. Lists do not grow with I, so the slope is that of caches and of doc-number gaps. With several shards the slowest answers.
+- p50 of one query over one shard = {intercept:.3f} + {slope:.3f} × log₁₀(I / {smallest:,}) ms, fitted over {sizes}
+  items at fixed n. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of several shards the
+  slowest counts.
 - queries a second = {per_core:,.0f} a core, from {clients} clients on {cores} cores, clients and server on the same machine.
 
 Measured with Elasticsearch {server} on {cpu}, {date}.
@@ -45,9 +46,9 @@ Replicas: {replicas}. A node: {memory} GiB, {price} a month (an assumption: give
 
 ## Against what others publish
 
-OpenSearch reports 11.8 ms for its approximate sparse search (SEISMIC) over 1.29 billion documents; Vespa answers such sums by WAND,
-exactly. Our lists are bounded by n, so that a query reads {read:,} postings at most, whatever I: far fewer
-than text does. What grows is the index, not the query.
+OpenSearch reports 11.8 ms for its approximate sparse search (SEISMIC) over 1.29 billion documents; Vespa answers such sums by
+WAND, exactly. Our lists are bounded by n, so that a query reads {read:,} postings at most, whatever I: far
+fewer than text does. What grows is the index, not the query.
 
 ## What to change on the way
 
