@@ -119,7 +119,7 @@ def touched(artifact: Artifact, folder: Path, share: float) -> Artifact:
 
 def measure(version: str, heap: str, artifact: Artifact, folder: Path, sweep: bool) -> list[Row]:
     """All rows of one server."""
-    with LocalNode(version, heap=heap) as node:
+    with LocalNode(version, heap=heap, start_seconds=600) as node:
         server = Server(ConnectionConfig(url=node.url, timeout=120))
         # The first load warms the server up and is not counted.
         rows: list[Row] = list(raw_rows(server, artifact))[1:] if sweep else []
