@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from systems import Bench
 
+from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.models.sparcode import SparCode
@@ -32,8 +33,15 @@ def build(bench: Bench, model: SparCode, out: Path, config: PostingsConfig) -> A
         user_ids=StringTable.build(dataset.user_ids[int(user)] for user in cases.users),
         user_codes=encode_histories(model, cases.history_offsets, cases.history_items, cases.users),
         user_seen=cases.history,
+        traffic=_earlier_histories(bench, model) if config.cut == "traffic" else None,
         config=config,
     )
+
+
+def _earlier_histories(bench: Bench, model: SparCode) -> UserCodes:
+    """The codes of the validation cases: what is known before anybody asks with a test case's history."""
+    cases = bench.dataset.cases("valid")
+    return encode_histories(model, cases.history_offsets, cases.history_items, cases.users)
 
 
 def artifact_scores(artifact: Artifact) -> ScoreFunction:

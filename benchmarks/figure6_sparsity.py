@@ -29,7 +29,9 @@ METRICS = ("recall@50", "ndcg@50")
 CODES = {"item_codes.latest": 0}
 """The codes of the quantizer alone: sparsity is defined over them."""
 BY_BIAS, BY_CODE = "global bias after training (Eq. 15)", "best n of each code"
-TRAINED, TWIN = "trained at that sparsity, then Eq. 15", "two-tower, dot product"
+BY_TRAFFIC = "what users' best items are made of (--cut traffic)"
+TRAINED, TRAINED_BY_TRAFFIC = "trained at that sparsity, then Eq. 15", "trained at that sparsity, then --cut traffic"
+TWIN = "two-tower, dot product"
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,19 @@ class Cut:
     config: PostingsConfig
 
 
-def cuts(bench: Bench) -> list[Cut]:
-    """Every point of the figure."""
+def cuts(bench: Bench, codes: dict[str, Any], trained: bool) -> list[Cut]:
+    """Every point of the figure. codes: what the models change in the preset; trained: with the series that train anew."""
     wanted = SMALL_SPARSITIES if bench.small else SPARSITIES
-    found = [Cut(BY_BIAS, s, CODES, PostingsConfig(sparsity=s)) for s in wanted]
+    found = [Cut(BY_BIAS, s, codes, PostingsConfig(sparsity=s)) for s in wanted]
     for s in (s for s in wanted if s >= 0.8):
         most = max(1, round((1 - s) * bench.dataset.num_items))
-        found.append(Cut(BY_CODE, s, CODES, PostingsConfig(max_postings_per_code=most)))
-    for s in (s for s in wanted if s in (0.9, 0.99, 0.998)):
-        found.append(Cut(TRAINED, s, {**CODES, "scorer.initial_sparsity": s}, PostingsConfig(sparsity=s)))
+        found.append(Cut(BY_CODE, s, codes, PostingsConfig(max_postings_per_code=most)))
+    for s in (s for s in wanted if s >= 0.8):
+        found.append(Cut(BY_TRAFFIC, s, codes, PostingsConfig(sparsity=s, cut="traffic")))
+    for s in (s for s in wanted if trained and s in (0.9, 0.99, 0.998)):
+        there = {**codes, "scorer.initial_sparsity": s}
+        found.append(Cut(TRAINED, s, there, PostingsConfig(sparsity=s)))
+        found.append(Cut(TRAINED_BY_TRAFFIC, s, there, PostingsConfig(sparsity=s, cut="traffic")))
     return found
 
 
@@ -82,18 +88,23 @@ def _twin(bench: Bench) -> Measured:
 
 @click.command()
 @bench_options
-def main(bench: Bench) -> None:
-    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, the best n a code, training at the threshold."""
-    points = cuts(bench)
+@click.option(
+    "--item-codes/--no-item-codes", default=False, help="With the preset's item codes beside the codes that are cut."
+)
+@click.option("--trained/--no-trained", default=True, help="The series that train a model at each sparsity.")
+def main(bench: Bench, item_codes: bool, trained: bool) -> None:
+    """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
+    points = cuts(bench, {} if item_codes else CODES, trained)
     measured = [measure_cut(bench, cut) for cut in points]
     twin = _twin(bench)
-    title = "Figure 6 (a, b): sparsity and quality"
+    title = "Figure 6 (a, b): sparsity and quality" + (", item codes beside" if item_codes else "")
     lines = [_line(found, size) for found, size in [*measured, (twin, None)]]
     columns = ["series", "sparsity", "average items", "items without postings"]
     body = markdown_table([*columns, *(f"{metric_name(m)} {view}" for view in VIEWS for m in METRICS)], lines)
+    beside = "Item codes are neither counted nor cut" if item_codes else "Without item codes"
     body += (
         "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
-        f"Without item codes. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
+        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
     )
     where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
     chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)
@@ -102,7 +113,7 @@ def main(bench: Bench) -> None:
         for cut, (system, size) in zip(points, measured, strict=True)
     ]
     result = {"paper_says": paper.FIGURE_6_SAYS, "points": found, "two_tower": twin.as_json()}
-    write_report(bench, "figure6-sparsity", title, body, result, chart)
+    write_report(bench, "figure6-sparsity" + ("-item-codes" if item_codes else ""), title, body, result, chart)
 
 
 def _line(found: Measured, size: dict[str, float] | None) -> list[str]:

@@ -7,7 +7,6 @@ Hyper-parameters were chosen on validation; this reads the test split once, at t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from options import bench_options
 from pictures import comparison
 from report import markdown_table, metric_name, write_report
 from systems import Bench
-from tables import records_of_ours
+from tables import quality_table, records_of_ours
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
@@ -30,10 +29,13 @@ from sparcode_es.training.trainer import sample_cases
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
+REFITTED = ", trained on validation too"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 
 
-def measure_seed(bench: Bench, seed: int, with_untied: bool) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
+def measure_seed(
+    bench: Bench, seed: int, with_untied: bool, with_refit: bool
+) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
     """System → metrics of the test cases, and what the trainings said."""
     twin, model, popularity = (bench.model(name, {}, seed) for name in ("two_tower", "sparcode", "popularity"))
     assert isinstance(twin, TwoTower)
@@ -46,6 +48,11 @@ def measure_seed(bench: Bench, seed: int, with_untied: bool) -> tuple[dict[str, 
     if with_untied:
         untied = bench.model("two_tower", {"two_tower.untied_items": True}, seed)
         scores[UNTIED] = untied.case_scores(bench.cases)
+    if with_refit:
+        again = bench.refit({}, seed)
+        assert again.two_tower_path is not None
+        scores[SPARCODE + REFITTED] = bench.read(again.model_path).case_scores(bench.cases)
+        scores[TWIN + REFITTED] = bench.read(again.two_tower_path).case_scores(bench.cases)
     scores["popularity"] = popularity.case_scores(bench.cases)
     return {name: measure(bench, score) for name, score in scores.items()}, bench.train("sparcode", {}, seed).report
 
@@ -80,12 +87,6 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
     }
 
 
-def quality_table(measured: Sequence[Measured]) -> str:
-    """Every system in both views."""
-    lines = [[found.label, view, *(found.cell(view, m) for m in METRICS)] for found in measured for view in VIEWS]
-    return markdown_table(["system", "view", *map(metric_name, METRICS)], lines)
-
-
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     """The differences and their p."""
     lines = [
@@ -99,16 +100,17 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 @click.command()
 @bench_options
 @click.option("--untied/--no-untied", default=True, help="Train the control with untied items, a second tower a seed.")
-def main(bench: Bench, untied: bool) -> None:
+@click.option("--refit/--no-refit", default=False, help="Rows of both, trained again on the validation events too.")
+def main(bench: Bench, untied: bool, refit: bool) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
-    found, reports = zip(*(measure_seed(bench, seed, untied) for seed in bench.seeds), strict=True)
+    found, reports = zip(*(measure_seed(bench, seed, untied, refit) for seed in bench.seeds), strict=True)
     measured = {name: Measured(name, tuple(run[name] for run in found)) for name in found[0]}
     others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
     tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
     title = f"Quality on {bench.dataset.name}"
     body = (
-        f"{quality_table(list(measured.values()))}\n\nTwo-sided paired t-test over the users of the test split, seeds averaged "
-        f"first; per cent points and p:\n\n{difference_table(tests)}"
+        f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
+        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
     )
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"

@@ -55,13 +55,17 @@ def write_report(
         parts.insert(2, SMALL_NOTE)
     if chart is not None:
         parts.append(f"![{title}]({stem}.png)")
-    text = "\n\n".join(parts) + "\n"
-    bench.out.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".json", json.dumps({**head, **result}, indent=1) + "\n"), (".md", text)):
-        with atomic_write(bench.out / f"{stem}{suffix}", "w") as file:
+    write_files(bench.out, stem, "\n\n".join(parts) + "\n", {**head, **result}, chart)
+
+
+def write_files(out: Path, stem: str, text: str, result: dict[str, Any], chart: alt.TopLevelMixin | None) -> None:
+    """Write STEM.json, .md and, with a chart, .png into `out`, and print the Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    for suffix, content in ((".json", json.dumps(result, indent=1) + "\n"), (".md", text)):
+        with atomic_write(out / f"{stem}{suffix}", "w") as file:
             file.write(content)
     if chart is not None:
-        with atomic_write(bench.out / f"{stem}.png") as file:
+        with atomic_write(out / f"{stem}.png") as file:
             chart.save(file, format="png", scale_factor=2)
     click.echo(text)
 

@@ -19,6 +19,7 @@ from sparcode_es.models.base import RankingModel
 from sparcode_es.training.build import MODELS, load_user_features
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import TrainResult, train
+from sparcode_es.training.refit import refit_config
 from sparcode_es.training.trainer import sample_cases
 
 SMALL: dict[str, Any] = {
@@ -131,13 +132,22 @@ class Bench:
         folder = self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
         return train(config, self.dataset, folder, tower=tower, echo=lambda line: click.echo(line, err=True))
 
+    def refit(self, overrides: Mapping[str, Any], seed: int) -> TrainResult:
+        """SparCode and its tower, trained again on the validation events too (`train --refit`)."""
+        folder = self.train("sparcode", overrides, seed).model_path.parent
+        return train(refit_config(folder), self.dataset, folder / "refit", echo=lambda line: click.echo(line, err=True))
+
     def model(self, name: str, overrides: Mapping[str, Any], seed: int) -> RankingModel:
         """The trained model; see `load`."""
         return self.load(self.train(name, overrides, seed))
 
     def load(self, trained: TrainResult) -> RankingModel:
         """A trained model in evaluation mode, with the data folder's user features."""
-        model = read_checkpoint(trained.model_path).model
+        return self.read(trained.model_path)
+
+    def read(self, path: Path) -> RankingModel:
+        """A checkpoint's model in evaluation mode, with the data folder's user features."""
+        model = read_checkpoint(path).model
         load_user_features(model, self.dataset)
         return model
 

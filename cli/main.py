@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "train a model on a data folder",
     "postings": "score every (code, item) pair and write the postings artifact",
     "index": "put postings into Elasticsearch as a new generation and swap to it",
+    "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",

@@ -19,7 +19,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 CUTS = (
     click.option("--bias", type=float, help="b of Eq. 15; the model's own when left out."),
-    click.option("--sparsity", type=float, help="Find the bias that cuts this share of the scored pairs."),
+    click.option("--sparsity", type=float, help="Cut this share of the scored pairs."),
+    click.option(
+        "--cut",
+        type=click.Choice(["bias", "traffic"]),
+        default="bias",
+        show_default=True,
+        help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of.",
+    ),
     click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
     click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes."),
     click.option(

@@ -15,7 +15,8 @@ from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
     from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.recommender import Answer, Recommendation, Recommender, Request
+    from sparcode_es.serving.exported import ExportedEncoder
+    from sparcode_es.serving.recommender import Answer, Recommendation, Recommender
 
 
 @click.command(
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
     '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
 )
 @click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option("--history", help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint.")
+@click.option(
+    "--history",
+    help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
+)
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     help="The model that encodes --history; with --user, refused when the index is another model's.",
+)
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path),
+    help="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
 )
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
 @click.option("--exclude-seen", is_flag=True, help="Leave out the user's own items.")
@@ -41,6 +50,7 @@ def command(
     user_id: str | None,
     history: str | None,
     checkpoint: Path | None,
+    encoder: Path | None,
     count: int,
     exclude_seen: bool,
     filters: tuple[str, ...],
@@ -55,16 +65,22 @@ def command(
 
     if (user_id is None) == (history is None):
         raise click.UsageError("give either --user or --history")
+    if checkpoint is not None and encoder is not None:
+        raise click.UsageError("give either --checkpoint or --encoder")
     request = Request(count, exclude_seen, explain, tuple(parse_filter(text) for text in filters))
     with chosen_engine(engine_flags) as engine:
         recommender = Recommender(engine)
         started = time.perf_counter()
         if user_id is not None:
-            if checkpoint is not None:
-                _encoder(recommender, checkpoint)
+            _encoder(recommender, checkpoint, encoder)
             answer = recommender.for_user(user_id, request)
         else:
-            answer = _for_history(recommender, parse_history(history or ""), checkpoint, request)
+            encode = _encoder(recommender, checkpoint, encoder)
+            if encode is None:
+                raise click.UsageError(
+                    "--history needs --checkpoint or --encoder, of the model that the index was built from"
+                )
+            answer = recommender.for_history(parse_history(history or ""), encode, encode.shared_heads, request)
         elapsed = time.perf_counter() - started
         titles = _titles(recommender, answer, count) if show_history else []
         if as_json:
@@ -96,22 +112,26 @@ def parse_history(text: str) -> list[str]:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 
 
-def _for_history(recommender: Recommender, history: list[str], checkpoint: Path | None, request: Request) -> Answer:
-    if checkpoint is None:
-        raise click.UsageError("--history needs --checkpoint, the model that the index was built from")
-    encoder = _encoder(recommender, checkpoint)
-    return recommender.for_history(history, encoder, encoder.model.shared_heads, request)
+def _encoder(
+    recommender: Recommender, checkpoint: Path | None, exported: Path | None
+) -> HistoryEncoder | ExportedEncoder | None:
+    """What encodes histories, of a checkpoint or an exported file; None for neither. Raises `MismatchError` when the index is
+    another model's."""
+    encoder: HistoryEncoder | ExportedEncoder
+    if exported is not None:
+        from sparcode_es.serving.exported import ExportedEncoder
 
+        encoder = ExportedEncoder.open(exported)
+    elif checkpoint is not None:
+        from sparcode_es_cli.extras import need_training
 
-def _encoder(recommender: Recommender, checkpoint: Path) -> HistoryEncoder:
-    """The checkpoint's model. Raises `MismatchError` when the index is another model's."""
-    from sparcode_es_cli.extras import need_training
+        need_training()
+        from sparcode_es.serving.encoder import HistoryEncoder
 
-    need_training()
-    from sparcode_es.serving.encoder import HistoryEncoder
-
-    encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    recommender.require_model(encoder.model.model_hash, encoder.model.codebook_hash)
+        encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    else:
+        return None
+    recommender.require_model(*encoder.hashes)
     return encoder
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from sparcode_es.config import ModelName, load_config, preset_names, to_toml
+from sparcode_es.config import Config, ModelName, load_config, preset_names, to_toml
 from sparcode_es.errors import ConfigError
 
 MODELS = get_args(ModelName)
@@ -30,6 +30,11 @@ MODELS = get_args(ModelName)
 @click.option(
     "--tower", type=click.Path(path_type=Path), help="A two_tower.pt to begin from instead of training a tower."
 )
+@click.option(
+    "--refit",
+    type=click.Path(path_type=Path),
+    help="Train again what this finished folder trained, on the validation events too, with what validation chose there.",
+)
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as TOML and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -41,6 +46,7 @@ def command(
     seed: int | None,
     settings: tuple[str, ...],
     tower: Path | None,
+    refit: Path | None,
     print_config: bool,
     as_json: bool,
 ) -> None:
@@ -54,7 +60,9 @@ def command(
         overrides["model"] = model
     if seed is not None:
         overrides["training.seed"] = seed
-    config = load_config(config_path, preset, overrides)
+    if refit is not None and (overrides or config_path or preset or tower):
+        raise click.UsageError("--refit takes the whole configuration from the folder: give only --data and --out")
+    config = load_config(config_path, preset, overrides) if refit is None else _refit_config(refit)
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
@@ -73,6 +81,15 @@ def command(
         click.echo(f"checkpoint  {result.model_path}")
         for key, value in result.report.items():
             click.echo(f"{key}  {value:.4f}" if isinstance(value, float) else f"{key}  {value}")
+
+
+def _refit_config(run: Path) -> Config:
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.training.refit import refit_config
+
+    return refit_config(run)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -36,7 +36,15 @@ LEVELS: list[set[str]] = [
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 # What asks an engine for a known user. Only what these import at module level counts.
-SERVING_SIDE = ["postings.artifact", "codes", "postings.grid", "engines.base", "engines.embedded", "serving"]
+SERVING_SIDE = [
+    "postings.artifact",
+    "codes",
+    "postings.grid",
+    "engines.base",
+    "engines.embedded",
+    "serving",
+    "serving.exported",
+]
 HEAVY = ["torch", "pandas", "scipy", "numba", "sklearn", "pyarrow"]
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sparcode_es.config import Config, PostingsConfig, from_mapping, load_config, parse_toml, preset_names, to_toml
+from sparcode_es.config import (
+    Config,
+    PostingsConfig,
+    from_mapping,
+    load_config,
+    parse_toml,
+    preset_names,
+    read_by_model,
+    to_toml,
+)
 from sparcode_es.errors import ConfigError
 
 
@@ -95,3 +104,13 @@ def test_postings_take_bias_or_sparsity_not_both() -> None:
 def test_one_key_of_a_stage_leaves_the_others_at_their_defaults() -> None:
     changed = load_config(overrides={"training.codes.epochs": 3}).training.codes
     assert (changed.epochs, changed.learning_rate, changed.batch_size) == (3, 1e-3, 256)
+
+
+def test_what_a_model_does_not_read_makes_no_other_training() -> None:
+    plain = load_config()
+    for key, value in {"melu.dim": 64, "tdm.beam": 10, "latents.dim": 8, "all_to_all.layers": 2}.items():
+        assert read_by_model(load_config(overrides={key: value})) == read_by_model(plain)
+    assert read_by_model(load_config(overrides={"tokenizer.dim": 32})) != read_by_model(plain)
+    for model, key in (("melu", "melu.dim"), ("tdm", "tdm.beam"), ("dropoutnet", "latents.dim")):
+        changed = load_config(overrides={"model": model, key: 7})
+        assert read_by_model(changed) != read_by_model(load_config(overrides={"model": model}))

@@ -13,8 +13,8 @@ from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.encode import latest_items
 from sparcode_es.models.features import FeatureEncoder, inputs
+from sparcode_es.models.few import latest_items
 from sparcode_es.models.losses import NegativeSampler
 
 BLOCK = 1 << 24

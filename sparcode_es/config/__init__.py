@@ -18,7 +18,15 @@ from sparcode_es.config.baselines import (
 )
 from sparcode_es.config.model import ItemCodesConfig, QuantizerConfig, ScorerConfig, TokenizerConfig, TwoTowerConfig
 from sparcode_es.config.postings import PostingsConfig
-from sparcode_es.config.toml import from_mapping, load_config, parse_toml, preset_names, to_mapping, to_toml
+from sparcode_es.config.toml import (
+    from_mapping,
+    load_config,
+    parse_toml,
+    preset_names,
+    read_by_model,
+    to_mapping,
+    to_toml,
+)
 from sparcode_es.config.training import CodesStage, LossConfig, StageConfig, TrainingConfig
 from sparcode_es.config.whole import Config, ModelName
 
@@ -47,6 +55,7 @@ __all__ = [
     "load_config",
     "parse_toml",
     "preset_names",
+    "read_by_model",
     "to_mapping",
     "to_toml",
 ]

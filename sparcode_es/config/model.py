@@ -20,7 +20,7 @@ class TokenizerConfig:
     multi-interest capsules by dynamic routing (MIND), which are the K_u tokens themselves."""
     max_length: int = 50
     """How many of a user's latest events are read."""
-    dim: int = 64
+    dim: int = 128
     """D, the size of item embeddings and tokens."""
     layers: int = 2
     """Blocks of self-attention, layers of the GRU."""
@@ -124,11 +124,14 @@ class ScorerConfig:
     initial_sparsity: float = 0.75
     """b of Eq. 10 begins where this share of the (code, item) scores is cut to 0."""
     memory: bool = True
-    """Add the lift of (code, item) among the training pairs to S; its weight is chosen on validation. M = 1 only."""
+    """Add the lift of (code, item) among the training pairs to S. M = 1 only."""
+    memory_weight: float | None = None
+    """The weight of that lift; None: validation chooses it."""
 
     def __post_init__(self) -> None:
         require(0 <= self.initial_sparsity < 1, "scorer.initial_sparsity must lie in [0, 1)")
         require(self.cross_layers >= 1, "scorer.cross_layers must be at least 1")
+        require((self.memory_weight or 0) >= 0, "scorer.memory_weight must not be negative")
         require(all(h > 0 for h in self.hidden), "scorer.hidden must be positive numbers")
 
 
@@ -141,10 +144,13 @@ class ItemCodesConfig:
     """How many of the history's latest items give a code; 0 switches item codes off."""
     decay: float = 0.8
     """The boost of the n-th latest item is decayⁿ⁻¹, in a user's codes and in the training counts."""
+    weight: float | None = None
+    """The weight of the remembered lifts; None: validation chooses it."""
 
     def __post_init__(self) -> None:
         require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
         require(0 < self.decay <= 1, f"item_codes.decay must lie in (0, 1], not {self.decay}")
+        require((self.weight or 0) >= 0, "item_codes.weight must not be negative")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sparcode_es.config.checks import require
 
@@ -14,7 +15,14 @@ class PostingsConfig:
     bias: float | None = None
     """b̃ of Eq. 15; None is the model's own b."""
     sparsity: float | None = None
-    """Find b̃ so that this share of all pairs is cut; excludes `bias`."""
+    """Cut this share of all pairs, as `cut` says; excludes `bias`. Item codes' postings are not counted, nor cut."""
+    cut: Literal["bias", "traffic"] = "bias"
+    """How `sparsity` is reached. `bias`: b̃ of Eq. 15, found so that all smaller S go. `traffic`: the pairs stay that the best
+    items of users are made of; where those are fewer, the largest scores of what is left."""
+    traffic_users: int = 20_000
+    """How many users' best items `traffic` looks at, at most."""
+    traffic_items: int = 50
+    """How many best items of each: as many as are asked for."""
     max_postings_per_code: int | None = None
     max_codes_per_item: int | None = None
     min_codes_per_item: int = 0
@@ -26,6 +34,8 @@ class PostingsConfig:
 
     def __post_init__(self) -> None:
         require(self.bias is None or self.sparsity is None, "give bias or sparsity, not both")
+        require(self.traffic_users >= 1 and self.traffic_items >= 1, "traffic_users and traffic_items must be positive")
+        require(self.cut == "bias" or self.sparsity is not None, f"cut '{self.cut}' needs a sparsity to reach")
         require(self.sparsity is None or 0 <= self.sparsity < 1, "sparsity must lie in [0, 1)")
         for name in ("max_postings_per_code", "max_codes_per_item"):
             value = getattr(self, name)

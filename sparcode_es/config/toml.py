@@ -25,6 +25,9 @@ else:
 
 T = TypeVar("T")
 
+OWN_TABLES = {"two_tower", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"}
+"""Tables that only the model of that name reads."""
+
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """Make the dataclass `cls` from nested tables. Raises `ConfigError` for unknown keys and wrong types."""
@@ -75,6 +78,15 @@ def to_mapping(config: Any) -> dict[str, Any]:
         elif value is not None:
             result[f.name] = list(value) if isinstance(value, tuple) else value
     return result
+
+
+def read_by_model(config: Config) -> dict[str, Any]:
+    """The configuration without the tables that its model does not read: two with the same are the same training."""
+    tables = to_mapping(config)
+    others = OWN_TABLES - {config.model}
+    if config.model not in ("dropoutnet", "deezernet"):
+        others |= {"latents"}
+    return {key: value for key, value in tables.items() if key not in others}
 
 
 def to_toml(config: Any) -> str:

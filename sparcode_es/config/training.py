@@ -17,7 +17,7 @@ class LossConfig:
     softmax, for small catalogues."""
     num_negatives: int = 1024
     """Uniform samples a batch."""
-    temperature: float = 0.07
+    temperature: float = 0.05
     """Where the scale of the towers' dot product begins: 1 / temperature; it is learned from there."""
 
     def __post_init__(self) -> None:
@@ -29,17 +29,20 @@ class LossConfig:
 class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
-    epochs: int = 100
+    epochs: int = 40
     """At most this many; 0 leaves the stage out."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
-    evaluate_every: int = 1
+    stop_after: int | None = None
+    """Keep the weights after this epoch, whatever validation says; None: validation chooses the epoch."""
+    evaluate_every: int = 2
     """Epochs between evaluations."""
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
     learning_rate: float = 2e-3
-    schedule: Literal["linear", "constant"] = "linear"
-    """`linear`: the learning rate falls from epoch to epoch, towards 0 after the last of `epochs`."""
+    decay_from: float = 0.5
+    """After this share of `epochs` the learning rate falls from epoch to epoch, in a line that would reach 0 after the last;
+    1 keeps it constant."""
     weight_decay: float = 0.0
     embedding_l2: float = 1e-6
     """L2 factor on the embedding table."""
@@ -49,14 +52,21 @@ class StageConfig:
             self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+        require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
+        require(
+            self.stop_after is None or 0 <= self.stop_after <= self.epochs,
+            f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
+        )
 
 
 @dataclass(frozen=True)
 class CodesStage(StageConfig):
     """SparCode after the tower."""
 
-    epochs: int = 8
+    epochs: int = 6
     patience: int = 2
+    evaluate_every: int = 1
+    decay_from: float = 0.0
     batch_size: int = 256
     learning_rate: float = 1e-3
 
@@ -74,6 +84,9 @@ class TrainingConfig:
     once an epoch. false: tokenizer and codebooks go on learning (Eq. 13-14, EMA, revival of dead codes)."""
     items_per_user: int = 50
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
+    with_validation: bool = False
+    """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
+    weights. `train --refit` sets all of it from a training that validation has seen."""
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch (all items ranked)."""
     validation_users: int = 10_000

@@ -241,9 +241,11 @@ class Dataset:
         """The item's title, or its identifier where it has none."""
         return self.item_doc(item)["title"] or self.item_ids[item]
 
-    def train_sequences(self) -> Sequences:
-        """Each user's TRAIN events in order; users without one are left out."""
+    def train_sequences(self, with_validation: bool = False) -> Sequences:
+        """Each user's TRAIN events in order, or TRAIN and VALID ones; users without one are left out."""
         trained = self.labels == TRAIN
+        if with_validation:
+            trained |= self.labels == VALID
         lengths = np.bincount(self.users[trained], minlength=self.num_users)
         users = np.flatnonzero(lengths)
         return Sequences(_offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))

@@ -10,7 +10,8 @@ from scipy import sparse
 from torch.nn import functional as F
 
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
+from sparcode_es.models.encode import assign_codes, encode_tokens
+from sparcode_es.models.few import latest_items
 from sparcode_es.models.memory import Memory
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparcode_es.config import ItemCodesConfig
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.batches import no_histories
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer
+from sparcode_es.models.few import codes_of, padded_histories
 from sparcode_es.models.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -30,13 +30,8 @@ class TokenModel(Protocol):
 
 
 def histories_of(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, max_length: int) -> tuple[Tensor, Tensor]:
-    """The latest `max_length` events of some sequences: histories int64 [B, L] and the flat position of each one's last."""
-    ends = offsets[1:][rows].astype(np.int64)
-    begins = np.maximum(offsets[:-1][rows].astype(np.int64), ends - max_length)
-    lengths = ends - begins
-    index = begins[:, None] + np.arange(lengths.max())
-    histories = items[np.minimum(index, ends[:, None] - 1)].astype(np.int64)
-    positions = np.arange(len(rows)) * histories.shape[1] + lengths - 1
+    """See `padded_histories`."""
+    histories, positions = padded_histories(offsets, items, rows, max_length)
     return torch.from_numpy(histories), torch.from_numpy(positions)
 
 
@@ -99,13 +94,9 @@ def assign_codes(
     return torch.cat(codes).numpy().astype(np.uint32), torch.cat(boosts).numpy().astype(np.float32)
 
 
-def latest_items(config: ItemCodesConfig, offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The latest items of n histories in CSR form, latest first: numbers uint32 [n, L], boosts float32 [n, L].
-
-    The boost of the k-th latest is decayᵏ⁻¹, and 0 where a history is shorter.
-    """
-    ends, lag = offsets[1:].astype(np.int64)[:, None], np.arange(config.latest)
-    places = ends - 1 - lag
-    there = places >= offsets[:-1].astype(np.int64)[:, None]
-    numbers = np.where(there, items[np.where(there, places, 0)], 0) if len(items) else np.zeros(there.shape)
-    return numbers.astype(np.uint32), np.where(there, config.decay**lag, 0).astype(np.float32)
+def assign_few_codes(model: SparCode, tokens: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """`assign_codes` by numpy, for a few tokens: torch's calls would take longer than their work. The last digits of a boost
+    may differ, so that what is stored comes from `assign_codes` alone."""
+    config = model.config.quantizer
+    steps = config.codes_per_token if config.assignment == "pursuit" else None
+    return codes_of(tokens.numpy(), model.quantizer.codebooks.cpu().numpy(), steps)

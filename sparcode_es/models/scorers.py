@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
+from sparcode_es.models.pair_layer import PairLayer
 
 CROSSED_PAIRS = 65_536
 """(code, item) pairs that CrossNet forms at once: each holds (1 + K_c) · D numbers a layer."""
@@ -41,6 +42,7 @@ class Head(nn.Module):
 
     def __init__(self, hidden: tuple[int, ...], residual: bool) -> None:
         super().__init__()
+        self.first_width = hidden[0]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(hidden))
         self.output = nn.Linear(hidden[-1], 1)
         if residual:
@@ -84,6 +86,10 @@ class InnerPDNN(nn.Module):
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         gates = torch.einsum("hjd,njd->nhd", self.weight, items)  # [n, h, D]
         n, h, D = gates.shape
+        if not len(self.head.layers):
+            output = self.head.output
+            layer: Tensor = PairLayer.apply(codes, gates, self.bias, output.weight[0])
+            return layer + output.bias
         pairs = (codes @ gates.reshape(n * h, D).T).view(-1, n, h)
         scores: Tensor = self.head(pairs + self.bias)
         return scores

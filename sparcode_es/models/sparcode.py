@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from scipy.sparse import csc_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +23,7 @@ from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
+from sparcode_es.models.pair_tables import PairTables
 from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_scorer, scaled_scores
 from sparcode_es.models.tokenizers import ItemTokens, own_vectors
@@ -30,7 +33,7 @@ PAIR_NUMBERS = 1 << 28
 
 
 class SparCode(RankingModel):
-    """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.build`): `all_codes`, `score_codes`."""
+    """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.score`): `all_codes`, `score_codes`, …"""
 
     begins_from_tower = True
 
@@ -88,12 +91,15 @@ class SparCode(RankingModel):
 
     def items(self, items: Tensor) -> Tensor:
         """Item tokens T^c of item numbers int64 [n], [n, K_c, D]."""
-        if self.scorer_items is None:
-            embedded = self.tokenizer.targets(items)
-        else:
-            embedded = self.scorer_items(items) + self.tokenizer.content(items)
-        tokens: Tensor = self.item_tokens(embedded)
+        tokens: Tensor = self.item_tokens(self.item_vectors(items))
         return tokens
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """What the tokens of items int64 [n] are linear in, [n, D]."""
+        if self.scorer_items is None:
+            return self.tokenizer.targets(items)
+        vectors: Tensor = self.scorer_items(items) + self.tokenizer.content(items)
+        return vectors
 
     # -- scores ---------------------------------------------------------------------------------------------------
 
@@ -193,9 +199,25 @@ class SparCode(RankingModel):
         vectors = self.vectors_of(codes).split(self._codes_at_once(stop - start))
         scores = torch.cat([self.pair_scores(part, item_tokens).float().cpu() for part in vectors])
         if self.memory is not None and self.memory.active:
-            rows = codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
-            scores = scores + float(self.memory.weight) * self.memory(rows, start, stop)
+            scores = scores + float(self.memory.weight) * self.memory(self._memory_rows(codes), start, stop)
         return scores.numpy()
+
+    def score_tiles(self, codes: np.ndarray, most_codes: int, most_items: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """The scores of `score_codes` for all items, in tiles of at most so many codes and items: see `PairTables.tiles`."""
+        with torch.inference_mode():
+            tables = PairTables(self, codes)
+        return tables.tiles(most_codes, most_items)
+
+    def lifts_of(self, codes: np.ndarray) -> csc_matrix | None:
+        """The weighted lifts of codes uint32 [C, 1 + M] as they are added to S, float32 [C, I]; None where there are none."""
+        if self.memory is None or not self.memory.active:
+            return None
+        lifts = self.memory.lifts[self._memory_rows(codes)].tocsc()
+        lifts.data *= np.float32(float(self.memory.weight))
+        return lifts
+
+    def _memory_rows(self, codes: np.ndarray) -> np.ndarray:
+        return codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
 
     def _codes_at_once(self, items: int) -> int:
         """How many codes are scored together, so that a hidden layer over all pairs stays near a gigabyte."""

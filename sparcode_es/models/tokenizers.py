@@ -138,6 +138,14 @@ class SENetHeads(nn.Module):
         return heads
 
 
+def tokens_at(states: Tensor, positions: Tensor, added: Tensor | None, heads: nn.Module | None) -> Tensor:
+    """Eq. 6: states [B, L, D] or [B, L, K_u, D], flat positions [P], what is added to their states [P, D] → [P, K_u, D]."""
+    states = states.reshape(states.shape[0] * states.shape[1], -1, states.shape[-1])[positions]  # [P, 1 or K_u, D]
+    if added is not None:
+        states = states + added.unsqueeze(1)
+    return F.normalize(states if heads is None else heads(states[:, 0]), dim=-1)
+
+
 ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DNNEncoder, "capsule": CapsuleEncoder}
 HEADS = {"linear": LinearHeads, "senet": SENetHeads}
 
@@ -206,11 +214,8 @@ class Tokenizer(ItemEmbedder):
 
     def tokens_of(self, states: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """Eq. 6 from states: see `forward`."""
-        B, L = states.shape[:2]
-        states = states.reshape(B * L, -1, self.config.dim)[positions]  # [P, 1 or K_u, D]
-        if self.user_features.specs:
-            states = states + self.user_features(users)[positions // L].unsqueeze(1)
-        return F.normalize(states if self.heads is None else self.heads(states[:, 0]), dim=-1)
+        known = self.user_features(users)[positions // states.shape[1]] if self.user_features.specs else None
+        return tokens_at(states, positions, known, self.heads)
 
 
 class ItemTokens(nn.Module):

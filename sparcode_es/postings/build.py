@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from scipy import sparse
 
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
@@ -20,6 +20,7 @@ from sparcode_es.postings.prune import needs_second_pass, prune
 from sparcode_es.postings.rows import remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer, bias_for_sparsity
 from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.traffic import boosts_of
 from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import SeenItems, write_items, write_manifest, write_users
 from sparcode_es.tables import StringTable
@@ -35,12 +36,14 @@ def build_postings(
     user_codes: UserCodes,
     user_seen: SeenItems,
     asked_codes: np.ndarray | None = None,
+    traffic: UserCodes | None = None,
     config: PostingsConfig | None = None,
 ) -> Artifact:
     """Score every code for every item, keep what `config` says, and write the artifact `out`.
 
     Row u of `user_codes` and `user_seen` belongs to `user_ids[u]`; `asked_codes`, uint32 [n, 1 + M], are codes that count as
-    observed too (of the histories that an evaluation will ask with, say). Killed anywhere, `out` stays as it was. Raises
+    observed too (of the histories that an evaluation will ask with, say); `traffic` are the codes of the histories whose best
+    items `cut = "traffic"` keeps, None for the users' own. Killed anywhere, `out` stays as it was. Raises
     `ArtifactError` for scores that are not finite or parts that do not fit, `StorageError` when `out` cannot be written.
     """
     config = config or PostingsConfig()
@@ -49,13 +52,14 @@ def build_postings(
     seen_codes = user_codes.codes if asked_codes is None else np.concatenate([user_codes.codes, asked_codes])
     observed, _ = unique_codes(seen_codes[seen_codes[:, 0] != ITEM_HEAD])
     codes = _choose_codes(scorer, observed, config)
-    if config.sparsity is not None:
+    if config.sparsity is not None and config.cut == "bias":
         bias = bias_for_sparsity(scorer, codes, config, config.sparsity)
     else:
         bias = scorer.bias if config.bias is None else config.bias
     with atomic_folder(out) as folder:
-        counts, rounding = _write_postings(scorer, codes, np.float32(bias), folder, config)
         table = np.concatenate([codes, _item_rows(scorer, codes.shape[1] - 1)])
+        users = boosts_of(user_codes if traffic is None else traffic, table, config.traffic_users)
+        counts, rounding = _write_postings(scorer, codes, np.float32(bias), folder, config, users)
         np.save(folder / "codes.npy", table)
         write_items(folder, item_ids, item_docs)
         counts |= write_users(folder, user_ids, user_codes, user_seen, table)
@@ -87,7 +91,12 @@ def _choose_codes(scorer: CodeScorer, observed: np.ndarray, config: PostingsConf
 
 
 def _write_postings(
-    scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig
+    scorer: CodeScorer,
+    codes: np.ndarray,
+    bias: np.float32,
+    folder: Path,
+    config: PostingsConfig,
+    users: sparse.csr_matrix,
 ) -> tuple[dict[str, int], float]:
     """Write code_offsets, item_numbers and scores; returns counts and the largest relative rounding error."""
     two_passes = needs_second_pass(config)
@@ -97,7 +106,7 @@ def _write_postings(
     by_code, rounding = _write_candidates(scorer, codes, bias, target, config, most)
     offsets = np.concatenate([[0], np.cumsum(by_code)]).astype(np.uint64)
     if two_passes:
-        offsets = prune(target, folder, offsets, scorer.num_items, config)
+        offsets = prune(target, folder, offsets, scorer.num_items, config, users, len(codes))
         shutil.rmtree(target)
     np.save(folder / "code_offsets.npy", offsets)
     items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
@@ -120,14 +129,13 @@ def _write_candidates(
     Returns the number of postings of each, int64 [C], and the largest relative rounding error.
     """
     remembered = scorer.item_codes
-    found = scored_postings(scorer, codes, bias, config, most)
+    found = scored_postings(scorer, codes, bias, config, most, folder)
     if remembered is not None:
         found = itertools.chain(found, remembered_postings(remembered, range(scorer.num_items), most))
     counts, error = [], 0.0
-    total = len(codes) + (0 if remembered is None else scorer.num_items)
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
     with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
-        for postings in tqdm(found, total=total, desc="scoring codes", unit="code", disable=None):
+        for postings in found:
             items.append(postings.items)
             grids.append(postings.grid)
             counts.append(len(postings.items))

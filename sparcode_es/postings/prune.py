@@ -1,4 +1,4 @@
-"""Which postings stay: at most n a code, at most n an item, and a floor for items."""
+"""Which postings stay: at most n a code, those that users need, at most n an item, and a floor for items."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from sparcode_es.config import PostingsConfig
 from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.traffic import traffic
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
 
 
@@ -22,13 +24,24 @@ def best(scores: np.ndarray, n: int) -> np.ndarray:
 
 def needs_second_pass(config: PostingsConfig) -> bool:
     """Whether what stays depends on all codes of an item."""
-    return config.max_codes_per_item is not None or config.min_codes_per_item > 0
+    by_item = config.max_codes_per_item is not None or config.min_codes_per_item > 0
+    return by_item or config.cut == "traffic"
 
 
-def prune(folder: Path, out: Path, offsets: np.ndarray, num_items: int, config: PostingsConfig) -> np.ndarray:
+def prune(
+    folder: Path,
+    out: Path,
+    offsets: np.ndarray,
+    num_items: int,
+    config: PostingsConfig,
+    boosts: sparse.csr_matrix,
+    learned: int,
+) -> np.ndarray:
     """Copy candidates from `folder` to `out`, less those that are cut; returns the new offsets uint64 [C + 1].
 
-    offsets: uint64 [C + 1]. First each code keeps its best `max_postings_per_code`, then each item the best
+    offsets: uint64 [C + 1]; boosts: of users on the C codes, float32 [U', C], for `cut = "traffic"`; learned: how many of the
+    codes, the first ones, are no item codes. First each code keeps its best `max_postings_per_code`; then `traffic` cuts the
+    learned codes to `sparsity`; then each item the best
     `max_codes_per_item` of what is left; at last an item gets back those of its best `min_codes_per_item` candidates that
     were cut. A pair without a positive score is no candidate: no floor can keep it, since an index holds only positive
     scores. Scores are compared as they are stored; ties go to the smaller number.
@@ -38,6 +51,10 @@ def prune(folder: Path, out: Path, offsets: np.ndarray, num_items: int, config: 
     # One byte a candidate, on disk like the candidates themselves.
     keep = np.lib.format.open_memmap(folder / "keep.npy", mode="w+", dtype=np.bool_, shape=(len(items),))
     _keep_by_code(keep, offsets, scores, config.max_postings_per_code)
+    if config.cut == "traffic" and config.sparsity is not None:
+        first = int(offsets[learned])
+        needed = traffic(boosts, offsets, items, scores, num_items, config.traffic_items)[:first]
+        _keep_most(keep[:first], needed, scores[:first], round((1 - config.sparsity) * learned * num_items))
     _keep_by_item(keep, offsets, items, scores, num_items, config)
     with NpyStream(out / "item_numbers.npy", np.uint32) as new_items, NpyStream(out / "scores.npy", np.uint16) as new:
         for start in range(0, len(items), BLOCK_POSTINGS):
@@ -51,6 +68,14 @@ def prune(folder: Path, out: Path, offsets: np.ndarray, num_items: int, config: 
 def _keep_by_code(keep: np.ndarray, offsets: np.ndarray, scores: np.ndarray, most: int | None) -> None:
     for start, stop in zip(offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64), strict=True):
         keep[start + best(scores[start:stop], stop - start if most is None else most)] = True
+
+
+def _keep_most(keep: np.ndarray, needed: np.ndarray, scores: np.ndarray, most: int) -> None:
+    """Of the kept candidates leave the `most` with the largest traffic; among equals, those with the largest scores."""
+    places = np.flatnonzero(keep)
+    if len(places) > most:
+        order = np.lexsort((-scores[places].astype(np.int64), -needed[places]))
+        keep[places[order[most:]]] = False
 
 
 def _keep_by_item(

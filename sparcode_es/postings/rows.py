@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sparcode_es.codes import ItemCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError
 from sparcode_es.postings.grid import from_grid, to_grid
 from sparcode_es.postings.prune import best
+from sparcode_es.postings.runs import Runs
 from sparcode_es.postings.score import CodeScorer, score_blocks
 
 
@@ -27,16 +31,29 @@ class CodePostings:
 
 
 def scored_postings(
-    scorer: CodeScorer, codes: np.ndarray, bias: np.float32, config: PostingsConfig, most: int | None
+    scorer: CodeScorer, codes: np.ndarray, bias: np.float32, config: PostingsConfig, most: int | None, folder: Path
 ) -> Iterator[CodePostings]:
-    """The positive scores of each code of uint32 [C, 1 + M], the best `most` of them."""
-    waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
-    for _, first_item, scores in score_blocks(scorer, codes, config):
-        exact = np.maximum(scores + bias, 0)  # Eq. 15
-        waiting.append((first_item, exact, to_grid(exact)))
-        if first_item + exact.shape[1] == scorer.num_items:
-            yield from (_joined(waiting, row, most) for row in range(len(exact)))
-            waiting.clear()
+    """The positive scores of each code of uint32 [C, 1 + M], the best `most` of them. `error` is that of all codes together.
+
+    folder: where they lie, 6 bytes each, until all items are scored; nothing is left behind.
+    """
+    if not len(codes):
+        return
+    error = 0.0
+    with Runs(folder, len(codes)) as runs, _progress(scorer.num_items) as progress:
+        for code, item, scores in score_blocks(scorer, codes, config):
+            places = np.flatnonzero(scores > -bias)  # Eq. 15: S + b > 0
+            exact = scores.reshape(-1)[places] + bias
+            grid = to_grid(exact)
+            error = max(error, _rounding(grid, exact))
+            places, grid = places[grid > 0], grid[grid > 0]
+            runs.add(code + places // scores.shape[1], item + places % scores.shape[1], grid)
+            progress.update(item + scores.shape[1] - progress.n)
+        yield from (CodePostings(*_best_of(items, grid, most), error) for items, grid in runs)
+
+
+def _progress(items: int) -> Any:
+    return tqdm(total=items, desc="scoring items", unit="item", disable=None)
 
 
 def remembered_postings(remembered: ItemCodes, rows: Iterable[int], most: int | None) -> Iterator[CodePostings]:
@@ -49,18 +66,21 @@ def remembered_postings(remembered: ItemCodes, rows: Iterable[int], most: int | 
         yield _kept(remembered.items[part], exact, to_grid(exact), most)
 
 
-def _joined(waiting: list[tuple[int, np.ndarray, np.ndarray]], row: int, most: int | None) -> CodePostings:
-    """One code's postings from the blocks of items."""
-    places = [np.flatnonzero(grid[row]) for _, _, grid in waiting]
-    numbers = np.concatenate([first + place for (first, _, _), place in zip(waiting, places, strict=True)])
-    exact = np.concatenate([exact[row][place] for (_, exact, _), place in zip(waiting, places, strict=True)])
-    grid = np.concatenate([grid[row][place] for (_, _, grid), place in zip(waiting, places, strict=True)])
-    return _kept(numbers, exact, grid, most)
-
-
 def _kept(numbers: np.ndarray, exact: np.ndarray, grid: np.ndarray, most: int | None) -> CodePostings:
     """The best `most` that the grid can hold."""
     stored = np.flatnonzero(grid)
-    error = float(np.abs(from_grid(grid[stored]) / exact[stored].astype(np.float64) - 1).max(initial=0))
-    kept = stored if most is None else np.intersect1d(best(grid, most), stored)
-    return CodePostings(numbers[kept].astype(np.uint32), grid[kept], error)
+    items, kept = _best_of(numbers[stored].astype(np.uint32), grid[stored], most)
+    return CodePostings(items, kept, _rounding(grid, exact))
+
+
+def _best_of(items: np.ndarray, grid: np.ndarray, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    if most is None or len(items) <= most:
+        return items, grid
+    places = best(grid, most)
+    return items[places], grid[places]
+
+
+def _rounding(grid: np.ndarray, exact: np.ndarray) -> float:
+    """The largest relative error of what the grid can hold."""
+    stored = grid > 0
+    return float(np.abs(from_grid(grid[stored]) / exact[stored].astype(np.float64) - 1).max(initial=0))

@@ -108,8 +108,9 @@ def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
     config = from_mapping(PostingsConfig, artifact.manifest["config"])
     if needs_second_pass(config):
         raise ArtifactError(
-            f"{artifact.path} was cut per item (--max-codes-per-item or --min-codes-per-item), which depends on every code's "
-            "scores, so that some codes alone cannot be updated; build it with --max-postings-per-code, or without a cut"
+            f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "
+            "--min-codes-per-item), so that some codes alone cannot be updated; build it with --max-postings-per-code, or "
+            "without a cut"
         )
     return config
 
@@ -122,7 +123,7 @@ def _write_postings(
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
     with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
         copied = 0
-        for row, new in zip(rows.tolist(), _scored_again(artifact, scorer, rows, config), strict=True):
+        for row, new in zip(rows.tolist(), _scored_again(artifact, scorer, rows, folder, config), strict=True):
             _copy(artifact, copied, row, items, grids)
             items.append(new.items)
             grids.append(new.grid)
@@ -135,13 +136,13 @@ def _write_postings(
 
 
 def _scored_again(
-    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, config: PostingsConfig
+    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, folder: Path, config: PostingsConfig
 ) -> Iterator[CodePostings]:
     """The postings of some code rows, as a full build would make them (item codes come last in an artifact)."""
     codes = np.asarray(artifact.codes)[rows]
     scored = np.ascontiguousarray(codes[codes[:, 0] != ITEM_HEAD])
     bias, most = np.float32(artifact.manifest["bias"]), config.max_postings_per_code
-    found = scored_postings(scorer, scored, bias, config, most)
+    found = scored_postings(scorer, scored, bias, config, most, folder)
     remembered = scorer.item_codes
     if remembered is None:
         return found

@@ -1,4 +1,4 @@
-"""Histories → the codes of users, with the model. The only part of serving that needs torch."""
+"""Histories → the codes of users, with the model. An exported encoder (`exported.py`) does it without torch."""
 
 from __future__ import annotations
 
@@ -7,43 +7,34 @@ from pathlib import Path
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
-from sparcode_es.errors import MismatchError, NotFoundError
-from sparcode_es.models.encode import assign_codes, encode_tokens, latest_items
+from sparcode_es.codes import UserCodes, item_code_rows
+from sparcode_es.errors import MismatchError
+from sparcode_es.models.encode import assign_codes, assign_few_codes, encode_tokens
+from sparcode_es.models.few import latest_items
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.serving.histories import item_numbers, merge_codes
 from sparcode_es.tables import StringTable
 
 
 def encode_histories(
-    model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None
+    model: SparCode, offsets: np.ndarray, items: np.ndarray, users: np.ndarray | None = None, few: bool = False
 ) -> UserCodes:
     """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes, unless
     the model reads the user's features alone.
 
-    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all.
+    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all. few: by `assign_few_codes`.
     """
     lengths = np.diff(offsets.astype(np.int64))
     filled = np.flatnonzero(lengths) if model.config.tokenizer.source == "history" else np.arange(len(lengths))
     kept = np.concatenate([[0], np.cumsum(lengths[filled])])
     rows = None if users is None else users[filled]
-    codes, boosts = assign_codes(model, encode_tokens(model, kept, items, rows))
+    tokens = encode_tokens(model, kept, items, rows)
+    codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)
     if model.item_codes is not None:
         latest, weights = latest_items(model.config.item_codes, kept, items)
         codes = np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1)
         boosts = np.concatenate([boosts, weights], axis=1)
-    return _merge(codes, boosts, filled, len(lengths))
-
-
-def _merge(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_users: int) -> UserCodes:
-    """Add up the boosts that a user has on one code; leave out boosts of 0. codes: [n, R, 1 + M], boosts: [n, R]."""
-    positive = boosts > 0
-    owner = np.broadcast_to(users[:, None], boosts.shape)[positive].astype(np.uint32)
-    keyed = np.column_stack([owner, codes[positive]]).astype(np.uint32)
-    distinct, inverse = unique_codes(keyed)
-    total = np.bincount(inverse, weights=boosts[positive], minlength=len(distinct)).astype(np.float32)
-    counts = np.bincount(distinct[:, 0], minlength=num_users)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
-    return UserCodes(offsets, distinct[:, 1:], total)
+    return merge_codes(codes, boosts, filled, len(lengths))
 
 
 class HistoryEncoder:
@@ -51,6 +42,7 @@ class HistoryEncoder:
 
     def __init__(self, model: SparCode, item_ids: StringTable) -> None:
         self.model, self.item_ids = model, item_ids
+        self.shared_heads = model.shared_heads
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> HistoryEncoder:
@@ -59,22 +51,14 @@ class HistoryEncoder:
 
         return cls(*read_sparcode(path))
 
-    def numbers(self, items: Sequence[str]) -> np.ndarray:
-        """Item ids → item numbers, uint32 [n]. Raises `NotFoundError` naming the unknown ones, and for an empty history."""
-        found = [self.item_ids.find(item) for item in items]
-        unknown = [item for item, number in zip(items, found, strict=True) if number is None]
-        if unknown:
-            shown = ", ".join(repr(item) for item in unknown[:5]) + (" …" if len(unknown) > 5 else "")
-            raise NotFoundError(
-                f"the model does not know {len(unknown)} of the history's items: {shown}; leave them out"
-            )
-        if not items:
-            raise NotFoundError("the history is empty; give at least one item id")
-        return np.array(found, dtype=np.uint32)
+    @property
+    def hashes(self) -> tuple[str, str]:
+        """Of the model and of its codebooks."""
+        return self.model.model_hash, self.model.codebook_hash
 
     def __call__(self, items: Sequence[str]) -> UserCodes:
         """The codes of one user who is not in the index, from the ids of their items, oldest first."""
         if self.model.config.tokenizer.source == "features":
             raise MismatchError("this model reads users' features, not histories; ask for a user that the index knows")
-        numbers = self.numbers(items)
-        return encode_histories(self.model, np.array([0, len(numbers)]), numbers)
+        numbers = item_numbers(self.item_ids, items)
+        return encode_histories(self.model, np.array([0, len(numbers)]), numbers, few=True)

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from sparcode_es.codes import UserCodes
 from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.errors import DataError
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
@@ -59,6 +60,10 @@ def update_from_data(
     sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
     sources += [] if log is None else [(log.name, log.sha256)]
     require_new(artifact, sources)
+    if "valid" in splits and model.config.training.with_validation:
+        raise DataError(
+            f"the model of {artifact.path} was trained on the validation events; they cannot be folded in again"
+        )
     new = NOTHING if log is None else number_events(log, artifact, dataset)
     histories, is_new = longer_histories(artifact, new.sequences)
     held_out = np.isin(dataset.labels, [LABELS[split] for split in splits])

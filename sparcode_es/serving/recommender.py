@@ -62,8 +62,8 @@ class Recommender:
         info = self.engine.info()
         if (info.model_hash, info.codebook_hash) != (model_hash, codebook_hash):
             raise MismatchError(
-                f"the {info.engine} index at {info.where} holds codes of model {info.model_hash}, the checkpoint is model "
-                f"{model_hash}; give the checkpoint that the index was built from, or build the index again"
+                f"the {info.engine} index at {info.where} holds codes of model {info.model_hash}, the encoder is model "
+                f"{model_hash}; give the checkpoint (or its export) that the index was built from, or build the index again"
             )
 
     def for_user(self, user_id: str, request: Request) -> Answer:

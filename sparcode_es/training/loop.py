@@ -8,6 +8,7 @@ on validation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTo
     model = build_model(config, trainer.dataset).to(trainer.device)
     if config.training.compile:
         _compile(model)
-    model.prepare(trainer.dataset.train_sequences())
+    model.prepare(trainer.sequences)
     if twin is not None:
         model.begin_from(twin)
     learns = any(parameter.requires_grad for parameter in model.parameters())
@@ -164,9 +165,10 @@ def fit_codebook(config: Config, positions: int) -> Config:
 
 
 def _report(state: StageState, name: str) -> dict[str, Any]:
+    validated = {f"{name}_validation": state.best_metric} if math.isfinite(state.best_metric) else {}
     return {
         f"{name}_epochs": state.epoch,
         f"{name}_best_epoch": state.best_epoch,
-        f"{name}_validation": state.best_metric,
+        **validated,
         f"{name}_seconds": round(state.seconds, 1),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -21,9 +22,9 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
-    """Fill the model's memories from the training pairs; each gets the weight with the best validation metric, the item
-    codes first."""
-    sequences = trainer.dataset.train_sequences()
+    """Fill the model's memories from the training pairs; each gets the weight that the configuration names, or the one with
+    the best validation metric, the item codes first."""
+    sequences = trainer.sequences
     popularity = np.bincount(sequences.items, minlength=model.num_items)
     report: dict[str, float] = {}
     if model.item_memory is not None:
@@ -31,20 +32,28 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     if model.memory is not None:
         tokens, rows, targets = training_tokens(trainer, model)
         model.memory.fit(code_counts(model, tokens, targets.numpy(), rows.numpy()), popularity)
-    table = CodeTable(model, trainer.validation)
+    table = functools.cache(lambda: CodeTable(model, trainer.validation))
     if model.item_memory is not None:
-        report |= _choose(trainer, model.item_memory, "item_codes", lambda w: table.score_function(item_weight=w))
-    if model.memory is not None:
+        given = model.config.item_codes.weight
+        report |= _weigh(
+            trainer, model.item_memory, "item_codes", given, lambda w: table().score_function(item_weight=w)
+        )
+    memory = model.memory
+    if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
-        lifts = model.memory(table_rows(model, table.codes), 0, model.num_items).numpy()
-        report |= _choose(trainer, model.memory, "memory", lambda w: table.score_function(w * lifts, item_weight))
+        lifts = functools.cache(lambda: memory(table_rows(model, table().codes), 0, model.num_items).numpy())
+        given = model.config.scorer.memory_weight
+        report |= _weigh(trainer, memory, "memory", given, lambda w: table().score_function(w * lifts(), item_weight))
     return report
 
 
-def _choose(
-    trainer: Trainer, memory: Memory, name: str, scores_with: Callable[[float], ScoreFunction]
+def _weigh(
+    trainer: Trainer, memory: Memory, name: str, given: float | None, scores_with: Callable[[float], ScoreFunction]
 ) -> dict[str, float]:
-    """Give a memory the weight whose scores are best on validation; logs all that were tried."""
+    """Give a memory its weight: the given one, or the one whose scores are best on validation; logs all that were tried."""
+    if given is not None:
+        memory.weight.fill_(given)
+        return {f"{name}_weight": given}
     metric = trainer.config.training.metric
     found = {weight: trainer.metrics(scores_with(weight))[metric] for weight in WEIGHTS}
     best = max(found, key=lambda weight: found[weight])

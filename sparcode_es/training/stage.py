@@ -86,22 +86,24 @@ def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
 
 def learning_rate(config: StageConfig, epoch: int) -> float:
     """The learning rate of an epoch, counted from 1."""
-    share = 1.0 if config.schedule == "constant" else 1 - (epoch - 1) / config.epochs
-    return config.learning_rate * share
+    kept = config.decay_from * config.epochs
+    return config.learning_rate * min(1.0, (config.epochs - epoch + 1) / max(1.0, config.epochs - kept))
 
 
 def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:
-    """Train until the validation metric has not risen for `patience` evaluations; leaves the best weights in the model."""
+    """Train until the validation metric has not risen for `patience` evaluations, and leave the best weights in the model;
+    or train for `stop_after` epochs, and leave the last ones."""
     state = _resume(stage, state_path)
+    fixed = stage.config.stop_after
     record: dict[str, Any]
     if state.epoch:
         log.write(stage=stage.name, resumed_after_epoch=state.epoch)
-    elif stage.judge_start and stage.config.epochs:
+    elif stage.judge_start and stage.config.epochs and fixed is None:
         stage.model.eval()
         record = {"stage": stage.name, "epoch": 0, **stage.validate()}
         _judge(stage, state, record[stage.metric])
         log.write(**record)
-    while not state.finished and state.epoch < stage.config.epochs:
+    while not state.finished and state.epoch < (stage.config.epochs if fixed is None else fixed):
         began = time.perf_counter()
         state.epoch += 1
         generator = seed_epoch(seed, stage.name, state.epoch)
@@ -116,7 +118,9 @@ def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Pro
                 f"the loss is {loss} in epoch {state.epoch} of stage {stage.name}; lower the learning rate or check the features"
             )
         record = {"stage": stage.name, "epoch": state.epoch, "loss": loss, **stage.after_epoch()}
-        if state.epoch % stage.config.evaluate_every == 0 or state.epoch == stage.config.epochs:
+        if fixed is not None:
+            state.best_epoch = state.epoch
+        elif state.epoch % stage.config.evaluate_every == 0 or state.epoch == stage.config.epochs:
             stage.model.eval()
             record |= stage.validate()
             _judge(stage, state, record[stage.metric])

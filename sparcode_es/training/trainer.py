@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sparcode_es.config import Config, StageConfig, load_config, to_toml
+from sparcode_es.config import Config, StageConfig, load_config, read_by_model, to_toml
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of
@@ -39,7 +39,7 @@ class Trainer:
             out.mkdir(parents=True, exist_ok=True)
         self._claim()
         self.log = Log(out / "log.jsonl", echo)
-        train = dataset.train_sequences()
+        train = self.sequences = dataset.train_sequences(config.training.with_validation)
         self.windows = _examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
@@ -54,7 +54,7 @@ class Trainer:
         if (self.out / "manifest.json").exists():
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path, text = self.out / "config.toml", to_toml(self.config)
-        if path.exists() and load_config(path) != self.config:
+        if path.exists() and read_by_model(load_config(path)) != read_by_model(self.config):
             raise ConfigError(
                 f"{self.out} holds a training with another configuration; choose another folder or remove it"
             )
@@ -90,6 +90,8 @@ class Trainer:
     def run(self, stage: Stage) -> StageState:
         """Run a stage; its state lies in this training's folder."""
         path = self.out / f"{stage.name}.state"
+        if stage.config.stop_after is None:
+            self._must_choose(f"the epoch of stage {stage.name}")
 
         def epoch(generator: np.random.Generator) -> Iterator[float]:
             with fast_matmul(self.config.training.fast_matmul):
@@ -99,12 +101,19 @@ class Trainer:
 
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
+        self._must_choose("the weight of a memory")
         convention = convention_of(self.dataset)
         found = rank_metrics(scores, self.validation, self.dataset.num_items, (5, 10, 20, 50), convention=convention)[
             "all"
         ]
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
+
+    def _must_choose(self, what: str) -> None:
+        if self.config.training.with_validation:
+            raise ConfigError(
+                f"training.with_validation leaves nothing to choose {what} on; `train --refit` takes it from an earlier training"
+            )
 
     def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
         """One step of the optimizer; the loss as a number."""

@@ -115,3 +115,28 @@ def test_wrong_flags_are_one_sentence(ring: Path, tmp_path: Path) -> None:
     assert "numbers with commas" in CliRunner().invoke(main, [*flags, "--seeds", "one"]).output
     elsewhere = ["--data", str(tmp_path), *flags[2:]]
     assert "not a data folder" in CliRunner().invoke(main, elsewhere).output
+
+
+@pytest.mark.slow
+def test_the_ablation(ring: Path, tmp_path: Path) -> None:
+    rows = "two-tower,whole,learned,nearest,literal"
+    done = run("ablation", ring, tmp_path, "--rows", rows, "--seeds", "0", "--set", "training.codes.epochs=2")
+    assert done.returncode == 0, done.stderr
+    found, text = read(tmp_path / "results", "ablation-ring-small")
+    assert [row["name"] for row in found["rows"]] == rows.split(",")
+    assert text.count("\n| ") >= 10
+    assert found["rows"][3]["overrides"]["quantizer.assignment"] == "nearest"
+
+
+@pytest.mark.slow
+def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
+    done = run("quality", ring, tmp_path, "--seeds", "0,1", "--refit")
+    assert done.returncode == 0, done.stderr
+    found, text = read(tmp_path / "results", "quality-ring-small")
+    labels = [system["label"] for system in found["systems"]]
+    assert len(labels) == len(set(labels)) == 8
+    assert {"SparCode, trained on validation too", "two-tower, trained on validation too"} <= set(labels)
+    tests = found["paired_tests"]
+    assert set(tests) == {"two-tower", "two-tower, untied items (control)", "two-tower + last-item codes (control)"}
+    assert all(0 <= t["p"] <= 1 for views in tests.values() for cells in views.values() for t in cells.values())
+    assert all(label in text for label in labels)

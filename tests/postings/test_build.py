@@ -120,6 +120,37 @@ def test_sparsity_target_is_met(make_scorer: Any, sparsity: float, shift: float)
     assert cut == pytest.approx(sparsity, abs=0.001)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    num_items=st.integers(1, 300),
+    share=st.floats(0.001, 1, exclude_max=True),
+    sample=st.sampled_from([1, 40, 1 << 21]),
+    bits=st.integers(1, 20),
+    kind=st.sampled_from(["wide", "signs", "few"]),
+)
+def test_the_bias_is_the_score_at_the_cut(
+    make_scorer: Any, seed: int, num_items: int, share: float, sample: int, bits: int, kind: str
+) -> None:
+    """Whatever the sample says, and however many passes are needed."""
+    scorer = make_scorer(num_items=num_items, N=5, seed=seed)
+    if kind == "wide":
+        scorer.scores *= np.exp(9 * scorer.scores)
+    elif kind == "signs":
+        scorer.scores = np.sign(np.round(scorer.scores)) * np.float32(0)
+    else:
+        scorer.scores = np.round(scorer.scores)
+    cut = round(share * scorer.scores.size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparcode_es.postings.score.SAMPLE_PAIRS", sample)
+        patch.setattr("sparcode_es.postings.score.BUCKET_BITS", bits)
+        bias = bias_for_sparsity(scorer, scorer.all_codes(), PostingsConfig(block_codes=3, block_items=70), share)
+    if cut:
+        assert bias == -np.sort(scorer.scores, axis=None)[cut - 1]
+    else:
+        assert (scorer.scores + np.float32(bias) > 0).all()
+
+
 def test_report_of_section_4_4(build: Any, make_scorer: Any) -> None:
     artifact = build(make_scorer(N=4, M=2))
     manifest = artifact.manifest

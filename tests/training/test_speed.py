@@ -39,8 +39,9 @@ def test_kept_memory_changes_no_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rates"), [("linear", [1.0, 0.75, 0.5, 0.25]), ("constant", [1.0, 1.0, 1.0, 1.0])]
+    ("decay_from", "rates"),
+    [(0.0, [1.0, 0.75, 0.5, 0.25]), (0.5, [1.0, 1.0, 1.0, 0.5]), (1.0, [1.0, 1.0, 1.0, 1.0])],
 )
-def test_schedule(schedule: str, rates: list[float]) -> None:
-    config = StageConfig(epochs=4, learning_rate=0.01, schedule=schedule)  # type: ignore[arg-type]
+def test_the_learning_rate_falls(decay_from: float, rates: list[float]) -> None:
+    config = StageConfig(epochs=4, learning_rate=0.01, decay_from=decay_from)
     assert [learning_rate(config, epoch) for epoch in (1, 2, 3, 4)] == pytest.approx([0.01 * rate for rate in rates])

@@ -1,0 +1,83 @@
+"""What the speed benchmarks share: child processes with a stated number of threads, their peak memory, and their report."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import click
+import numpy as np
+from environment import describe_environment
+from report import write_files
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def child(script: str, task: dict[str, Any], threads: int, python: str = sys.executable) -> dict[str, Any]:
+    """Run `SCRIPT --child TASK` in a process of its own; the last line that it prints is its result, JSON."""
+    command = [str(python), str(Path(__file__).parent / script), "--child", json.dumps(task)]
+    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.strip().splitlines()[-1:])
+        raise click.ClickException(f"`{shlex.join(command)}` failed: {said}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def seconds(work: Callable[[], object], repeats: int = 1) -> float:
+    """The least of some timings of a piece of work."""
+    found = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99 of some times."""
+    values = np.percentile(milliseconds, [50, 95, 99])
+    return {f"p{p}_ms": round(float(value), 4) for p, value in zip((50, 95, 99), values, strict=True)}
+
+
+def write_speed(
+    out: Path, stem: str, title: str, body: str, result: dict[str, Any], chart: alt.TopLevelMixin | None
+) -> None:
+    """Write the report with the command, machine, versions and load before the body."""
+    environment = describe_environment()
+    machine, versions = environment["machine"], environment["packages"]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    where = (
+        f"`{command}`\n\n{environment['date'][:10]}, commit {environment['commit']}, {machine['cores']} cores "
+        f"({machine['cpu']}), {machine['memory_gib']} GiB, load {machine['load_1min']}; Python {environment['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in versions.items() if name in ("torch", "numpy"))
+        + "."
+    )
+    parts = [f"# {title}", where, body]
+    if chart is not None:
+        parts.append(f"![{title}]({stem}.png)")
+    write_files(out, stem, "\n\n".join(parts) + "\n", {"benchmark": stem, "environment": environment, **result}, chart)
+
+
+def numbers_of(text: str) -> list[int]:
+    """`64,128` → [64, 128]."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"whole numbers with commas between, not {text!r}") from error

@@ -1,0 +1,26 @@
+"""`sparcode-es export`: the encoder of histories as one file that needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="\b\nExample:\n  sparcode-es export --checkpoint runs/mine/model.pt --out runs/mine/encoder.onnx\n"
+    '  sparcode-es query --history "i3 i17 i8" --encoder runs/mine/encoder.onnx'
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="model.pt of `sparcode-es train`.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write, encoder.onnx say.")
+def command(checkpoint: Path, out: Path) -> None:
+    """Write the model's encoder of histories as ONNX, for `query --encoder` on an install without torch."""
+    from sparcode_es_cli.extras import need_training
+
+    need_training()
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.export import export_encoder
+
+    encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    export_encoder(encoder.model, encoder.item_ids, out)
+    click.echo(f"{out}: encoder of model {encoder.hashes[0]}, {out.stat().st_size:,} bytes")

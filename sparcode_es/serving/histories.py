@@ -1,0 +1,35 @@
+"""What every encoder of histories does before and after the model: item ids → numbers, codes → a user's codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparcode_es.codes import UserCodes, unique_codes
+from sparcode_es.errors import NotFoundError
+from sparcode_es.tables import StringTable
+
+
+def item_numbers(item_ids: StringTable, items: Sequence[str]) -> np.ndarray:
+    """Item ids → item numbers, uint32 [n]. Raises `NotFoundError` naming the unknown ones, and for an empty history."""
+    found = [item_ids.find(item) for item in items]
+    unknown = [item for item, number in zip(items, found, strict=True) if number is None]
+    if unknown:
+        shown = ", ".join(repr(item) for item in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+        raise NotFoundError(f"the model does not know {len(unknown)} of the history's items: {shown}; leave them out")
+    if not items:
+        raise NotFoundError("the history is empty; give at least one item id")
+    return np.array(found, dtype=np.uint32)
+
+
+def merge_codes(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_users: int) -> UserCodes:
+    """Add up the boosts that a user has on one code; leave out boosts of 0. codes: [n, R, 1 + M], boosts: [n, R]."""
+    positive = boosts > 0
+    owner = np.broadcast_to(users[:, None], boosts.shape)[positive].astype(np.uint32)
+    keyed = np.column_stack([owner, codes[positive]]).astype(np.uint32)
+    distinct, inverse = unique_codes(keyed)
+    total = np.bincount(inverse, weights=boosts[positive], minlength=len(distinct)).astype(np.float32)
+    counts = np.bincount(distinct[:, 0], minlength=num_users)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+    return UserCodes(offsets, distinct[:, 1:], total)

@@ -1,0 +1,58 @@
+"""Training again on the validation events too, with all that validation chose the first time.
+
+The configuration of a refit says everything: the epochs, the memories' weights, and that nothing is validated. What it is
+worth can only be said on the test split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sparcode_es.config import Config, StageConfig, load_config
+from sparcode_es.errors import ConfigError
+from sparcode_es.training.checkpoint import read_checkpoint
+
+
+def refit_config(run: Path) -> Config:
+    """The configuration that trains again what the folder `run` trained. Raises `ConfigError` when it is not finished."""
+    if not (run / "config.toml").exists():
+        raise ConfigError(
+            f"{run} is no training's folder: it has no config.toml; give the --out of a finished training"
+        )
+    config = load_config(run / "config.toml")
+    if config.training.with_validation:
+        raise ConfigError(f"{run} was itself trained on the validation events; give the training that chose its epochs")
+    report: dict[str, Any] = {}
+    for name in ("two_tower.pt", "model.pt") if config.model != "two_tower" else ("two_tower.pt",):
+        if (run / name).exists():
+            report |= read_checkpoint(run / name).report
+        elif name == "model.pt":
+            raise ConfigError(f"{run} has no model.pt: its training has not finished; run it again first")
+    return _with_choices(config, report)
+
+
+def _with_choices(config: Config, report: dict[str, Any]) -> Config:
+    """The configuration with what a report says validation chose."""
+    training = config.training
+    own = getattr(config, config.model, None)
+    chosen = replace(
+        config,
+        item_codes=replace(config.item_codes, weight=report.get("item_codes_weight")),
+        scorer=replace(config.scorer, memory_weight=report.get("memory_weight")),
+        training=replace(
+            training,
+            with_validation=True,
+            tower=_stop(training.tower, report.get("tower_best_epoch", report.get("model_best_epoch"))),
+            codes=_stop(training.codes, report.get("codes_best_epoch")),
+        ),
+    )
+    if own is not None and hasattr(own, "stage"):
+        own = replace(own, stage=_stop(own.stage, report.get("model_best_epoch")))
+        chosen = replace(chosen, **{config.model: own})
+    return chosen
+
+
+def _stop(stage: StageConfig, epoch: int | None) -> Any:
+    return replace(stage, stop_after=epoch)

@@ -1,0 +1,83 @@
+"""Training again on the validation events: the same recipe, more events, nothing chosen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparcode_es.baselines.popularity import popularity
+from sparcode_es.config import load_config
+from sparcode_es.data.dataset import VALID, Dataset
+from sparcode_es.errors import ConfigError
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.checkpoint import read_checkpoint
+from sparcode_es.training.loop import train
+from sparcode_es.training.refit import refit_config
+from training.small import SMALL
+
+
+def run(dataset: Dataset, out: Path, **more: object) -> Path:
+    train(load_config(overrides={**SMALL, "training.codes.epochs": 2, **more}), dataset, out, bars=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def finished(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(Dataset.open(chain), tmp_path_factory.mktemp("runs") / "first")
+
+
+def test_it_repeats_what_was_chosen_on_more_events(chain: Path, finished: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    config = refit_config(finished)
+    first = read_checkpoint(finished / "model.pt")
+    tower = read_checkpoint(finished / "two_tower.pt").report
+    result = train(config, dataset, tmp_path, bars=False)
+    again = read_checkpoint(result.model_path)
+    assert again.model.config.training.with_validation
+    assert again.report["item_codes_weight"] == first.report["item_codes_weight"]
+    assert again.report["memory_weight"] == first.report["memory_weight"]
+    assert again.report["codes_epochs"] == first.report["codes_best_epoch"]
+    assert not any(key.endswith("_validation") for key in again.report)
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert sum(r["stage"] == "tower" for r in records) == tower["tower_best_epoch"]
+    assert not any("ndcg@50" in r for r in records), "nothing was validated"
+    assert isinstance(first.model, SparCode)
+    assert isinstance(again.model, SparCode)
+    valid = int((dataset.labels == VALID).sum())
+    assert valid > 0
+    assert int(again.model.item_memory.of_item.sum()) == int(first.model.item_memory.of_item.sum()) + valid
+
+
+def test_every_system_that_trains_can_be_refitted(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    for name in ("two_tower", "all_to_all", "tdm", "popularity"):
+        out = run(dataset, tmp_path / name, model=name)
+        train(refit_config(out), dataset, tmp_path / f"{name}-again", bars=False)
+    again = read_checkpoint(tmp_path / "popularity-again" / "model.pt").model
+    both = np.bincount(dataset.train_sequences(with_validation=True).items, minlength=dataset.num_items)
+    once = popularity(again.config, dataset).case_scores(dataset.cases("test"))(np.array([0]))[0]
+    scores = again.case_scores(dataset.cases("test"))(np.array([0]))[0]
+    assert np.array_equal(np.argsort(-scores, kind="stable"), np.argsort(-both, kind="stable"))
+    assert not np.array_equal(scores, once)
+
+
+def test_refusals(chain: Path, finished: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    with pytest.raises(ConfigError, match="no training's folder"):
+        refit_config(tmp_path)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.toml").write_bytes((finished / "config.toml").read_bytes())
+    with pytest.raises(ConfigError, match="has not finished"):
+        refit_config(tmp_path / "half")
+    with pytest.raises(ConfigError, match="nothing to choose the epoch of stage tower on"):
+        run(dataset, tmp_path / "open", **{"training.with_validation": True})
+    (tmp_path / "again").mkdir()
+    for name in ("config.toml", "model.pt", "two_tower.pt"):
+        (tmp_path / "again" / name).write_bytes((finished / name).read_bytes())
+    text = (tmp_path / "again" / "config.toml").read_text()
+    (tmp_path / "again" / "config.toml").write_text(text.replace("with_validation = false", "with_validation = true"))
+    with pytest.raises(ConfigError, match="itself trained on the validation events"):
+        refit_config(tmp_path / "again")
