@@ -45,6 +45,7 @@ speed: $(VENV)/.bench
 
 speed-report: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed_report.py
+	$(BIN)/python benchmarks/speed_scale.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -85,7 +85,7 @@ def run_local(run: Run, made: Made) -> None:
 @contextmanager
 def started(version: str, heap: str) -> Iterator[LocalNode]:
     """A server for as long as it is asked."""
-    with LocalNode(version, heap=heap) as node:
+    with LocalNode(version, heap=heap, start_seconds=600) as node:
         yield node
 
 

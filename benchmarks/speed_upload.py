@@ -84,7 +84,14 @@ def index_row(server: Server, artifact: Artifact) -> Row:
     merged = marks.get("history", marks["merge"])
     about = {"begun_s": marks, "seconds": round(whole, 1), "weights_per_second": round(artifact.num_postings / merged)}
     about |= {"bytes_per_posting": report.bytes_per_posting, "postings": report.postings}
+    about["codes_bytes_per_posting"] = round(codes_bytes(server, report.generation) / report.postings, 3)
     return {"what": "index", "field_type": report.field_type, **about}
+
+
+def codes_bytes(server: Server, name: str) -> int:
+    """Bytes of the codes alone, without ids, titles and attributes, as the server counts them."""
+    answer = server.call("POST", f"/{name}/_disk_usage", params={"run_expensive_tasks": True}, timeout=600)
+    return int(answer[name]["fields"]["codes"]["total_in_bytes"])
 
 
 def update_row(server: Server, artifact: Artifact, folder: Path, share: float) -> Row:
@@ -112,7 +119,7 @@ def touched(artifact: Artifact, folder: Path, share: float) -> Artifact:
 
 def measure(version: str, heap: str, artifact: Artifact, folder: Path, sweep: bool) -> list[Row]:
     """All rows of one server."""
-    with LocalNode(version, heap=heap) as node:
+    with LocalNode(version, heap=heap, start_seconds=600) as node:
         server = Server(ConnectionConfig(url=node.url, timeout=120))
         # The first load warms the server up and is not counted.
         rows: list[Row] = list(raw_rows(server, artifact))[1:] if sweep else []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from report import markdown_table
 
 from retrieval.goals import Outcome, outcomes
+from retrieval.other_goals import other_outcomes
 from retrieval.record import Row
 from retrieval.results import Record, Results
 
@@ -21,7 +22,13 @@ give; for the dense systems it is their recall. Items, codes and users are synth
 
 def page(results: Results, pictures: Sequence[str], reasons: dict[str, str]) -> str:
     """The whole text. reasons: goal → why it is not reached, for those that are not."""
-    parts = [HEAD, "## Goals", _goals(outcomes(results), reasons), "Where these come from:", _sources(results.records)]
+    parts = [
+        HEAD,
+        "## Goals",
+        _goals([*outcomes(results), *other_outcomes(results)], reasons),
+        "Where these come from:",
+        _sources(results.records),
+    ]
     parts += [f"![{name}](results/{name}.png)" for name in pictures]
     for record in results.retrieval():
         parts += [f"## {record.items:,} items: {_place(record)}", _figures(record.rows)]

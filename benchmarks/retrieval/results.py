@@ -20,7 +20,7 @@ class Record:
 
     @property
     def rows(self) -> list[Row]:
-        """Its rows; none in a file of another kind."""
+        """Its rows, one an answer of a system."""
         rows: list[Row] = self.content.get("rows", [])
         return rows
 

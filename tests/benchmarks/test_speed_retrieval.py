@@ -14,6 +14,7 @@ from retrieval import goals, http_service, sweeps
 from retrieval.answers import Exact, quality
 from retrieval.clients import time_clients
 from retrieval.local import embedded, faiss_systems, numbers, scipy_sparse
+from retrieval.other_goals import other_outcomes
 from retrieval.postings import item_id, number_of, user_codes, write_artifact
 from retrieval.recipe import LATEST, Recipe, World, make_world
 from retrieval.results import Results
@@ -148,6 +149,7 @@ def results(tmp_path: Path) -> Path:
         "server": "9.4.5",
         "weights_per_second": 250_000,
         "bytes_per_posting": 4.9,
+        "codes_bytes_per_posting": 4.1,
         "postings": 9,
         "seconds": 3,
     }
@@ -174,6 +176,22 @@ def test_goals_are_ratios_within_a_record(results: Path) -> None:
     assert found["Elasticsearch 9.4.5: upload ≥ 200,000 weights a second into one node"].reached is True
 
 
+def test_goals_of_the_other_benchmarks(results: Path) -> None:
+    assert {each.reached for each in other_outcomes(Results(results))} == {None}
+    shape = {"items": 1_000_000, "dim": 64, "item_tokens": 1, "codebooks": 1, "codes": 1024}
+    build = {**shape, "build": {"seconds": 9, "peak_mib": 1024, "model_mib": 700}}
+    build |= {"ratio_to_pair_by_pair": 30.0, "ratio_to_code_by_code": 9.0}
+    encode = {"batch": 1, "length": 50, "exported": {"p50_ms": 1.5}, "torch": {"p50_ms": 3.0}}
+    ours = {"steps": 10, "seconds": 2, "epochs": [{"seconds": 5, "ndcg@10": 0.1}, {"seconds": 9, "ndcg@10": 0.3}]}
+    theirs = {"steps": 10, "seconds": 4, "epochs": [{"seconds": 6, "ndcg@10": 0.2}]}
+    environment = json.loads((results / "speed-upload-54542.json").read_text())["environment"]
+    for name, rows in (("build", [build]), ("encode", [encode]), ("training-x", {"ours": ours, "theirs": theirs})):
+        (results / f"speed-{name}.json").write_text(json.dumps({"data": "x", "environment": environment, "rows": rows}))
+    found = other_outcomes(Results(results))
+    assert [each.reached for each in found] == [False, True, True, True, False]
+    assert [each.value for each in found] == [9.0, 0.5, 1.5, 2.0, 1.5]
+
+
 def test_the_report(results: Path, tmp_path: Path) -> None:
     import speed_report
 
@@ -191,6 +209,25 @@ def test_the_report(results: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         empty = CliRunner().invoke(speed_report.main, ["--results", str(tmp_path / name)])
         assert "run benchmarks/speed_retrieval.py first" in empty.output
+
+
+def test_the_page_on_scale(results: Path, tmp_path: Path) -> None:
+    import speed_scale
+
+    file = results / "speed-retrieval-1000000-es-9.4.5.json"
+    content = json.loads(file.read_text())
+    crowd = row("Elasticsearch 9.4.5", 2.0, crowd=True, clients=16) | {"queries_per_second": 3000.0}
+    file.write_text(json.dumps({**content, "rows": [row("Elasticsearch 9.4.5", 2.0), crowd]}))
+    out = tmp_path / "docs" / "scale.md"
+    done = CliRunner().invoke(speed_scale.main, ["--results", str(results), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    text = out.read_text()
+    per_item = 545 / 32 + 32
+    assert f"| 1,000,000 | {per_item:.0f} M | {2 * 4.9 * per_item * 1e6 / 2**30:.1f} GiB | 2 |" in text
+    assert "| 2.00 ms |" in text
+    assert "1,500 a core" in text
+    missing = CliRunner().invoke(speed_scale.main, ["--results", str(results), "--server", "7.17.29"])
+    assert "make speed" in missing.output
 
 
 def test_hits_become_numbers(artifact: Artifact, exact: Exact) -> None:

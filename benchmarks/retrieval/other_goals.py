@@ -1,0 +1,70 @@
+"""The goals that other speed benchmarks measure: building, encoding, training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from retrieval.goals import LARGE, Outcome
+from retrieval.results import Record, Results
+
+
+def other_outcomes(results: Results) -> list[Outcome]:
+    """Every such goal, `not measured` where its file is missing."""
+    return [*_build(results), *_encode(results), *_training(results)]
+
+
+def _build(results: Results) -> Iterator[Outcome]:
+    ratio = f"`postings build`, {LARGE:,} items × observed codes: ≥ 10 × the plain loop"
+    memory = f"`postings build`, {LARGE:,} items: < 2 GiB peak"
+    found = [(r, row) for r in results.named("speed-build") for row in r.content["rows"] if row["items"] == LARGE]
+    for record, row in found:
+        shape = f"D {row['dim']}, K_c {row['item_tokens']}, M {row['codebooks']}, {row['codes']:,} codes"
+        loops = {name.replace("_", " "): row[f"ratio_to_{name}"] for name in ("pair_by_pair", "code_by_code")}
+        text = "; ".join(f"{value:.1f} × {name}" for name, value in loops.items())
+        measured = f"{row['build']['seconds']:.1f} s; {text}"
+        yield Outcome(
+            f"{ratio} ({shape})", measured, min(loops.values()), 10, True, (record.name,), "the harder loop counts"
+        )
+        peak = row["build"]["peak_mib"]
+        note = f"the process with the model alone: {row['build']['model_mib']:,.0f} MiB"
+        yield Outcome(f"{memory} ({shape})", f"{peak:,.0f} MiB", peak / 2048, 1.0, False, (record.name,), note)
+    if not found:
+        yield from (Outcome(ratio, limit=10, at_least=True), Outcome(memory))
+
+
+def _encode(results: Results) -> Iterator[Outcome]:
+    goal = "encode one user, CPU: < 2 ms"
+    found = [(r, row) for r in results.named("speed-encode") for row in r.content["rows"] if row["batch"] == 1]
+    for record, row in found:
+        p50 = {name: row[name]["p50_ms"] for name in ("exported", "torch")}
+        measured = f"exported p50 {p50['exported']:.2f} ms, torch {p50['torch']:.2f} ms"
+        yield Outcome(f"{goal}, a history of {row['length']}", measured, p50["exported"], 2.0, records=(record.name,))
+    if not found:
+        yield Outcome(goal, limit=2.0)
+
+
+def _training(results: Results) -> Iterator[Outcome]:
+    steps = "training: ≥ RecBole SASRec's steps/s on the same CPU"
+    quality = "training: time to RecBole's best validation N@10 ≤ its own"
+    found = [r for r in results.named("speed-training") if len(r.content["rows"]) == 2]
+    for record in found:
+        ours, theirs = record.content["rows"].values()
+        if "steps" in ours and "steps" in theirs:
+            rates = [row["steps"] / row["seconds"] for row in (ours, theirs)]
+            measured = f"{rates[0]:.1f} against {rates[1]:.1f} steps/s on {record.content['data']}"
+            yield Outcome(steps, measured, rates[0] / rates[1], 1.0, True, (record.name,))
+        if ours.get("epochs") and theirs.get("epochs"):
+            yield _time_to_quality(quality, record, ours, theirs)
+    if not found:
+        yield from (Outcome(steps, at_least=True), Outcome(quality))
+
+
+def _time_to_quality(goal: str, record: Record, ours: dict[str, Any], theirs: dict[str, Any]) -> Outcome:
+    best = max(theirs["epochs"], key=lambda epoch: epoch["ndcg@10"])
+    reached = next((epoch["seconds"] for epoch in ours["epochs"] if epoch["ndcg@10"] >= best["ndcg@10"]), None)
+    text = f"{best['seconds']:,.0f} s to {100 * best['ndcg@10']:.2f}; ours "
+    if reached is None:
+        top = max(epoch["ndcg@10"] for epoch in ours["epochs"])
+        return Outcome(goal, f"RecBole {text}never, at best {100 * top:.2f}", float("inf"), records=(record.name,))
+    return Outcome(goal, f"RecBole {text}{reached:,.0f} s", reached / best["seconds"], records=(record.name,))
