@@ -61,8 +61,11 @@ class Exact:
         """Which items fit the ask's filter, bool [I]."""
         if not ask.filter:
             return np.ones(self.artifact.num_items, dtype=bool)
-        (name, value) = ask.filter[0]
-        docs = (self.artifact.item_doc(item)["attributes"][name] == value for item in range(self.artifact.num_items))
+        wanted = ask.filter[0]
+        docs = (
+            self.artifact.item_doc(item)["attributes"][wanted.field] in wanted.values
+            for item in range(self.artifact.num_items)
+        )
         return np.fromiter(docs, dtype=bool, count=self.artifact.num_items)
 
 

@@ -17,6 +17,7 @@ from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index, index_bytes
+from sparcode_es.engines.elasticsearch.request import condition_body
 from sparcode_es.postings.artifact import Artifact
 
 NAME = "speed"
@@ -96,7 +97,7 @@ def knn_body(ask: Ask, vector: np.ndarray) -> dict[str, Any]:
     wanted: dict[str, Any] = {"field": "vector", "query_vector": vector.tolist(), "k": ask.k}
     wanted["num_candidates"] = max(100, 3 * ask.k // 2)
     if ask.filter:
-        wanted["filter"] = [{"term": {f"attributes.{name}": value}} for name, value in ask.filter]
+        wanted["filter"] = [condition_body(each) for each in ask.filter]
     lean = {"_source": False, "stored_fields": "_none_", "docvalue_fields": ["item"], "track_total_hits": False}
     return {"size": ask.k, **lean, "knn": wanted}
 

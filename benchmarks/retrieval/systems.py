@@ -12,6 +12,7 @@ from retrieval.postings import item_id
 from retrieval.recipe import World
 from sparcode_es.codes import clauses_of
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.conditions import AnyOf
 
 BATCH = 32
 KS = (10, 50, 500)
@@ -24,7 +25,7 @@ class Ask:
 
     name: str
     k: int = K
-    filter: tuple[tuple[str, str], ...] = ()
+    filter: tuple[AnyOf, ...] = ()
     exclude: bool = False
     """Leave out the user's 200 seen items."""
     batch: int = 1
@@ -32,7 +33,7 @@ class Ask:
 
 
 BARE = Ask("bare")
-FILTERS = (Ask("filter 50 %", filter=(("half", "1"),)), Ask("filter 1 %", filter=(("hundredth", "7"),)))
+FILTERS = (Ask("filter 50 %", filter=(AnyOf("half", ("1",)),)), Ask("filter 1 %", filter=(AnyOf("hundredth", ("7",)),)))
 EXCLUDED = Ask("200 excluded", exclude=True)
 MANY = Ask(f"batch of {BATCH}", batch=BATCH)
 ASKS = (BARE, *(Ask(f"k {k}", k) for k in KS if k != K), *FILTERS, EXCLUDED, MANY)
