@@ -81,8 +81,8 @@ def index_row(server: Server, artifact: Artifact) -> Row:
 
     report = index(server, artifact, IndexOptions(NAME, compact=True), progress)
     whole = time.perf_counter() - started
-    merged = marks.get("history", marks["merge"])
-    about = {"begun_s": marks, "seconds": round(whole, 1), "weights_per_second": round(artifact.num_postings / merged)}
+    sent = min(mark for mark in marks.values() if mark > marks["items"]) - marks["items"]
+    about = {"begun_s": marks, "seconds": round(whole, 1), "weights_per_second": round(artifact.num_postings / sent)}
     about |= {"bytes_per_posting": report.bytes_per_posting, "postings": report.postings}
     about["codes_bytes_per_posting"] = round(codes_bytes(server, report.generation) / report.postings, 3)
     return {"what": "index", "field_type": report.field_type, **about}

@@ -122,7 +122,7 @@ def _uploads(results: Results) -> Iterator[Outcome]:
         about = f"{row['postings']:,} postings of {record.items:,} items"
         name = f"Elasticsearch {row['server']}"
         rate = row["weights_per_second"]
-        measured = f"{rate:,} weights/s ({about}, users and refresh within)"
+        measured = f"{rate:,} weights/s ({about}, documents of the items, in a whole `index`)"
         yield Outcome(f"{name}: {rates}", measured, rate, 200_000, at_least=True, records=(record.name,))
         size = row["bytes_per_posting"]
         alone = row["codes_bytes_per_posting"]
