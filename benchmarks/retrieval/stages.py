@@ -17,7 +17,8 @@ from retrieval.servers import NAME
 from retrieval.systems import BARE, Queries
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
-from sparcode_es.engines.elasticsearch.engine import HITS, ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.source import HITS
 
 
 def request_stages(url: str, queries: Queries, field_type: str, count: int) -> dict[str, float]:

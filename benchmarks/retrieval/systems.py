@@ -12,6 +12,7 @@ from retrieval.postings import item_id
 from retrieval.recipe import World
 from sparcode_es.codes import clauses_of
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.conditions import parse_filter
 
 BATCH = 32
 KS = (10, 50, 500)
@@ -81,4 +82,4 @@ class Queries:
     def query(self, ask: Ask, user: int, clauses: int | None = None) -> Query:
         """For our engines; clauses: only the first so many."""
         hidden = self.seen[user] if ask.exclude else frozenset()
-        return Query(self.clauses[user][:clauses], ask.k, hidden, ask.filter)
+        return Query(self.clauses[user][:clauses], ask.k, hidden, parse_filter(dict(ask.filter)))
