@@ -61,11 +61,8 @@ class Exact:
         """Which items fit the ask's filter, bool [I]."""
         if not ask.filter:
             return np.ones(self.artifact.num_items, dtype=bool)
-        wanted = ask.filter[0]
-        docs = (
-            self.artifact.item_doc(item)["attributes"][wanted.field] in wanted.values
-            for item in range(self.artifact.num_items)
-        )
+        (name, value) = ask.filter[0]
+        docs = (self.artifact.item_doc(item)["attributes"][name] == value for item in range(self.artifact.num_items))
         return np.fromiter(docs, dtype=bool, count=self.artifact.num_items)
 
 

@@ -12,7 +12,7 @@ from retrieval.postings import item_id
 from retrieval.recipe import World
 from sparcode_es.codes import clauses_of
 from sparcode_es.engines.base import Query
-from sparcode_es.engines.conditions import AnyOf
+from sparcode_es.engines.conditions import parse_filter
 
 BATCH = 32
 KS = (10, 50, 500)
@@ -25,7 +25,7 @@ class Ask:
 
     name: str
     k: int = K
-    filter: tuple[AnyOf, ...] = ()
+    filter: tuple[tuple[str, str], ...] = ()
     exclude: bool = False
     """Leave out the user's 200 seen items."""
     batch: int = 1
@@ -33,7 +33,7 @@ class Ask:
 
 
 BARE = Ask("bare")
-FILTERS = (Ask("filter 50 %", filter=(AnyOf("half", ("1",)),)), Ask("filter 1 %", filter=(AnyOf("hundredth", ("7",)),)))
+FILTERS = (Ask("filter 50 %", filter=(("half", "1"),)), Ask("filter 1 %", filter=(("hundredth", "7"),)))
 EXCLUDED = Ask("200 excluded", exclude=True)
 MANY = Ask(f"batch of {BATCH}", batch=BATCH)
 ASKS = (BARE, *(Ask(f"k {k}", k) for k in KS if k != K), *FILTERS, EXCLUDED, MANY)
@@ -82,4 +82,4 @@ class Queries:
     def query(self, ask: Ask, user: int, clauses: int | None = None) -> Query:
         """For our engines; clauses: only the first so many."""
         hidden = self.seen[user] if ask.exclude else frozenset()
-        return Query(self.clauses[user][:clauses], ask.k, hidden, ask.filter)
+        return Query(self.clauses[user][:clauses], ask.k, hidden, parse_filter(dict(ask.filter)))

@@ -22,7 +22,6 @@ from retrieval.rounds import time_ask
 from retrieval.servers import knn_body
 from retrieval.systems import ASKS, BARE, EXCLUDED, FILTERS, MANY, Ask, Queries
 
-from sparcode_es.engines.conditions import AnyOf
 from sparcode_es.postings.artifact import Artifact
 
 RECIPE = Recipe(items=1200, postings=60, item_postings=8, users=40, seen=30, dim=16)
@@ -113,7 +112,7 @@ def test_sweeps_keep_what_they_say() -> None:
 
 
 def test_knn_asks_for_the_servers_default_of_candidates() -> None:
-    body = knn_body(Ask("x", 500, filter=(AnyOf("half", ("1",)),)), np.zeros(2, dtype=np.float32))
+    body = knn_body(Ask("x", 500, filter=(("half", "1"),)), np.zeros(2, dtype=np.float32))
     assert body["knn"]["num_candidates"] == 750
     assert body["knn"]["filter"] == [{"term": {"attributes.half": "1"}}]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sparcode_es.engines.elasticsearch.plain_http import PlainHttp
 from sparcode_es.engines.plans import UNLIMITED, Call, Operation, Pause, Plan, T, run, within
 from sparcode_es.errors import (
     ConfigError,
@@ -85,16 +84,6 @@ class ConnectionConfig:
         port = parts.port or (443 if parts.scheme == "https" else 9200)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}:{port}{parts.path}", auth
-
-    def plain(self) -> PlainHttp | None:
-        """Connections to an `http://` URL; None for a server that needs TLS."""
-        if self.url is None or urlsplit(self.url).scheme != "http":
-            return None
-        try:
-            url, auth = self._url_and_auth()
-        except ValueError as error:
-            raise ConfigError(f"the connection options for {self.where} are wrong: {error}") from error
-        return PlainHttp(str(url), self.where, self.timeout, auth, self.api_key)
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of `elasticsearch.Elasticsearch`."""
@@ -236,15 +225,14 @@ class Server:
 
     def __init__(self, config: ConnectionConfig, attempts: int = 4, pause: float = 0.1) -> None:
         self.where, self.attempts, self.pause = config.where, attempts, pause
-        self._plain = config.plain()
-        self._client = None if self._plain else connect(config)
+        self._client = connect(config)
 
     @classmethod
     def of(cls, client: Elasticsearch) -> Server:
         """The same around a client that the caller made, whose own retries are not used."""
         server = cls.__new__(cls)
         server.where, server.attempts, server.pause = where_of(client), UNLIMITED.attempts, UNLIMITED.pause
-        server._plain, server._client = None, client.options(max_retries=0, retry_on_timeout=False)
+        server._client = client.options(max_retries=0, retry_on_timeout=False)
         return server
 
     def call(
@@ -273,9 +261,6 @@ class Server:
         """Do one thing that a plan asks for."""
         if isinstance(wanted, Pause):
             return time.sleep(wanted.seconds)
-        if self._plain is not None:
-            return self._perform_plain(self._plain, wanted)
-        assert self._client is not None
         client = self._client if wanted.timeout is None else self._client.options(request_timeout=wanted.timeout)
         with translate_errors(self.where):
             answer = client.perform_request(
@@ -283,23 +268,13 @@ class Server:
             )
             return getattr(answer, "body", answer)
 
-    def _perform_plain(self, plain: PlainHttp, wanted: Call) -> Any:
-        status, answer = plain.send(wanted.method, wanted.path, wanted.body, wanted.params, wanted.timeout)
-        if wanted.method == "HEAD" and status in (200, 404):
-            return status == 200
-        if not 200 <= status < 300:
-            raise api_error(self.where, status, answer)
-        return answer
-
     def exists(self, path: str) -> bool:
         """Whether a HEAD of `path` finds it."""
         return bool(self.call("HEAD", path))
 
     def close(self) -> None:
         """Close the connections."""
-        for connections in (self._plain, self._client):
-            if connections is not None:
-                connections.close()
+        self._client.close()
 
 
 def asking(call: Call) -> Plan[Any]:
