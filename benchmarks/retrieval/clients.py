@@ -26,8 +26,12 @@ def time_clients(system: System, clients: int, queries: int, users: int) -> dict
 
     def run(number: int) -> tuple[float, list[float], float]:
         answer, times = answers[number], []
-        for place in range(max(1, each // 10)):
-            answer(BARE, (number * each + place) % users)
+        try:
+            for place in range(max(1, each // 10)):
+                answer(BARE, (number * each + place) % users)
+        except BaseException:
+            ready.abort()
+            raise
         ready.wait()
         began = time.perf_counter()
         for place in range(each):
@@ -37,7 +41,12 @@ def time_clients(system: System, clients: int, queries: int, users: int) -> dict
         return began, times, time.perf_counter()
 
     with ThreadPoolExecutor(clients) as pool:
-        runs = list(pool.map(run, range(clients)))
+        waiting = [pool.submit(run, number) for number in range(clients)]
+        failed = [error for future in waiting if (error := future.exception())]
+        # What broke the barrier, rather than that it broke.
+        for error in sorted(failed, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error
+        runs = [future.result() for future in waiting]
     seconds = max(end for *_, end in runs) - min(begin for begin, *_ in runs)
     times = Times.of([each for _, found, _ in runs for each in found])
     return {**vars(times), "queries_per_second": round(each * clients / seconds, 1)}

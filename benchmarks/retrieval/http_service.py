@@ -52,16 +52,20 @@ def handler(index: FaissIndex, names: list[str]) -> type[BaseHTTPRequestHandler]
     return Handler
 
 
+class Service(ThreadingHTTPServer):
+    """A thread a connection, and room for many that come at once."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 def serve(path: Path) -> None:
     """Serve the vectors float32 [I, D] in `path` until the process is ended; one Faiss thread a request."""
     import faiss
 
     faiss.omp_set_num_threads(1)
     vectors = np.load(path)
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), handler(FaissIndex(vectors), [item_id(item) for item in range(len(vectors))])
-    )
-    server.daemon_threads = True
+    server = Service(("127.0.0.1", 0), handler(FaissIndex(vectors), [item_id(item) for item in range(len(vectors))]))
     print(server.server_port, flush=True)
     server.serve_forever()
 

@@ -98,6 +98,17 @@ def test_clients_at_the_same_time(exact: Exact, artifact: Artifact) -> None:
     assert found["queries_per_second"] > 0
 
 
+def test_a_client_that_fails_fails_all(exact: Exact, artifact: Artifact) -> None:
+    system = embedded(artifact, exact.queries)
+    left = [True]
+
+    def client() -> Any:
+        return (lambda ask, user: 1 / 0) if not left or not left.pop() else system.answer
+
+    with pytest.raises(ZeroDivisionError):
+        time_clients(replace(system, client=client), 3, 30, 10)
+
+
 def test_the_flat_service_answers_as_faiss(exact: Exact, tmp_path: Path) -> None:
     flat = faiss_systems(exact.world, exact.queries)[0]
     with http_service.flat_over_http(exact.world, exact.queries, tmp_path) as system:
