@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -36,6 +37,10 @@ COMMANDS = {
 }
 
 
+class ClosedPipe(Exception):
+    """Whoever read the output has left."""
+
+
 class LazyGroup(click.Group):
     """Imports `sparcode_es_cli.<command>` when the command is asked for. Each module holds a `command`."""
 
@@ -51,6 +56,13 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A closed pipe is told apart from what click would make of it, exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -79,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
+    except ClosedPipe:
         _drop_output()
         sys.exit(CLOSED_PIPE)
     except OSError as error:

@@ -62,6 +62,8 @@ def command(
         overrides["training.seed"] = seed
     if refit is not None and (overrides or config_path or preset or tower):
         raise click.UsageError("--refit takes the whole configuration from the folder: give only --data and --out")
+    if refit is not None and out is not None and out.resolve() == refit.resolve():
+        raise ConfigError(f"--refit reads {refit}, which stays as it is; give another folder as --out")
     config = load_config(config_path, preset, overrides) if refit is None else _refit_config(refit)
     if print_config:
         click.echo(to_toml(config), nl=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -83,3 +85,22 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_who_has_left_is_no_defect() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sparcode_es_cli", "train", "--print-config"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_refit_leaves_its_source_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('model = "sparcode"\n')
+    (tmp_path / "model.pt").write_bytes(b"")
+    command = [sys.executable, "-m", "sparcode_es_cli", "train", "--data", "data", "--refit", str(tmp_path)]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "which stays as it is; give another folder as --out" in done.stderr
+    assert (tmp_path / "config.toml").exists()
