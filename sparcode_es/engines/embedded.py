@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 from collections.abc import Sequence
@@ -31,14 +30,6 @@ class EmbeddedEngine:
         self._offsets = artifact.code_offsets.astype(np.int64)
         self._attributes = Attributes(artifact)
         self._known_names: list[str | None] = [None] * artifact.num_items
-
-    @functools.cached_property
-    def _rank(self) -> np.ndarray:
-        """Each item's place in byte order of the identifiers, uint32 [I]."""
-        order = np.asarray(self.artifact.item_ids.order())
-        rank = np.empty(len(order), dtype=np.uint32)
-        rank[order] = np.arange(len(order), dtype=np.uint32)
-        return rank
 
     def info(self) -> EngineInfo:
         """What the artifact holds."""
@@ -116,7 +107,7 @@ class EmbeddedEngine:
             # All items of the tie that the cut falls into, so that the identifiers decide.
             kept = values >= _least(values, wanted)
             found, values = found.compress(kept), values.compress(kept)
-        order = np.lexsort((self._rank.take(found), -values))[:wanted]
+        order = np.lexsort((self.artifact.item_ranks.take(found), -values))[:wanted]
         values = values.take(order)
         # A boost so small that the product is 0 is no score.
         return found.take(order), values[values > 0].tolist()

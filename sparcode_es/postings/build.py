@@ -58,7 +58,9 @@ def build_postings(
         bias = scorer.bias if config.bias is None else config.bias
     with atomic_folder(out) as folder:
         table = np.concatenate([codes, _item_rows(scorer, codes.shape[1] - 1)])
-        users = boosts_of(user_codes if traffic is None else traffic, table, config.traffic_users)
+        users = None
+        if config.cut == "traffic":
+            users = boosts_of(user_codes if traffic is None else traffic, table, config.traffic_users)
         counts, rounding = _write_postings(scorer, codes, np.float32(bias), folder, config, users)
         np.save(folder / "codes.npy", table)
         write_items(folder, item_ids, item_docs)
@@ -96,7 +98,7 @@ def _write_postings(
     bias: np.float32,
     folder: Path,
     config: PostingsConfig,
-    users: sparse.csr_matrix,
+    users: sparse.csr_matrix | None,
 ) -> tuple[dict[str, int], float]:
     """Write code_offsets, item_numbers and scores; returns counts and the largest relative rounding error."""
     two_passes = needs_second_pass(config)

@@ -34,12 +34,12 @@ def prune(
     offsets: np.ndarray,
     num_items: int,
     config: PostingsConfig,
-    boosts: sparse.csr_matrix,
+    boosts: sparse.csr_matrix | None,
     learned: int,
 ) -> np.ndarray:
     """Copy candidates from `folder` to `out`, less those that are cut; returns the new offsets uint64 [C + 1].
 
-    offsets: uint64 [C + 1]; boosts: of users on the C codes, float32 [U', C], for `cut = "traffic"`; learned: how many of the
+    offsets: uint64 [C + 1]; boosts: of users on the C codes, float32 [U', C], with `cut = "traffic"`; learned: how many of the
     codes, the first ones, are no item codes. First each code keeps its best `max_postings_per_code`; then `traffic` cuts the
     learned codes to `sparsity`; then each item the best
     `max_codes_per_item` of what is left; at last an item gets back those of its best `min_codes_per_item` candidates that
@@ -51,7 +51,7 @@ def prune(
     # One byte a candidate, on disk like the candidates themselves.
     keep = np.lib.format.open_memmap(folder / "keep.npy", mode="w+", dtype=np.bool_, shape=(len(items),))
     _keep_by_code(keep, offsets, scores, config.max_postings_per_code)
-    if config.cut == "traffic" and config.sparsity is not None:
+    if boosts is not None and config.sparsity is not None:
         first = int(offsets[learned])
         needed = traffic(boosts, offsets, items, scores, num_items, config.traffic_items)[:first]
         _keep_most(keep[:first], needed, scores[:first], round((1 - config.sparsity) * learned * num_items))

@@ -45,7 +45,7 @@ def survey(artifact: Artifact) -> Survey:
         norms=np.zeros(codes),
         quantiles=np.zeros((codes, len(QUANTILES)), dtype=np.uint16),
     )
-    rank = id_ranks(artifact)
+    rank = artifact.item_ranks
     for row in np.flatnonzero(found.counts).tolist():
         items, grid = (np.asarray(part) for part in artifact.postings(row))
         ordered = np.sort(grid)
@@ -56,13 +56,6 @@ def survey(artifact: Artifact) -> Survey:
         best = _best(items, grid, ordered, rank)
         found.items[row, : len(best)], found.grid[row, : len(best)] = items[best], grid[best]
     return found
-
-
-def id_ranks(artifact: Artifact) -> np.ndarray:
-    """Each item's place in byte order of the identifiers, uint32 [I]."""
-    rank = np.empty(artifact.num_items, dtype=np.uint32)
-    rank[np.asarray(artifact.item_ids.order())] = np.arange(artifact.num_items, dtype=np.uint32)
-    return rank
 
 
 def _best(items: np.ndarray, grid: np.ndarray, ordered: np.ndarray, rank: np.ndarray) -> np.ndarray:

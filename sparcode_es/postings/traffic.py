@@ -69,7 +69,7 @@ def best_items(
 
 def _by_item(block: ItemBlock, codes: int) -> sparse.csc_matrix:
     """The scores of a block, float32 [codes, items]."""
-    values = from_grid(block.scores).astype(np.float32)
+    values = from_grid(block.scores)
     return sparse.csc_matrix((values, block.code_rows.astype(np.int64), block.offsets), shape=(codes, len(block)))
 
 

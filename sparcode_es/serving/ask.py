@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sparcode_es.engines.base import Text
-from sparcode_es.engines.conditions import Boost, Condition, Dsl, FilterLike, parse_boosts, parse_filter
+from sparcode_es.engines.conditions import Boost, Condition, FilterLike, parse_boosts, parse_filter
 from sparcode_es.errors import ConfigError
 from sparcode_es.serving.arrange import Diversify, Mmr
 
@@ -106,8 +106,3 @@ class Ask:
     def length(self) -> int:
         """How far the list goes, up to the end of the page."""
         return self.k * self.page
-
-    @property
-    def only_elasticsearch(self) -> bool:
-        """Whether some part of it cannot be told without Elasticsearch: its query DSL, or a text."""
-        return self.text is not None or any(isinstance(each, Dsl) for each in self.filter)
