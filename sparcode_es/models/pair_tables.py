@@ -117,7 +117,11 @@ class _FirstLayer:
         if isinstance(scorer, DNN):
             tokens = scorer.item.weight.double().view(self.width, *pairs.tokens.shape[:2])
             self.items = torch.einsum("ujd,jdx->ux", tokens, pairs.tokens).float()
-            self.codes = scorer.code(pairs.vectors.float()).T.contiguous()  # [h, C]
+            # In float64 first, as below: a float32 product of one code would be summed in another order than that of many.
+            layer = scorer.code
+            self.codes = (
+                F.linear(pairs.vectors, layer.weight.double(), layer.bias.double()).T.float().contiguous()
+            )  # [h, C]
             return
         folded = torch.einsum("ujd,jdx->udx", scorer.weight.double(), pairs.tokens)
         self.folded, self.bias = folded, scorer.bias.double()  # [h, D, D + 1], [h]
