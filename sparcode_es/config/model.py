@@ -25,6 +25,9 @@ class TokenizerConfig:
     layers: int = 2
     """Blocks of self-attention, layers of the GRU."""
     attention_heads: int = 2
+    positions: Literal["relative", "absolute"] = "relative"
+    """What self-attention knows of a history's order: how long ago an item was read, a learned bias per head and distance,
+    or its place counted from the first, a learned vector each (SASRec)."""
     hidden: tuple[int, ...] = (256, 256)
     """Hidden units of the DNN tokenizer."""
     routing_iterations: int = 3

@@ -30,12 +30,35 @@ def mlp(sizes: Sequence[int], dropped: float = 0.0) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class Recency(nn.Module):
+    """What attention adds for how long ago an item was read: a learned number per head and distance (the relative position
+    bias of T5, Raffel et al. 2020, one bucket a distance). It says the same wherever in a history the present stands."""
+
+    def __init__(self, heads: int, longest: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, longest))
+
+    def forward(self, length: int) -> Tensor:
+        """→ what is added to the logits of position i for position j, [heads, L, L]; -inf for j > i."""
+        places = torch.arange(length, device=self.bias.device)
+        distance = places.unsqueeze(1) - places
+        return self.bias[:, distance.clamp(min=0)].masked_fill(distance < 0, -torch.inf)
+
+
 class Block(nn.Module):
     """One pre-norm Transformer block, its attention causal or not (Vaswani et al. 2017; SASRec's order of layers)."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, causal: bool = True, hidden: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dropout: float,
+        causal: bool = True,
+        hidden: int | None = None,
+        recency: Recency | None = None,
+    ) -> None:
         super().__init__()
-        self.heads, self.dropout, self.causal = heads, Dropout(dropout), causal
+        self.heads, self.dropout, self.causal, self.recency = heads, Dropout(dropout), causal, recency
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.mlp = mlp([dim, hidden or 4 * dim, dim], dropout)
@@ -48,29 +71,34 @@ class Block(nn.Module):
             q.transpose(1, 2),
             k.transpose(1, 2),
             v.transpose(1, 2),
+            attn_mask=None if self.recency is None else self.recency(L),
             dropout_p=self.dropout.share if self.training else 0.0,
-            is_causal=self.causal,
+            is_causal=self.causal and self.recency is None,
         )
         x = x + self.dropout(self.output(attended.transpose(1, 2).reshape(B, L, D)))
         return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
 
 class SelfAttentionEncoder(nn.Module):
-    """Causal self-attention over the history (SASRec, Kang and McAuley 2018)."""
+    """Causal self-attention over the history (SASRec, Kang and McAuley 2018), its order told by `positions`."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.positions = nn.Embedding(config.max_length, config.dim)
-        nn.init.normal_(self.positions.weight, std=0.02)
+        heads, relative = config.attention_heads, config.positions == "relative"
+        self.positions: nn.Embedding | None = None
+        if not relative:
+            self.positions = nn.Embedding(config.max_length, config.dim)
+            nn.init.normal_(self.positions.weight, std=0.02)
         self.blocks = nn.ModuleList(
-            Block(config.dim, config.attention_heads, config.dropout) for _ in range(config.layers)
+            Block(config.dim, heads, config.dropout, recency=Recency(heads, config.max_length) if relative else None)
+            for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: item embeddings [B, L, D] → states [B, L, D]."""
-        x = self.dropout(x + self.positions.weight[: x.shape[1]])
+        x = self.dropout(x if self.positions is None else x + self.positions.weight[: x.shape[1]])
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.norm(x)

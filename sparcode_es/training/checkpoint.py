@@ -21,7 +21,7 @@ from sparcode_es.models.sparcode import SparCode
 from sparcode_es.tables import StringTable
 from sparcode_es.training.build import MODELS
 
-FORMAT = "sparcode-es checkpoint 1"
+FORMAT = "sparcode-es checkpoint 2"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.few import latest_items
 from sparcode_es.models.memory import BETA, GAMMA
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.models.tokenizers import Recency
 
 ITEMS, DIM = 30, 8
 TOKENIZERS = [
@@ -36,6 +37,7 @@ TOKENIZERS = [
     )
     if (kind, tokens) != ("capsule", 1)
 ]
+TOKENIZERS.append(replace(TOKENIZERS[0], positions="absolute"))
 QUANTIZERS = [
     QuantizerConfig(codes=16, codes_per_token=3),
     QuantizerConfig(codes=16, codes_per_token=3, shared=False, gradient="commitment"),
@@ -65,7 +67,7 @@ def csr(*histories: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return offsets, np.array([i for h in histories for i in h], dtype=np.uint32)
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: f"{t.kind}-{t.tokens}-{t.token_heads}")
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: f"{t.kind}-{t.tokens}-{t.token_heads}-{t.positions}")
 class TestTokenizers:
     def test_tokens_have_their_shape_and_length_1(self, tokenizer: TokenizerConfig) -> None:
         tokens = encode_tokens(make(tokenizer), *csr([1, 2, 3], [4], [5, 6]))
@@ -92,6 +94,24 @@ class TestTokenizers:
     def test_order_of_the_latest_item_matters(self, tokenizer: TokenizerConfig) -> None:
         tokens = encode_tokens(make(tokenizer), *csr([1, 2, 3], [3, 2, 1]))
         assert not torch.allclose(tokens[0], tokens[1], rtol=0, atol=1e-5)
+
+
+def test_recency_is_a_number_for_each_distance_and_closes_the_future() -> None:
+    recency = Recency(2, 5)
+    recency.bias.data = torch.arange(10.0).view(2, 5)
+    found = recency(4)
+    for head, i, j in itertools.product(range(2), range(4), range(4)):
+        assert found[head, i, j] == (5 * head + i - j if j <= i else -torch.inf)
+
+
+@pytest.mark.parametrize("positions", ["relative", "absolute"])
+def test_order_of_earlier_items_matters(positions: str) -> None:
+    model = make(replace(TOKENIZERS[0], positions=positions))
+    for block in model.tokenizer.encoder.blocks:
+        if block.recency is not None:
+            torch.nn.init.normal_(block.recency.bias)
+    tokens = encode_tokens(model, *csr([1, 2, 3, 4], [2, 1, 3, 4]))
+    assert not torch.allclose(tokens[0], tokens[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda q: f"{q.assignment}-{q.codebooks}-{q.gradient}-{q.shared}")
