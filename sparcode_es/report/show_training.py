@@ -1,0 +1,112 @@
+"""Sections of a training: curves, weights, quality."""
+
+from __future__ import annotations
+
+from sparcode_es.report.charts import Axis, Frame, bar, lines
+from sparcode_es.report.facts import Points, Quality, StageCurve, Training
+from sparcode_es.report.markup import Html, element
+from sparcode_es.report.markup import lines as text_lines
+from sparcode_es.report.numbers import decimal, percent, span
+from sparcode_es.report.parts import Section, facts_list, figure, grid, note, table
+
+STAGES = {
+    "tower": "Stage 1: the two-tower",
+    "codes": "Stage 2: codes and scorer",
+    "model": "The whole model",
+}
+MEMORIES = {"item_codes": "Weight of the item codes", "memory": "Weight of the memory"}
+
+
+def training_section(training: Training) -> Section:
+    """Loss and validation, epoch by epoch; the weights that were tried; the configuration."""
+    curves = [each for stage in training.stages for each in _curves(stage, training.metric)]
+    weights = [_weights(name, points, training.metric) for name, points in training.weights.items() if points]
+    seconds = sum(stage.seconds for stage in training.stages)
+    told = facts_list(
+        [
+            ("folder", element("code", training.folder)),
+            ("model", training.model),
+            ("chosen by", f"{training.metric} on validation"),
+            (
+                "epochs",
+                ", ".join(f"{int(stage.losses[-1][0])} {stage.name}" for stage in training.stages if stage.losses),
+            ),
+            ("time in epochs", span(seconds) if seconds else None),
+            ("state", "finished" if training.finished else "not finished: there is no model yet"),
+        ]
+    )
+    config = element(
+        "details", element("summary", "Configuration (TOML)"), element("pre", text_lines(training.config.strip()))
+    )
+    return Section("training", "Training", [told, grid(*curves, *weights) if curves or weights else None, config])
+
+
+def _curves(stage: StageCurve, metric: str) -> list[Html]:
+    name, found = STAGES.get(stage.name, stage.name), []
+    if stage.losses:
+        found.append(_curve(f"{name}, loss", "loss", {"loss": stage.losses}, "Falls while the stage learns.", None))
+    shown = {
+        key: points for key, points in stage.metrics.items() if key in (metric, "recall@50", "recall@10", "ndcg@10")
+    }
+    shown = dict(sorted(shown.items(), key=lambda each: each[0] != metric))
+    if shown:
+        best = dict(shown.get(metric, ())).get(float(stage.best_epoch or 0))
+        caption = f"The ring is the epoch that was kept, {stage.best_epoch}: {metric} {percent(best, 2)}."
+        found.append(_curve(f"{name}, validation", "value", shown, caption, stage.best_epoch, metric))
+    if stage.perplexity:
+        caption = (
+            "exp(entropy) of the codes that training histories get, as a share of all codes: near 0 is a collapse."
+        )
+        found.append(_curve(f"{name}, perplexity", "perplexity / N", {"perplexity": stage.perplexity}, caption, None))
+    return found
+
+
+def _curve(
+    title: str, y_label: str, series: dict[str, Points], caption: str, best: int | None, metric: str | None = None
+) -> Html:
+    xs = [x for points in series.values() for x, _ in points]
+    ys = [y for points in series.values() for _, y in points]
+    shown = decimal if best is None else lambda value: percent(value, 1)
+    frame = Frame(Axis("epoch", min(0.0, *xs), max(1.0, *xs)), Axis.over(y_label, ys, format=shown))
+    marked = {} if best is None or metric is None else {metric: float(best)}
+    colours = {name: i for i, name in enumerate(series)}
+    return figure(title, lines(_label(title, series, shown), frame, series, colours, marked), caption, colours)
+
+
+def _label(title: str, series: dict[str, Points], shown: object) -> str:
+    ends = (f"{name} from {decimal(points[0][1])} to {decimal(points[-1][1])}" for name, points in series.items())
+    return f"{title}: {', '.join(ends)}."
+
+
+def _weights(memory: str, points: Points, metric: str) -> Html:
+    title = MEMORIES.get(memory, memory)
+    best = max(points, key=lambda point: point[1])
+    frame = Frame(
+        Axis("weight", 0.0, points[-1][0]), Axis.over(metric, [y for _, y in points], format=lambda v: percent(v, 1))
+    )
+    caption = f"Each weight that was tried on validation; the ring is the one that was kept, {best[0]:g}: {percent(best[1], 2)}."
+    picture = lines(f"{title}: best at {best[0]:g}.", frame, {metric: points}, {metric: 0}, {metric: best[0]})
+    return figure(title, picture, caption)
+
+
+def quality_section(quality: Quality) -> Section:
+    """Validation of the two-tower and of what was built on it."""
+    names = list(dict.fromkeys(name for row in quality.rows for name in row.metrics))
+    names = [quality.metric, *(name for name in names if name != quality.metric)]
+    best = max((row.metrics.get(quality.metric, 0.0) for row in quality.rows), default=0.0)
+    rows = [
+        [
+            row.system,
+            bar(row.metrics.get(quality.metric, 0.0) / best if best else 0.0, 2 if row.system == "two-tower" else 0),
+            *(percent(row.metrics.get(name), 2) for name in names),
+        ]
+        for row in quality.rows
+    ]
+    told = note(
+        "On the validation events, every item ranked, each system at its best epoch or weight. Each row contains ",
+        "those above it. These numbers chose the model, so the test split gives a little less; ",
+        element("code", "sparcode-es evaluate"),
+        " measures it.",
+    )
+    shown = table(f"Validation quality; {quality.metric} chose", ["system", "", *names], rows, texts=(0, 1))
+    return Section("quality", "Quality beside the two-tower" if len(rows) > 1 else "Quality", [told, shown])
