@@ -13,7 +13,7 @@ from sparcode_es.report.markup import Html, element
 from sparcode_es.report.numbers import short, ticks
 
 WIDTH, HEIGHT = 480.0, 270.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 12.0, 44.0
 DOTTED = 60
 """Points up to which a line shows each of them."""
 Format = Callable[[float], str]
@@ -175,7 +175,7 @@ class Dot:
 
 def scatter(label: str, dots: Sequence[Dot], width: float = 960.0, height: float = 620.0) -> Html:
     """Points without axes. Small ones lie on large ones; labels are written in the order given, those that fit."""
-    room = 34.0
+    room = 14.0
     xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
     x, y = Axis.over("", xs), Axis.over("", ys)
     places = [

@@ -32,8 +32,8 @@ def _counted(usage: Usage) -> Html:
     kinds = usage.kinds.values()
     rows: list[list[Child]] = [
         ["codes", *(whole(kind.codes) for kind in kinds)],
-        ["that users have", *(whole(kind.with_users) for kind in kinds)],
-        ["that items have", *(whole(kind.with_items) for kind in kinds)],
+        ["with users", *(whole(kind.with_users) for kind in kinds)],
+        ["with postings", *(whole(kind.with_items) for kind in kinds)],
         ["postings", *(whole(kind.postings) for kind in kinds)],
         ["postings a code", *(f"{kind.postings / max(kind.codes, 1):,.1f}" for kind in kinds)],
         ["traffic", *(percent(kind.traffic) for kind in kinds)],
@@ -199,10 +199,12 @@ def documents_section(documents: Documents) -> Section:
         f"{whole(quantiles['p50'])} in the middle, from {whole(quantiles['min'])} to {whole(quantiles['max'])}. "
         f"{whole(documents.without)} have none: no query finds those.",
     )
+    rows: list[list[Child]] = [[name, whole(value)] for name, value in quantiles.items()]
+    places = table("Postings of an item, by share of the items", ["", "postings"], rows)
     title = "Items by their postings"
     picture = histogram(f"{title}.", "postings of an item", "items", documents.histogram, {"items": 0})
     return Section(
         "documents",
         "Postings a document",
-        [told, grid(figure(title, picture, "An item with few postings is found by few users."))],
+        [told, grid(figure(title, picture, "An item with few postings is found by few users."), places)],
     )

@@ -12,7 +12,7 @@ from sparcode_es.report.parts import KIND_COLOURS, Section, chip, note
 
 CODES = 12
 """Codes of a user that are shown."""
-REASONS = 3
+REASONS = 2
 """Reasons of an item that are written out; the bar has all."""
 
 
@@ -40,7 +40,7 @@ def _card(example: Example) -> Html:
     codes = element(
         "div",
         element("h4", "Codes, by share"),
-        element("p", chips, f" and {more} more" if more > 0 else None, class_="chips"),
+        element("p", chips, _more(more), class_="chips"),
     )
     best = max((each.score for each in example.items), default=0.0)
     items = element(
@@ -53,6 +53,11 @@ def _card(example: Example) -> Html:
     )
     heading = element("h3", "User ", element("code", example.user))
     return element("article", heading, element("div", element("div", latest, codes), items, class_="card"))
+
+
+def _more(count: int) -> Html | None:
+    """How many are not written out."""
+    return element("span", f"+ {count} more", class_="more") if count > 0 else None
 
 
 def _item(item: NamedItem | Recommended) -> list[Html]:
@@ -73,5 +78,5 @@ def _recommended(item: Recommended, best: float) -> Html:
         "li",
         element("p", *_item(item), element("b", f"{item.score:.2f}"), class_="head"),
         stack(pieces, best),
-        element("p", because, f" and {more} more" if more > 0 else None, class_="chips"),
+        element("p", because, _more(more), class_="chips"),
     )

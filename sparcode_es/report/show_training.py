@@ -6,7 +6,7 @@ from sparcode_es.report.charts import Axis, Frame, bar, lines
 from sparcode_es.report.facts import Points, Quality, StageCurve, Training
 from sparcode_es.report.markup import Html, element
 from sparcode_es.report.markup import lines as text_lines
-from sparcode_es.report.numbers import decimal, percent, span
+from sparcode_es.report.numbers import percent, span
 from sparcode_es.report.parts import Section, facts_list, figure, grid, note, table
 
 STAGES = {
@@ -14,6 +14,8 @@ STAGES = {
     "codes": "Stage 2: codes and scorer",
     "model": "The whole model",
 }
+SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@50")
+"""Metrics that are drawn, beside the one that chooses."""
 MEMORIES = {"item_codes": "Weight of the item codes", "memory": "Weight of the memory"}
 
 
@@ -44,46 +46,45 @@ def training_section(training: Training) -> Section:
 def _curves(stage: StageCurve, metric: str) -> list[Html]:
     name, found = STAGES.get(stage.name, stage.name), []
     if stage.losses:
-        found.append(_curve(f"{name}, loss", "loss", {"loss": stage.losses}, "Falls while the stage learns.", None))
-    shown = {
-        key: points for key, points in stage.metrics.items() if key in (metric, "recall@50", "recall@10", "ndcg@10")
-    }
-    shown = dict(sorted(shown.items(), key=lambda each: each[0] != metric))
+        axis = Axis.over("loss", [y for _, y in stage.losses])
+        found.append(_curve(f"{name}, loss", axis, {"loss": stage.losses}, "Falls while the stage learns."))
+    shown = {key: points for key, points in stage.metrics.items() if key in (metric, *SHOWN)}
     if shown:
-        best = dict(shown.get(metric, ())).get(float(stage.best_epoch or 0))
-        caption = f"The ring is the epoch that was kept, {stage.best_epoch}: {metric} {percent(best, 2)}."
-        found.append(_curve(f"{name}, validation", "value", shown, caption, stage.best_epoch, metric))
+        axis = Axis.over("value", [y for points in shown.values() for _, y in points], format=percent)
+        found.append(_curve(f"{name}, validation", axis, shown, *_kept(stage, metric)))
     if stage.perplexity:
         caption = (
             "exp(entropy) of the codes that training histories get, as a share of all codes: near 0 is a collapse."
         )
-        found.append(_curve(f"{name}, perplexity", "perplexity / N", {"perplexity": stage.perplexity}, caption, None))
+        axis = Axis("perplexity / N", 0.0, 1.0, percent)
+        found.append(_curve(f"{name}, perplexity", axis, {"perplexity": stage.perplexity}, caption))
     return found
 
 
+def _kept(stage: StageCurve, metric: str) -> tuple[str, dict[str, float]]:
+    """A caption, and where the ring is."""
+    if stage.best_epoch is None:
+        return f"Nothing was chosen by {metric}.", {}
+    best = dict(stage.metrics[metric])[stage.best_epoch]
+    caption = f"The ring is the epoch that was kept, {stage.best_epoch}: {metric} {percent(best, 2)}."
+    return caption, {metric: float(stage.best_epoch)}
+
+
 def _curve(
-    title: str, y_label: str, series: dict[str, Points], caption: str, best: int | None, metric: str | None = None
+    title: str, y: Axis, series: dict[str, Points], caption: str, marked: dict[str, float] | None = None
 ) -> Html:
-    xs = [x for points in series.values() for x, _ in points]
-    ys = [y for points in series.values() for _, y in points]
-    shown = decimal if best is None else lambda value: percent(value, 1)
-    frame = Frame(Axis("epoch", min(0.0, *xs), max(1.0, *xs)), Axis.over(y_label, ys, format=shown))
-    marked = {} if best is None or metric is None else {metric: float(best)}
+    epochs = [x for points in series.values() for x, _ in points]
+    frame = Frame(Axis("epoch", min(0.0, *epochs), max(1.0, *epochs)), y)
     colours = {name: i for i, name in enumerate(series)}
-    return figure(title, lines(_label(title, series, shown), frame, series, colours, marked), caption, colours)
-
-
-def _label(title: str, series: dict[str, Points], shown: object) -> str:
-    ends = (f"{name} from {decimal(points[0][1])} to {decimal(points[-1][1])}" for name, points in series.items())
-    return f"{title}: {', '.join(ends)}."
+    ends = (f"{name} from {y.format(points[0][1])} to {y.format(points[-1][1])}" for name, points in series.items())
+    picture = lines(f"{title}: {', '.join(ends)}.", frame, series, colours, marked)
+    return figure(title, picture, caption, colours)
 
 
 def _weights(memory: str, points: Points, metric: str) -> Html:
     title = MEMORIES.get(memory, memory)
     best = max(points, key=lambda point: point[1])
-    frame = Frame(
-        Axis("weight", 0.0, points[-1][0]), Axis.over(metric, [y for _, y in points], format=lambda v: percent(v, 1))
-    )
+    frame = Frame(Axis("weight", 0.0, points[-1][0]), Axis.over(metric, [y for _, y in points], format=percent))
     caption = f"Each weight that was tried on validation; the ring is the one that was kept, {best[0]:g}: {percent(best[1], 2)}."
     picture = lines(f"{title}: best at {best[0]:g}.", frame, {metric: points}, {metric: 0}, {metric: best[0]})
     return figure(title, picture, caption)
