@@ -91,12 +91,12 @@ def scores_of(holding: Holding, pairs: int) -> Scores | None:
         histogram=histogram(
             {kind: each.values for kind, each in found.items()}, {kind: each.counts for kind, each in found.items()}
         ),
-        quantiles={kind: _quantiles(each) for kind, each in found.items() if each.counts.sum()},
+        quantiles={kind: quantiles_of(each) for kind, each in found.items() if each.counts.sum()},
         sparsity=_sparsity(found[LEARNED], pairs) if pairs and LEARNED in found else (),
     )
 
 
-def _quantiles(scores: ScoreCounts) -> dict[str, float]:
+def quantiles_of(scores: ScoreCounts) -> dict[str, float]:
     """The same places of the ordered numbers as in `sparcode_es.postings.survey`."""
     ends = np.cumsum(scores.counts)
     last = max(float(ends[-1]) - 1, 0.0)
@@ -126,7 +126,7 @@ def documents_of(holding: Holding) -> Documents | None:
         items=items,
         without=found.get(0, 0),
         mean=float(postings @ counts) / items,
-        quantiles=_quantiles(ScoreCounts(postings.astype(np.float64), counts)),
+        quantiles=quantiles_of(ScoreCounts(postings.astype(np.float64), counts)),
         histogram=histogram({"items": postings}, {"items": counts}),
     )
 
