@@ -64,8 +64,9 @@ def command(
 ) -> None:
     """Write one self-contained HTML page: quality, examples, map and usage of codes, scores, documents, training curves.
 
-    It is made from whatever is named: a training's folder, a postings artifact, an index, or several of them. What is named on
-    the command line is all that counts; the environment is asked where nothing is. The page loads nothing and runs no script.
+    It is made from whatever is named: a training's folder, a postings artifact, an index, or several of them; where both hold
+    the postings, the artifact answers. What is named on the command line is all that counts; the environment is asked where
+    nothing is. The page loads nothing and runs no script.
     """
     from sparcode_es.files import atomic_write
     from sparcode_es.report.collect import Wanted, collect

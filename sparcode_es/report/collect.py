@@ -13,13 +13,10 @@ from sparcode_es.errors import MismatchError
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.checkpoint import CodeVectors
 from sparcode_es.report.examples import examples_of
-from sparcode_es.report.facts import CodeMap, Place, Report
+from sparcode_es.report.facts import MAPPED, CodeMap, Place, Report
 from sparcode_es.report.holding import Holding, Tallies
 from sparcode_es.report.sections import documents_of, map_of, scores_of, usage_of
 from sparcode_es.report.training import quality_of, read_training
-
-MAPPED = 1500
-"""Codes on the map, those with most traffic."""
 
 
 @dataclass(frozen=True)

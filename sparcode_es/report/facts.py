@@ -8,6 +8,8 @@ from typing import Any
 from sparcode_es.engines.inspector import Dead
 from sparcode_es.postings.profile import CodeProfile
 
+MAPPED = 1500
+"""Codes on the map, at most."""
 Points = tuple[tuple[float, float], ...]
 """(x, y), in order of x."""
 
@@ -147,7 +149,7 @@ class CodeMap:
     explained: tuple[float, float]
     """The share of the variance that each axis shows."""
     points: tuple[MapPoint, ...]
-    """The codes with most traffic, at most `collect.MAPPED`."""
+    """The codes with most traffic, at most `MAPPED`."""
     codes: int
     """Learned codes that there are."""
 

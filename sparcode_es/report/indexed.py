@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,14 @@ class IndexHolding:
         self._server, self._name = server, name
         self.inspector = ElasticsearchInspector(ElasticsearchEngine(server, name), server, name)
         self._meta = read_meta(server, name)
-        found = {kind: list(self._read(kind)) for kind in (LEARNED, ITEM)}
-        self._codes = {kind: rows for kind, rows in found.items() if rows}
 
-    def _read(self, kind: str) -> Any:
+    @functools.cached_property
+    def _codes(self) -> dict[str, list[dict[str, Any]]]:
+        """Kind → what `FIELDS` say of its codes, without kinds that have none."""
+        found = {kind: list(self._read(kind)) for kind in (LEARNED, ITEM)}
+        return {kind: rows for kind, rows in found.items() if rows}
+
+    def _read(self, kind: str) -> Iterator[dict[str, Any]]:
         query = {"bool": {"filter": [{"term": {"kind": kind}}]}}
         for row in each_document(self._server, codes_name(self._name), "code", FIELDS, query):
             yield row["_source"]

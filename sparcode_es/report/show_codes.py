@@ -5,8 +5,7 @@ from __future__ import annotations
 from sparcode_es.engines.inspector import Group
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.charts import Axis, Dot, Frame, histogram, lines, scatter
-from sparcode_es.report.collect import MAPPED
-from sparcode_es.report.facts import CodeMap, Documents, MapPoint, Scores, Usage
+from sparcode_es.report.facts import MAPPED, CodeMap, Documents, MapPoint, Scores, Usage
 from sparcode_es.report.markup import Child, Html
 from sparcode_es.report.numbers import decimal, percent, whole
 from sparcode_es.report.parts import KIND_COLOURS, KIND_NAMES, Section, chip, code, figure, grid, note, table
@@ -196,8 +195,8 @@ def documents_section(documents: Documents) -> Section:
     quantiles = documents.quantiles
     told = note(
         f"{whole(documents.items)} items have {documents.mean:,.1f} postings on average, "
-        f"{whole(quantiles['p50'])} in the middle, from {whole(quantiles['min'])} to {whole(quantiles['max'])}. "
-        f"{whole(documents.without)} have none: no query finds those.",
+        f"{whole(quantiles['p50'])} in the middle, from {whole(quantiles['min'])} to {whole(quantiles['max'])}. ",
+        f"{whole(documents.without)} have none: no query finds those." if documents.without else "None is without.",
     )
     rows: list[list[Child]] = [[name, whole(value)] for name, value in quantiles.items()]
     places = table("Postings of an item, by share of the items", ["", "postings"], rows)

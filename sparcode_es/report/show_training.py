@@ -48,7 +48,8 @@ def _curves(stage: StageCurve, metric: str) -> list[Html]:
     if stage.losses:
         axis = Axis.over("loss", [y for _, y in stage.losses])
         found.append(_curve(f"{name}, loss", axis, {"loss": stage.losses}, "Falls while the stage learns."))
-    shown = {key: points for key, points in stage.metrics.items() if key in (metric, *SHOWN)}
+    names = dict.fromkeys((metric, *SHOWN))
+    shown = {key: stage.metrics[key] for key in names if key in stage.metrics}
     if shown:
         axis = Axis.over("value", [y for points in shown.values() for _, y in points], format=percent)
         found.append(_curve(f"{name}, validation", axis, shown, *_kept(stage, metric)))
