@@ -45,10 +45,12 @@ class Kibana:
     def version(self) -> str:
         """The shape of saved objects that this Kibana reads, one of `VERSIONS`."""
         status = self._call("GET", "/api/status", b"", {})
-        number = status.get("version", {}).get("number") if isinstance(status.get("version"), Mapping) else None
-        if not isinstance(number, str):
+        told = status.get("version")
+        number = str(told.get("number")) if isinstance(told, Mapping) else ""
+        numbers = re.match(r"(\d+)\.(\d+)", number)
+        if numbers is None:
             raise EngineError(f"{self.where} does not say which Kibana it is; give --kibana-version.")
-        major, minor = (int(part) for part in re.findall(r"\d+", f"{number}.0.0")[:2])
+        major, minor = (int(part) for part in numbers.groups())
         if (major, minor) < (7, 17):
             raise ConfigError(f"{self.where} is Kibana {number}; the dashboard needs 7.17 or later.")
         return "7.17" if major == 7 else str(min(major, int(VERSIONS[-1])))
