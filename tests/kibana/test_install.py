@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sparcode_es_cli.main import main
 
+from engines.authority import Authority, Signed
 from sparcode_es.kibana.objects import ndjson, saved_objects
 
 STATUS = {"version": {"number": "9.4.5"}, "status": {"overall": {"level": "available"}}}
@@ -42,9 +46,14 @@ class FakeKibana:
     heard: list[Heard] = field(default_factory=list)
 
 
-@pytest.fixture
-def kibana() -> Iterator[FakeKibana]:
-    fake = FakeKibana()
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that refuse the certificate hang up: expected here."""
+
+
+@contextmanager
+def serving(fake: FakeKibana, certificate: Signed | None = None) -> Iterator[None]:
+    """`fake` behind a port, over TLS when there is a certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -64,14 +73,25 @@ def kibana() -> Iterator[FakeKibana]:
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    yield fake
+    fake.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    yield
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def kibana() -> Iterator[FakeKibana]:
+    fake = FakeKibana()
+    with serving(fake):
+        yield fake
 
 
 @dataclass(frozen=True)
@@ -232,6 +252,16 @@ def test_a_server_that_does_not_speak_tls(kibana: FakeKibana, run: Run) -> None:
     done = run("--kibana-url", kibana.url.replace("http:", "https:"))
     assert done.code == 8
     assert "does not speak TLS" in done.err
+
+
+def test_a_certificate_is_checked(run: Run, tmp_path: Path) -> None:
+    authority, secure = Authority(tmp_path / "ours"), FakeKibana()
+    with serving(secure, authority.sign("good")):
+        refused = run("--kibana-url", secure.url, "-u", "me", "-p", "s3cret")
+        assert refused.code == 9
+        assert "--ca-certs" in refused.err
+        assert secure.heard == []
+        assert run("--kibana-url", secure.url, "--ca-certs", str(authority.certificate)).code == 0
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,11 @@ def test_fields_are_those_of_the_mappings() -> None:
         assert set(re.findall(r"(\w+):", each["query"])) <= fields[each["view"]]
     for each in sparcode_es_mappings.kibana("metrics", "a").values():
         assert {aggregation["field"] for aggregation in each["aggs"] if "field" in aggregation} <= fields[each["view"]]
+    for name in sparcode_es_mappings.vega_names():
+        url = sparcode_es_mappings.kibana(f"vega/{name}", "a")["spec"]["data"]["url"]
+        known = fields["codes" if url["index"] == "a-codes" else "items"]
+        body = url["body"]
+        assert {*body.get("_source", []), *(field for each in body.get("sort", []) for field in each)} <= known
     for name, each in sparcode_es_mappings.kibana("data-views", "a").items():
         assert each["formats"].keys() <= fields[name]
 
