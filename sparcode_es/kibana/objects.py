@@ -12,6 +12,11 @@ versions stamped (`versions.json`), were checked against the public source of el
   `search` 8.8.0 and `visualization` 8.8.0 forbid attributes that they do not know. Kibana 9's own sample data
   (home/server/services/sample_data/data_sets/logs/saved_objects.ts) has the same shapes: Vega-Lite v5 in a visualization of
   7.14.0, a search of 7.9.3, a dashboard of 8.7.0 whose references are called `4:panel_4`.
+
+Panels name their object by `panelRefName` and a reference `N:panel_N`: read so by 7.17 and 8 (src/plugins/dashboard/common/
+embeddable/dashboard_container_persistable_state.ts) and by 9 (dashboard/server/api/transforms/out/panel_bwc.ts, as is `title`).
+Vega: `%context%` excludes `body.query` (vis_types/vega/public/data_model/es_query_parser.ts). Commits read: 1cd9a7df2104 and
+0a804db2a8e0 (7.x), 00171f7c9833 (8), 04698d03a652, 01a60f27774a, 385d45e489dc, 162de5e1ddcf and 28ded81c8839 (9).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vl_convert
 
 from engines.shelf import ITEMS, make_shelf
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -215,7 +216,6 @@ def test_the_searches_for_codes(world: World) -> None:
 
 def picture(name: str, answer: Any) -> bytes:
     """A panel drawn as Kibana draws it: the answer in the place of the URL, the panel's size."""
-    vl_convert = pytest.importorskip("vl_convert")
     spec = spec_of(name)
     spec["data"] = {"values": answer, "format": spec["data"]["format"]}
     spec |= {"width": 560, "height": 320, "autosize": {"type": "fit", "contains": "padding"}, "background": "white"}
