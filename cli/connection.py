@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+
+if TYPE_CHECKING:
+    from sparcode_es.engines.elasticsearch.connection import Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +46,31 @@ def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def index_option(name: str) -> Callable[[F], F]:
+    """Add --index, whose value comes as the parameter `name`."""
+    return click.option(
+        "--index",
+        name,
+        default="sparcode",
+        envvar="SPARCODE_INDEX",
+        show_envvar=True,
+        show_default=True,
+        help="The alias.",
+    )
+
+
+@contextmanager
+def open_server(flags: dict[str, Any]) -> Iterator[Server]:
+    """The server that a command's flags name, closed at the end. Raises `ConfigError`."""
+    from sparcode_es.engines.elasticsearch.connection import Server
+
+    server = Server(connection_config(flags))
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def connection_given(flags: dict[str, Any]) -> bool:

@@ -7,18 +7,9 @@ from typing import Any
 
 import click
 import sparcode_es_mappings
-from sparcode_es_cli.connection import credentials_config, credentials_options
+from sparcode_es_cli.connection import credentials_config, credentials_options, index_option
 
 VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
-alias_option = click.option(
-    "--index",
-    "name",
-    default="sparcode",
-    envvar="SPARCODE_INDEX",
-    show_envvar=True,
-    show_default=True,
-    help="The alias.",
-)
 
 
 @click.group(
@@ -33,7 +24,7 @@ def command() -> None:
     "export", epilog="\b\nExample:\n  sparcode-es kibana export --index recs --kibana-version 8 > recs.ndjson"
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
-@alias_option
+@index_option("name")
 @click.option(
     "--kibana-version",
     "version",
@@ -65,7 +56,7 @@ def export_objects(out: Path | None, name: str, version: str) -> None:
     envvar="KIBANA_URL",
     help="Kibana, such as http://localhost:5601, or https://…/s/NAME for one of its spaces [KIBANA_URL].",
 )
-@alias_option
+@index_option("name")
 @click.option("--kibana-version", "version", type=click.Choice(VERSIONS), help="Its version.  [default: what it says]")
 @credentials_options
 def import_objects(kibana_url: str, name: str, version: str | None, **flags: Any) -> None:

@@ -194,6 +194,12 @@ def reason_of(body: Any) -> str:
     return f"{deepest.get('type')}: {str(deepest.get('reason'))[:300]}"
 
 
+def refuse_error(where: str, part: Mapping[str, Any]) -> None:
+    """Raise what a part of a `_msearch`'s answer says went wrong, if it says so."""
+    if "error" in part:
+        raise api_error(where, int(part.get("status", 500)), part)
+
+
 def api_error(
     where: str, status: int, body: Any
 ) -> EngineError | EngineAuthError | EngineUnavailableError | NotFoundError:
