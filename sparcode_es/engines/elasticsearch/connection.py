@@ -44,6 +44,8 @@ class ConnectionConfig:
     """Accept any certificate."""
     timeout: float = 30.0
     """Seconds that one request may take."""
+    http_port: int = 9200
+    """The port of an http:// URL that names none."""
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.cloud_id is None):
@@ -81,7 +83,7 @@ class ConnectionConfig:
         parts = urlsplit(self.url)
         if parts.username and auth is None and self.api_key is None:
             auth = (unquote(parts.username), unquote(parts.password or ""))
-        port = parts.port or (443 if parts.scheme == "https" else 9200)
+        port = parts.port or (443 if parts.scheme == "https" else self.http_port)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}:{port}{parts.path}", auth
 
