@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
+if TYPE_CHECKING:
+    from sparcode_es.engines.elasticsearch.connection import Server
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+WHERE = (
+    click.option("--url", envvar="ES_URL", help="Elasticsearch, such as http://localhost:9200 [ES_URL]."),
+    click.option("--cloud-id", envvar=["ES_CLOUD_ID", "CLOUD_ID"], help="An Elastic Cloud deployment [ES_CLOUD_ID]."),
+)
+CREDENTIALS = (
+    click.option("--es-username", "-u", envvar="ES_USERNAME", help="User name [ES_USERNAME]."),
+    click.option("--es-password", "-p", envvar="ES_PASSWORD", help="Password; better in ES_PASSWORD than here."),
+    click.option("--es-api-key", envvar="ES_API_KEY", help="API key; better in ES_API_KEY than here."),
+    click.option("--ca-certs", envvar="ES_CA_CERTS", help="A file of certificates to trust."),
+    click.option("--ssl-assert-fingerprint", help="The SHA-256 fingerprint of the server's certificate."),
+    click.option("--insecure", is_flag=True, help="Accept any certificate."),
+    click.option("--timeout", default=30.0, show_default=True, help="Seconds that one request may take."),
+)
 
 
 def connection_options(function: F) -> F:
     """Add the flags; read them with `connection_config(flags)`, `connection_given(flags)` says whether one is set."""
-    options = [
-        click.option("--url", envvar="ES_URL", help="Elasticsearch, such as http://localhost:9200 [ES_URL]."),
-        click.option(
-            "--cloud-id", envvar=["ES_CLOUD_ID", "CLOUD_ID"], help="An Elastic Cloud deployment [ES_CLOUD_ID]."
-        ),
-        click.option("--es-username", "-u", envvar="ES_USERNAME", help="User name [ES_USERNAME]."),
-        click.option("--es-password", "-p", envvar="ES_PASSWORD", help="Password; better in ES_PASSWORD than here."),
-        click.option("--es-api-key", envvar="ES_API_KEY", help="API key; better in ES_API_KEY than here."),
-        click.option("--ca-certs", envvar="ES_CA_CERTS", help="A file of certificates to trust."),
-        click.option("--ssl-assert-fingerprint", help="The SHA-256 fingerprint of the server's certificate."),
-        click.option("--insecure", is_flag=True, help="Accept any certificate."),
-        click.option("--timeout", default=30.0, show_default=True, help="Seconds that one request may take."),
-    ]
+    return _with(function, (*WHERE, *CREDENTIALS))
+
+
+def credentials_options(function: F) -> F:
+    """Add the flags but for the server's name; read them with `credentials_config(flags, url)`."""
+    return _with(function, CREDENTIALS)
+
+
+def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def index_option(name: str) -> Callable[[F], F]:
+    """Add --index, whose value comes as the parameter `name`."""
+    return click.option(
+        "--index",
+        name,
+        default="sparcode",
+        envvar="SPARCODE_INDEX",
+        show_envvar=True,
+        show_default=True,
+        help="The alias.",
+    )
+
+
+@contextmanager
+def open_server(flags: dict[str, Any]) -> Iterator[Server]:
+    """The server that a command's flags name, closed at the end. Raises `ConfigError`."""
+    from sparcode_es.engines.elasticsearch.connection import Server
+
+    server = Server(connection_config(flags))
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def connection_given(flags: dict[str, Any]) -> bool:
@@ -41,9 +81,13 @@ def connection_given(flags: dict[str, Any]) -> bool:
 def connection_config(flags: dict[str, Any]) -> ConnectionConfig:
     """The connection out of a command's flags. Raises `ConfigError` when they do not fit together."""
     chosen = {**flags, **_overruled()}
+    return credentials_config(flags, url=chosen["url"] or None, cloud_id=chosen["cloud_id"] or None)
+
+
+def credentials_config(flags: dict[str, Any], **where: Any) -> ConnectionConfig:
+    """The same for a server that `where` names: `ConnectionConfig`'s `url`, and what else it takes of the kind."""
+    chosen = {**flags, **_overruled()}
     return ConnectionConfig(
-        url=chosen["url"] or None,
-        cloud_id=chosen["cloud_id"] or None,
         username=chosen["es_username"] or None,
         password=chosen["es_password"] or None,
         api_key=chosen["es_api_key"] or None,
@@ -51,6 +95,7 @@ def connection_config(flags: dict[str, Any]) -> ConnectionConfig:
         ssl_assert_fingerprint=flags["ssl_assert_fingerprint"] or None,
         insecure=flags["insecure"],
         timeout=flags["timeout"],
+        **where,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import click
-from sparcode_es_cli.connection import connection_config, connection_given, connection_options
+from sparcode_es_cli.connection import connection_config, connection_given, connection_options, index_option
 
 from sparcode_es.errors import ConfigError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparcode_es.engines.base import Engine
     from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
     from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.engines.inspector import Inspector
 
 AnyEngine = Union["EmbeddedEngine", "ElasticsearchEngine"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,9 +38,7 @@ OPTIONS = (
         show_default=True,
         help="The postings artifact.",
     ),
-    click.option(
-        "--index", default="sparcode", envvar="SPARCODE_INDEX", show_envvar=True, show_default=True, help="The alias."
-    ),
+    index_option("index"),
 )
 
 
@@ -66,6 +65,22 @@ def chosen_engine(values: dict[str, Any]) -> Iterator[AnyEngine]:
         yield engine
     finally:
         engine.close()
+
+
+@contextmanager
+def chosen_inspector(values: dict[str, Any]) -> Iterator[Inspector]:
+    """The inspector of the engine that the flags choose, closed at the end."""
+    from sparcode_es.engines.embedded import EmbeddedEngine
+
+    with chosen_engine(values) as engine:
+        if isinstance(engine, EmbeddedEngine):
+            from sparcode_es.engines.embedded_inspector import EmbeddedInspector
+
+            yield EmbeddedInspector(engine)
+        else:
+            from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
+
+            yield ElasticsearchInspector(engine)
 
 
 def _open_embedded(postings: Path) -> AnyEngine:

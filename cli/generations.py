@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
-from sparcode_es_cli.connection import connection_config, connection_options
-
-if TYPE_CHECKING:
-    from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es_cli.connection import connection_options, index_option, open_server
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,27 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def generation_options(function: F) -> F:
     """Add --index, --json and the connection's flags."""
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(connection_options(function))
-    named = click.option(
-        "--index",
-        "name",
-        default="sparcode",
-        envvar="SPARCODE_INDEX",
-        show_envvar=True,
-        show_default=True,
-        help="The alias.",
-    )
-    return named(function)
-
-
-@contextmanager
-def _server(flags: dict[str, Any]) -> Iterator[Server]:
-    from sparcode_es.engines.elasticsearch.connection import Server
-
-    server = Server(connection_config(flags))
-    try:
-        yield server
-    finally:
-        server.close()
+    return index_option("name")(function)
 
 
 @click.group(
@@ -56,7 +32,7 @@ def list_them(name: str, as_json: bool, **flags: Any) -> None:
     """List every generation, oldest first: its state, and which one is live."""
     from sparcode_es.engines.elasticsearch.generations import listed
 
-    with _server(flags) as server:
+    with open_server(flags) as server:
         rows = listed(server, name)
     if as_json:
         click.echo(json.dumps(rows))
@@ -72,7 +48,7 @@ def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None
     """Let the alias stand for an older generation, in one request; readers see the one or the other."""
     from sparcode_es.engines.elasticsearch import generations
 
-    with _server(flags) as server:
+    with open_server(flags) as server:
         found = generations.rollback(server, name, wanted)
     click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
 
@@ -86,7 +62,7 @@ def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
     """Delete generations but for the newest, and what killed runs left."""
     from sparcode_es.engines.elasticsearch import generations
 
-    with _server(flags) as server:
+    with open_server(flags) as server:
         removed = generations.remove_leftovers(server, name) + generations.remove_old(server, name, keep)
     if as_json:
         click.echo(json.dumps({"removed": removed}))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.connection import connection_config, connection_options
+from sparcode_es_cli.connection import connection_options, index_option, open_server
 from sparcode_es_cli.postings import cut_options, cuts_of
 from tqdm import tqdm
 
@@ -28,15 +28,7 @@ FOLDER = click.Path(path_type=Path)
     "  sparcode-es index --url http://localhost:9200 --checkpoint runs/ml-100k/model.pt\n"
     "  sparcode-es index --url http://localhost:9200 --postings runs/postings --update"
 )
-@click.option(
-    "--index",
-    "name",
-    default="sparcode",
-    envvar="SPARCODE_INDEX",
-    show_envvar=True,
-    show_default=True,
-    help="The alias.",
-)
+@index_option("name")
 @click.option(
     "--postings",
     type=FOLDER,
@@ -96,13 +88,11 @@ def command(
     if in_place and (checkpoint is not None or rollback or list_them):
         raise click.UsageError("--update goes with none of --checkpoint, --rollback and --list.")
     from sparcode_es.engines.elasticsearch import generations
-    from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.engines.elasticsearch.index import IndexOptions
 
     if sum((rollback, list_them, checkpoint is not None)) > 1:
         raise click.UsageError("--rollback, --list and --checkpoint do different things; give one of them")
-    server = Server(connection_config(flags))
-    try:
+    with open_server(flags) as server:
         if rollback:
             found = generations.rollback(server, name)
             click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
@@ -115,8 +105,6 @@ def command(
             report = update(server, artifact, name)
         else:
             report = load(server, artifact, IndexOptions(name, field_type, store_codes, keep, compact))
-    finally:
-        server.close()
     if as_json:
         click.echo(json.dumps(report))
         return

@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from sparcode_es_cli import inspect_print as show
-from sparcode_es_cli.connection import connection_config, connection_given
-from sparcode_es_cli.engine_options import engine_options
-from sparcode_es_cli.query import parse_filter, parse_history
-
-from sparcode_es.errors import ConfigError, MismatchError
+from sparcode_es_cli.connection import connection_given, open_server
+from sparcode_es_cli.engine_options import chosen_inspector, engine_options
+from sparcode_es_cli.query import open_encoder, parse_filter, parse_history
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Query, UserEntry
     from sparcode_es.engines.inspector import Contents, Inspector
-    from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.exported import ExportedEncoder
 
 F = TypeVar("F", bound=Callable[..., Any])
 COUNT = click.IntRange(1, 1000)
@@ -45,7 +41,7 @@ def code(term: str, as_json: bool, **flags: Any) -> None:
     """What a code stands for: its items, users, scores and neighbours."""
     from sparcode_es.inspection.views import code_view
 
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         found = code_view(inspector, term)
         named = [{**asdict(n), "name": found.neighbour_names.get(n.code)} for n in found.profile.neighbours]
         _answer(inspector, {**found.profile.as_dict(), "neighbours": named}, as_json, lambda: show.code(found))
@@ -60,7 +56,7 @@ def item(item_id: str, count: int, as_json: bool, **flags: Any) -> None:
     """An item's title, attributes and strongest codes."""
     from sparcode_es.inspection.views import item_view
 
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         found = item_view(inspector, item_id, count)
         document = {
             **asdict(found.document),
@@ -82,7 +78,7 @@ def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
     """A user's codes, with names, and latest items."""
     from sparcode_es.inspection.views import user_view
 
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         found = user_view(inspector, user_id, count)
         codes = [
             {
@@ -143,7 +139,7 @@ def why(
 
     if (user_id is None) == (history is None):
         raise click.UsageError("give either --user or --history")
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         if user_id is None:
             entry = _encoded(inspector, parse_history(history or ""), checkpoint, encoder)
         else:
@@ -165,7 +161,7 @@ def why(
 @engine_options
 def codes(top: int, as_json: bool, **flags: Any) -> None:
     """The codes with most traffic: the share of all users' boosts."""
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         found = inspector.busiest(top)
         _answer(inspector, {"codes": [each.as_dict() for each in found]}, as_json, lambda: show.codes(found))
 
@@ -176,7 +172,7 @@ def codes(top: int, as_json: bool, **flags: Any) -> None:
 @engine_options
 def dead(examples: int, as_json: bool, **flags: Any) -> None:
     """Codes that no user has, codes without items, items without a posting."""
-    with _inspector(flags) as inspector:
+    with chosen_inspector(flags) as inspector:
         found = inspector.dead(examples)
         _answer(inspector, asdict(found), as_json, lambda: show.dead(found))
 
@@ -217,39 +213,6 @@ def _answer(inspector: Inspector, document: dict[str, Any], as_json: bool, print
 
 
 @contextmanager
-def _inspector(flags: dict[str, Any]) -> Iterator[Inspector]:
-    """The inspector of the engine that the flags choose."""
-    name = flags["engine"]
-    if name == "auto":
-        name = "elasticsearch" if connection_given(flags) else "embedded"
-    if name == "embedded":
-        from sparcode_es.engines.embedded import EmbeddedEngine
-        from sparcode_es.engines.embedded_inspector import EmbeddedInspector
-        from sparcode_es.postings.artifact import Artifact
-
-        yield EmbeddedInspector(EmbeddedEngine(Artifact.open(flags["postings"])))
-        return
-    with _server(flags) as server:
-        from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-        from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
-
-        yield ElasticsearchInspector(ElasticsearchEngine(server, flags["index"]), server, flags["index"])
-
-
-@contextmanager
-def _server(flags: dict[str, Any]) -> Iterator[Any]:
-    if not connection_given(flags):
-        raise ConfigError("this needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
-    from sparcode_es.engines.elasticsearch.connection import Server
-
-    server = Server(connection_config(flags))
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-@contextmanager
 def _contents(names: tuple[str, str], flags: dict[str, Any]) -> Iterator[list[Contents]]:
     """Artifacts and generations by name; a server is asked for those names only that are no folder."""
     from sparcode_es.engines.embedded_inspector import ArtifactContents
@@ -258,7 +221,7 @@ def _contents(names: tuple[str, str], flags: dict[str, Any]) -> Iterator[list[Co
     if not connection_given(flags) or all(Path(name).is_dir() for name in names):
         yield [ArtifactContents(Artifact.open(name)) for name in names]
         return
-    with _server(flags) as server:
+    with open_server(flags) as server:
         from sparcode_es.engines.elasticsearch.inspector import generation_contents
 
         yield [
@@ -273,29 +236,11 @@ def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None, 
     """The codes of somebody new. Raises `MismatchError` when the index is another model's."""
     from sparcode_es.codes import clauses_of
     from sparcode_es.engines.base import UserEntry
+    from sparcode_es.serving.encoding import require_model
 
     if (checkpoint is None) == (exported is None):
         raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
-    encoder: HistoryEncoder | ExportedEncoder
-    if exported is not None:
-        from sparcode_es.serving.exported import ExportedEncoder
-
-        encoder = ExportedEncoder.open(exported)
-    else:
-        encoder = _trained(checkpoint or Path())
-    info = inspector.engine.info()
-    if (info.model_hash, info.codebook_hash) != encoder.hashes:
-        raise MismatchError(
-            f"{info.generation} holds codes of model {info.model_hash}, this encoder is of model {encoder.hashes[0]}; give the "
-            "one that the index was built from"
-        )
+    encoder = open_encoder(checkpoint, exported)
+    assert encoder is not None
+    require_model(inspector.engine.info(), encoder.hashes)
     return UserEntry(clauses_of(encoder(history), 0, encoder.shared_heads), tuple(history))
-
-
-def _trained(checkpoint: Path) -> HistoryEncoder:
-    from sparcode_es_cli.extras import need_training
-
-    need_training()
-    from sparcode_es.serving.encoder import HistoryEncoder
-
-    return HistoryEncoder.from_checkpoint(checkpoint)

@@ -30,6 +30,7 @@ COMMANDS = {
     "query": "recommend for a user or for a history",
     "inspect": "look into an index: codes, items, users, and why an item is or is not recommended",
     "report": "write one HTML page of a training, an artifact or an index",
+    "kibana": "data views, searches and a dashboard for Kibana",
     "serve": "recommendations over HTTP",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",

@@ -93,7 +93,7 @@ def command(
         raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
     options = recommend_options(flags)
     with chosen_engine(flags) as engine:
-        encoder = _encoder(checkpoint, exported)
+        encoder = open_encoder(checkpoint, exported)
         limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
         recommender = Recommender.for_engine(engine, encoder=encoder, limits=limits, fallback=fallback)
         if encoder is not None:
@@ -181,7 +181,7 @@ def parse_history(text: str) -> list[str]:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 
 
-def _encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncoder | ExportedEncoder | None:
+def open_encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncoder | ExportedEncoder | None:
     """What encodes histories, of a checkpoint or an exported file; None for neither."""
     if exported is not None:
         from sparcode_es.serving.exported import ExportedEncoder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
-from sparcode_es_cli.connection import connection_config, connection_given, connection_options
+from sparcode_es_cli.connection import connection_given, connection_options, index_option, open_server
 
 from sparcode_es.errors import ConfigError, StorageError
 
@@ -35,14 +35,7 @@ POSTINGS = Path("runs/postings")
     show_envvar=True,
     help=f"A postings artifact.  [default: {POSTINGS}, where nothing else is named]",
 )
-@click.option(
-    "--index",
-    default="sparcode",
-    envvar="SPARCODE_INDEX",
-    show_envvar=True,
-    show_default=True,
-    help="The alias to ask, with --url.",
-)
+@index_option("index")
 @click.option("--checkpoint", type=PATH, help="Draw the map of codes from this model's code vectors; needs torch.")
 @click.option("--user", "users", multiple=True, help="A user of the examples; may be repeated.")
 @click.option(
@@ -113,12 +106,9 @@ def _holdings(flags: dict[str, Any], others: bool) -> Iterator[list[Holding]]:
 
             found.append(ArtifactHolding(Artifact.open(postings)))
         if server:
-            from sparcode_es.engines.elasticsearch.connection import Server
             from sparcode_es.report.indexed import IndexHolding
 
-            connected = Server(connection_config(flags))
-            stack.callback(connected.close)
-            found.append(IndexHolding(connected, flags["index"]))
+            found.append(IndexHolding(stack.enter_context(open_server(flags)), flags["index"]))
         yield found
 
 

@@ -6,6 +6,7 @@ import json
 
 import click
 import sparcode_es_mappings
+from sparcode_es_cli.connection import index_option
 
 
 @click.command(
@@ -14,15 +15,7 @@ import sparcode_es_mappings
     "    -H 'content-type: application/json' -d @reader.json"
 )
 @click.argument("kind", type=click.Choice(sparcode_es_mappings.ROLES))
-@click.option(
-    "--index",
-    "name",
-    default="sparcode",
-    envvar="SPARCODE_INDEX",
-    show_envvar=True,
-    show_default=True,
-    help="The alias.",
-)
+@index_option("name")
 def command(kind: str, name: str) -> None:
     """Print the body of a role: a reader asks the alias, a writer loads and swaps its generations too; neither reaches others."""
     from sparcode_es.engines.elasticsearch.layout import check_name

@@ -1,4 +1,4 @@
-"""Index bodies and roles as JSON: what `index` creates and asks for, and what a person can create by hand with curl."""
+"""Index bodies, roles and Kibana's saved objects as JSON: what the commands send, and what a person can apply by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 ROLES = ("reader", "writer")
+KIBANA_VERSIONS = ("7.17", "8", "9")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -26,6 +27,26 @@ def role(kind: str, name: str) -> dict[str, Any]:
     for part in body["indices"]:
         part["names"] = [pattern.replace("{name}", escaped) for pattern in part["names"]]
     return body
+
+
+def kibana(name: str, alias: str) -> dict[str, Any]:
+    """A template of Kibana's saved objects, `{alias}` in any text of it filled in: `data-views`, `vega/code-usage`, …"""
+    body: dict[str, Any] = _filled(json.loads(_text(f"kibana/{name}.json")), alias)
+    return body
+
+
+def vega_names() -> list[str]:
+    """The names of the Vega panels, in order."""
+    folder = importlib.resources.files(__name__).joinpath("kibana", "vega")
+    return sorted(each.name.removesuffix(".json") for each in folder.iterdir() if each.name.endswith(".json"))
+
+
+def _filled(value: Any, alias: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(each, alias) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, alias) for each in value]
+    return value.replace("{alias}", alias) if isinstance(value, str) else value
 
 
 def _text(file: str) -> str:

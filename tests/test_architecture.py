@@ -30,7 +30,7 @@ LEVELS: list[set[str]] = [
     {"postings"},
     {"engines"},
     {"serving"},
-    {"inspection"},
+    {"inspection", "kibana"},
     {"report"},
     {"cli"},
 ]

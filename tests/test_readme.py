@@ -1,4 +1,4 @@
-"""The README's commands exist, and its marked blocks run."""
+"""The commands of the README and of the pages in docs exist, files that are named exist, and the README's marked blocks run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ import numpy as np
 import pytest
 from sparcode_es_cli.main import cli
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+}
+README = PAGES["README.md"]
 SMALL = """
 [tokenizer]
 dim = 16
@@ -37,14 +41,22 @@ def block(name: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in found.group(1).splitlines() if line.strip()]
 
 
-def mentioned() -> list[str]:
-    lines = re.findall(r"^ *(sparcode-es [^\n]*)", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.M)
-    inline = re.findall(r"`(sparcode-es [^`]*)`", README)
+def mentioned(page: str) -> list[str]:
+    lines = re.findall(r"^ *(sparcode-es [^\n]*)", "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL)), re.M)
+    inline = re.findall(r"`(sparcode-es [^`]*)`", page)
     return [" ".join(text.split()) for text in lines + inline]
 
 
-@pytest.mark.parametrize("text", mentioned())
-def test_every_command_and_flag_of_the_readme_exists(text: str) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_a_page_names_exists(name: str) -> None:
+    page, folder = PAGES[name], (ROOT / name).parent
+    linked = [folder / path for path in re.findall(r"\]\((?!https?:|#)([^)#]+)", page)]
+    named = [ROOT / path for path in re.findall(r"(?:tests|benchmarks|mappings)/[\w/]+\.(?:py|json|md)", page)]
+    assert [str(path) for path in linked + named if not path.exists()] == []
+
+
+@pytest.mark.parametrize("text", dict.fromkeys(text for page in PAGES.values() for text in mentioned(page)))
+def test_every_command_and_flag_of_a_page_exists(text: str) -> None:
     words = shlex.split(text, comments=True)[1:]
     command: click.Command = cli
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sparcode_es.errors import ConfigError, EngineUnavailableError, SparcodeError
 
@@ -68,36 +68,55 @@ def done(value: T) -> Plan[T]:
     return value
 
 
+class _Course(Generic[T]):
+    """Where a plan stands: what it wants next, or its result."""
+
+    def __init__(self, plan: Plan[T]) -> None:
+        self.plan = plan
+        self.wanted: Operation | None = None
+        """None: the plan has come to its end."""
+        self.result: T
+        self._advance(plan.send, None)
+
+    def answer(self, value: Any) -> None:
+        """Go on with what was wanted."""
+        self._advance(self.plan.send, value)
+
+    def fail(self, error: SparcodeError) -> None:
+        """Go on with the error that came of it."""
+        self._advance(self.plan.throw, error)
+
+    def _advance(self, step: Callable[[Any], Operation], value: Any) -> None:
+        try:
+            self.wanted = step(value)
+        except StopIteration as end:
+            self.wanted, self.result = None, end.value
+
+
 def run(plan: Plan[T], perform: Callable[[Operation], Any]) -> T:
     """Carry out a plan here and now."""
-    step: Callable[[Any], Operation] = plan.send
-    value: Any = None
-    while True:
+    course = _Course(plan)
+    while course.wanted is not None:
         try:
-            wanted = step(value)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            value, step = perform(wanted), plan.send
+            value = perform(course.wanted)
         except SparcodeError as error:
-            value, step = error, plan.throw
+            course.fail(error)
+        else:
+            course.answer(value)
+    return course.result
 
 
 async def arun(plan: Plan[T], perform: Callable[[Operation], Awaitable[Any]]) -> T:
     """Carry out a plan while others run."""
-    step: Callable[[Any], Operation] = plan.send
-    value: Any = None
-    while True:
+    course = _Course(plan)
+    while course.wanted is not None:
         try:
-            wanted = step(value)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            value, step = await perform(wanted), plan.send
+            value = await perform(course.wanted)
         except SparcodeError as error:
-            value, step = error, plan.throw
+            course.fail(error)
+        else:
+            course.answer(value)
+    return course.result
 
 
 def within(plan: Plan[T], limits: Limits, clock: Callable[[], float] = time.monotonic) -> Plan[T]:
@@ -106,18 +125,15 @@ def within(plan: Plan[T], limits: Limits, clock: Callable[[], float] = time.mono
     Raises `EngineUnavailableError` inside the plan, where the call stands, when the budget or the attempts are used up.
     """
     deadline = clock() + limits.budget
-    step: Callable[[Any], Operation] = plan.send
-    value: Any = None
-    while True:
+    course = _Course(plan)
+    while course.wanted is not None:
         try:
-            wanted = step(value)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            value, step = (yield from _tried(wanted, limits, deadline, clock)), plan.send
+            value = yield from _tried(course.wanted, limits, deadline, clock)
         except SparcodeError as error:
-            value, step = error, plan.throw
+            course.fail(error)
+        else:
+            course.answer(value)
+    return course.result
 
 
 def _tried(wanted: Operation, limits: Limits, deadline: float, clock: Callable[[], float]) -> Plan[Any]:

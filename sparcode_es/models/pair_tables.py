@@ -33,6 +33,9 @@ TABLE_NUMBERS = 1 << 21
 KEPT_NUMBERS = 1 << 26
 """Numbers of the codes' matrices that are kept from one tile of items to the next."""
 
+ALIGNED = 256
+"""Pairs are filled up to a multiple of this, so that a pair's score is the same to the bit whichever pairs stand beside it."""
+
 
 class PairTables:
     """The codes' side of every product of one model's scorer, made once. Only for inference."""
@@ -178,10 +181,14 @@ class _FirstLayer:
 
     def head(self, x: Tensor) -> Tensor:
         """The layers after the first: [h, pairs] after its ReLU → [pairs]."""
+        pairs = x.shape[1]
+        if len(self.layers.layers):
+            # At the ragged end of a product a processor adds in another order; there no pair must stand, see `ALIGNED`.
+            x = F.pad(x, (0, -pairs % ALIGNED))
         for layer in self.layers.layers:
             assert isinstance(layer, nn.Linear)
             x = torch.addmm(layer.bias.unsqueeze(1), layer.weight, x).relu_()
-        return torch.mv(x.T, self.layers.output.weight[0]).add_(self.layers.output.bias)
+        return torch.mv(x.T, self.layers.output.weight[0]).add_(self.layers.output.bias)[:pairs]
 
 
 def _add_lifts(scores: np.ndarray, lifts: sparse.csr_matrix) -> None:

@@ -40,7 +40,7 @@ class IndexHolding:
 
     def __init__(self, server: Server, name: str) -> None:
         self._server, self._name = server, name
-        self.inspector = ElasticsearchInspector(ElasticsearchEngine(server, name), server, name)
+        self.inspector = ElasticsearchInspector(ElasticsearchEngine(server, name))
         self._meta = read_meta(server, name)
 
     @functools.cached_property

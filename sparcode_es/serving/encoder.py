@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes, item_code_rows
+from sparcode_es.codes import UserCodes
 from sparcode_es.errors import MismatchError
 from sparcode_es.models.encode import assign_codes, assign_few_codes, encode_tokens
-from sparcode_es.models.few import latest_items
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.serving.histories import item_numbers, merge_codes
+from sparcode_es.serving.histories import item_numbers, merge_codes, with_item_codes
 from sparcode_es.tables import StringTable
 
 
@@ -30,10 +29,8 @@ def encode_histories(
     rows = None if users is None else users[filled]
     tokens = encode_tokens(model, kept, items, rows)
     codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)
-    if model.item_codes is not None:
-        latest, weights = latest_items(model.config.item_codes, kept, items)
-        codes = np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1)
-        boosts = np.concatenate([boosts, weights], axis=1)
+    item_codes = None if model.item_codes is None else model.config.item_codes
+    codes, boosts = with_item_codes(item_codes, kept, items, codes, boosts)
     return merge_codes(codes, boosts, filled, len(lengths))
 
 

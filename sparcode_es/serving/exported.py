@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes, item_code_rows
+from sparcode_es.codes import UserCodes
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.errors import CheckpointError, MissingExtraError
-from sparcode_es.models.few import codes_of, latest_items, padded_histories
-from sparcode_es.serving.histories import item_numbers, merge_codes
+from sparcode_es.models.few import codes_of, padded_histories
+from sparcode_es.serving.histories import item_numbers, merge_codes, with_item_codes
 from sparcode_es.tables import StringTable
 
 FORMAT = "sparcode-es encoder 1"
@@ -91,10 +91,7 @@ class ExportedEncoder:
     def encode(self, offsets: np.ndarray, items: np.ndarray) -> UserCodes:
         """The codes of n histories in CSR form (item numbers, oldest first), none of them empty."""
         codes, boosts = codes_of(self.tokens(offsets, items), self._codebooks, self._header["codes_per_token"])
-        if self._latest is not None:
-            latest, weights = latest_items(self._latest, offsets, items)
-            codes = np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1)
-            boosts = np.concatenate([boosts, weights], axis=1)
+        codes, boosts = with_item_codes(self._latest, offsets, items, codes, boosts)
         return merge_codes(codes, boosts, np.arange(len(codes)), len(codes))
 
     def __call__(self, items: Sequence[str]) -> UserCodes:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes, unique_codes
+from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
+from sparcode_es.config import ItemCodesConfig
 from sparcode_es.errors import NotFoundError
+from sparcode_es.models.few import latest_items
 from sparcode_es.tables import StringTable
 
 
@@ -21,6 +23,20 @@ def item_numbers(item_ids: StringTable, items: Sequence[str]) -> np.ndarray:
     if not items:
         raise NotFoundError("the history is empty; give at least one item id")
     return np.array(found, dtype=np.uint32)
+
+
+def with_item_codes(
+    config: ItemCodesConfig | None, offsets: np.ndarray, items: np.ndarray, codes: np.ndarray, boosts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of n histories in CSR form, [n, R, 1 + M], and their boosts, [n, R], with those of the latest items beside
+    them; as they are where a model has no item codes, None."""
+    if config is None:
+        return codes, boosts
+    latest, weights = latest_items(config, offsets, items)
+    return (
+        np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1),
+        np.concatenate([boosts, weights], axis=1),
+    )
 
 
 def merge_codes(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_users: int) -> UserCodes:

@@ -169,7 +169,7 @@ def test_back_to_a_generation_from_before_the_codes_index(url: str, artifacts: t
     server.call("DELETE", f"/{old.replace('before', 'before-codes', 1)}")
     assert answer(server, "before")[0] == artifacts[0].model_hash
     with pytest.raises(EngineError, match=r"has no codes index.*load it again"):
-        ElasticsearchInspector(ElasticsearchEngine(server, "before"), server, "before")
+        ElasticsearchInspector(ElasticsearchEngine(server, "before"))
     with pytest.raises(EngineError, match="leave out --update"):
         update(server, artifacts[0], "before", lambda what, more, total: None)
     new = load(server, artifacts[1], "before")

@@ -79,7 +79,7 @@ def assert_holds(server: Server, artifact: Artifact, name: str) -> None:
         found = {hit.item: hit.score for hit in engine.search(query)}
         assert found == pytest.approx({hit.item: hit.score for hit in expected.search(query)}, rel=1e-5)
     terms = [artifact.term(row) for row in range(artifact.num_codes)]
-    assert ElasticsearchInspector(engine, server, name).codes(terms) == EmbeddedInspector(expected).codes(terms)
+    assert ElasticsearchInspector(engine).codes(terms) == EmbeddedInspector(expected).codes(terms)
 
 
 def test_the_live_generation_comes_to_hold_the_update(server: Server, artifacts: Updates) -> None:

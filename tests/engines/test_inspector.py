@@ -50,7 +50,7 @@ def inspector(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[In
         return
     server = Server(ConnectionConfig(url=request.getfixturevalue(request.param).url))
     load(server, artifact)
-    yield ElasticsearchInspector(ElasticsearchEngine(server, ALIAS), server, ALIAS)
+    yield ElasticsearchInspector(ElasticsearchEngine(server, ALIAS))
     delete(server, ALIAS, live_generation(server, ALIAS) or "")
     server.close()
 

@@ -152,11 +152,12 @@ def test_rows_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(tiled(model, model.all_codes(), 2, 9), kept)
 
 
+@pytest.mark.parametrize("hidden", [[5], [16, 16, 8]])
 @pytest.mark.parametrize("kind", ["dot", "dnn", "inner_pdnn"])
-def test_a_codes_scores_do_not_depend_on_the_codes_beside_it(kind: str) -> None:
+def test_a_codes_scores_do_not_depend_on_the_codes_beside_it(kind: str, hidden: list[int]) -> None:
     """Bit for bit, so that an update, which scores some codes, gives what a build gives, which scores all."""
     for seed in range(8):
-        model = model_of(seed, scorer__kind=kind, scorer__hidden=[5], tokenizer__dim=32, quantizer__codes=40)
+        model = model_of(seed, scorer__kind=kind, scorer__hidden=hidden, tokenizer__dim=32, quantizer__codes=40)
         codes = model.all_codes()
         whole = tiled(model, codes, 16, 9)
         for rows in ([3], [0, 39], list(range(17)), list(range(1, 34))):

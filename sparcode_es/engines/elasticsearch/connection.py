@@ -44,6 +44,8 @@ class ConnectionConfig:
     """Accept any certificate."""
     timeout: float = 30.0
     """Seconds that one request may take."""
+    http_port: int = 9200
+    """The port of an http:// URL that names none."""
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.cloud_id is None):
@@ -81,7 +83,7 @@ class ConnectionConfig:
         parts = urlsplit(self.url)
         if parts.username and auth is None and self.api_key is None:
             auth = (unquote(parts.username), unquote(parts.password or ""))
-        port = parts.port or (443 if parts.scheme == "https" else 9200)
+        port = parts.port or (443 if parts.scheme == "https" else self.http_port)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}:{port}{parts.path}", auth
 
@@ -190,6 +192,12 @@ def reason_of(body: Any) -> str:
     inner = error.get("failed_shards") or []
     deepest = inner[0].get("reason", {}) if inner else causes[0]
     return f"{deepest.get('type')}: {str(deepest.get('reason'))[:300]}"
+
+
+def refuse_error(where: str, part: Mapping[str, Any]) -> None:
+    """Raise what a part of a `_msearch`'s answer says went wrong, if it says so."""
+    if "error" in part:
+        raise api_error(where, int(part.get("status", 500)), part)
 
 
 def api_error(

@@ -26,11 +26,11 @@ TOGETHER = 1000
 class ElasticsearchInspector:
     """See `Inspector`. Raises `EngineError` when the generation has no codes index."""
 
-    def __init__(self, engine: ElasticsearchEngine, server: Server, name: str) -> None:
-        self.engine, self._server, self._name = engine, server, name
+    def __init__(self, engine: ElasticsearchEngine) -> None:
+        self.engine, self._server, self._name = engine, engine.server, engine.name
         info = engine.info()
         self._field_type = str(info.field_type)
-        if f"{name}-{live_generation(server, codes_name(name))}" != info.generation:
+        if f"{engine.name}-{live_generation(engine.server, codes_name(engine.name))}" != info.generation:
             raise EngineError(_without_codes(info.generation))
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sparcode_es.engines.elasticsearch.connection import Server, api_error
+from sparcode_es.engines.elasticsearch.connection import Server, refuse_error
 from sparcode_es.engines.elasticsearch.layout import path_of
 
 PAGE = 5_000
@@ -19,8 +19,7 @@ def msearch(server: Server, index: str, bodies: Sequence[dict[str, Any]]) -> Ite
     for start in range(0, len(bodies), TOGETHER):
         lines = b"".join(b"{}\n" + orjson.dumps(body) + b"\n" for body in bodies[start : start + TOGETHER])
         for part in server.call("POST", path_of(index, "_msearch"), lines)["responses"]:
-            if "error" in part:
-                raise api_error(server.where, int(part.get("status", 500)), part)
+            refuse_error(server.where, part)
             yield part
 
 

@@ -18,7 +18,7 @@ from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.conditions import Between
 from sparcode_es.engines.elasticsearch import request
-from sparcode_es.engines.elasticsearch.connection import PASSING, api_error
+from sparcode_es.engines.elasticsearch.connection import PASSING, api_error, refuse_error
 from sparcode_es.engines.elasticsearch.layout import check_name, meta_plan, path_of, users_name
 from sparcode_es.engines.plans import Call, Plan
 from sparcode_es.errors import EngineError, EngineUnavailableError, SparcodeError
@@ -176,7 +176,7 @@ class ElasticsearchSource:
         try:
             if answer.get("status") in PASSING:
                 return (yield from self._alone(query, field_type))
-            self._refuse_error(answer)
+            refuse_error(self.where, answer)
             hits = self._hits(answer, query)
             return hits if hits is not None else (yield from self._ordered(query, field_type))
         except SparcodeError as error:
@@ -211,7 +211,7 @@ class ElasticsearchSource:
         bodies = [(self._header(query), request.explain_body(field_type, each.term, names)) for each in query.clauses]
         answers = yield from self._msearch(self.name, bodies)
         for each, answer in zip(query.clauses, answers, strict=True):
-            self._refuse_error(answer)
+            refuse_error(self.where, answer)
             for item, score in self._scores(answer):
                 found[item].append(Contribution(each.term, each.boost, score))
         return found
@@ -221,10 +221,6 @@ class ElasticsearchSource:
         the posting's score on the grid again."""
         for row in answer.get("hits", {}).get("hits", []):
             yield row["fields"]["item"][0], float(np.float32(row["_score"]))
-
-    def _refuse_error(self, part: Any) -> None:
-        if "error" in part:
-            raise api_error(self.where, int(part.get("status", 500)), part)
 
     def _msearch(self, index: str, bodies: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Plan[list[Any]]:
         if not bodies:

@@ -1,0 +1,74 @@
+"""`sparcode-es kibana`: data views, saved searches and a dashboard of an alias, as a file or straight into Kibana."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import sparcode_es_mappings
+from sparcode_es_cli.connection import credentials_config, credentials_options, index_option
+
+VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
+
+
+@click.group(
+    epilog="\b\nExample:\n  sparcode-es kibana export --index recs --out recs.ndjson\n"
+    "  sparcode-es kibana import --index recs --kibana-url http://localhost:5601"
+)
+def command() -> None:
+    """Write or install what shows an index in Kibana: data views, saved searches, the dashboard "SparCode index"."""
+
+
+@command.command(
+    "export", epilog="\b\nExample:\n  sparcode-es kibana export --index recs --kibana-version 8 > recs.ndjson"
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@index_option("name")
+@click.option(
+    "--kibana-version",
+    "version",
+    type=click.Choice(VERSIONS),
+    default=VERSIONS[-1],
+    show_default=True,
+    help="The Kibana that the file is for.",
+)
+def export_objects(out: Path | None, name: str, version: str) -> None:
+    """Write an NDJSON file for Kibana's Stack Management → Saved Objects → Import. No server is asked."""
+    from sparcode_es.files import atomic_write
+    from sparcode_es.kibana.objects import ndjson, saved_objects
+
+    objects = saved_objects(name, version)
+    if out is None:
+        click.echo(ndjson(objects), nl=False)
+        return
+    with atomic_write(out) as file:
+        file.write(ndjson(objects))
+    click.echo(f"{len(objects)} objects in {out}", err=True)
+
+
+@command.command(
+    "import", epilog="\b\nExample:\n  sparcode-es kibana import --index recs --kibana-url http://localhost:5601"
+)
+@click.option(
+    "--kibana-url",
+    required=True,
+    envvar="KIBANA_URL",
+    help="Kibana, such as http://localhost:5601, or https://…/s/NAME for one of its spaces [KIBANA_URL].",
+)
+@index_option("name")
+@click.option("--kibana-version", "version", type=click.Choice(VERSIONS), help="Its version.  [default: what it says]")
+@credentials_options
+def import_objects(kibana_url: str, name: str, version: str | None, **flags: Any) -> None:
+    """Put the objects into Kibana, over older ones of the same alias and over nothing else."""
+    from sparcode_es.engines.elasticsearch.layout import check_name
+    from sparcode_es.kibana.install import PORT, Kibana
+    from sparcode_es.kibana.objects import saved_objects
+
+    check_name(name)
+    kibana = Kibana(credentials_config(flags, url=kibana_url, http_port=PORT))
+    try:
+        done = kibana.install(saved_objects(name, version or kibana.version()))
+    finally:
+        kibana.close()
+    click.echo(f"{done.objects} objects\n{done.dashboard}")

@@ -1,0 +1,1 @@
+"""What a person looks at in Kibana: saved objects of one alias, and putting them there."""

@@ -1,0 +1,188 @@
+"""The saved objects: shapes that Kibana takes, stable ids, no reference out of the file, and what `kibana export` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sparcode_es_mappings
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from sparcode_es_cli.main import cli, main
+
+from sparcode_es.engines.elasticsearch.layout import NAME, aliases_of
+from sparcode_es.errors import ConfigError
+from sparcode_es.kibana.objects import VERSIONS, ndjson, saved_objects
+
+ATTRIBUTES = {
+    "index-pattern": {"title", "name", "fieldFormatMap"},
+    "search": {"title", "description", "columns", "sort", "kibanaSavedObjectMeta"},
+    "visualization": {"title", "description", "visState", "uiStateJSON", "version", "kibanaSavedObjectMeta"},
+    "dashboard": {
+        "title", "description", "panelsJSON", "optionsJSON", "timeRestore", "version", "kibanaSavedObjectMeta",
+    },
+}  # fmt: skip
+"""What every Kibana from 7.17 to 9 takes of each type: 7.17's mappings are strict, 9's schemas forbid the rest."""
+LATEST = {
+    "7.17": {"index-pattern": "7.11.0", "search": "7.9.3", "visualization": "7.17.0", "dashboard": "7.17.3"},
+    "8": {"index-pattern": "8.0.0", "search": "8.0.0", "visualization": "8.0.0", "dashboard": "8.0.0"},
+    "9": {"index-pattern": "8.0.0", "search": "8.8.0", "visualization": "8.5.0", "dashboard": "8.9.0"},
+}
+"""The last migration of each type in the first release that a file is for: a later one would be refused."""
+aliases = st.from_regex(NAME, fullmatch=True).filter(lambda name: not name.endswith(("-users", "-codes")))
+every_version = pytest.mark.parametrize("version", VERSIONS)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every string in it, and in the JSON that its strings hold."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+    elif isinstance(value, str):
+        yield value
+        if value.startswith(("{", "[")):
+            yield from texts(json.loads(value))
+
+
+def order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@every_version
+@given(alias=aliases)
+def test_every_line_is_an_object_that_kibana_takes(version: str, alias: str) -> None:
+    lines = ndjson(saved_objects(alias, version)).decode().splitlines()
+    seen: set[tuple[str, str]] = set()
+    for line in lines:
+        found = json.loads(line)
+        kind = found["type"]
+        assert found["attributes"].keys() == ATTRIBUTES[kind]
+        assert uuid.UUID(found["id"]).version == 5
+        for each in found["references"]:
+            assert (each["type"], each["id"]) in seen, "referred to before it is there"
+        assert (kind, found["id"]) not in seen
+        seen.add((kind, found["id"]))
+        of_type = found["migrationVersion"][kind] if version != "9" else found["typeMigrationVersion"]
+        assert order(of_type) <= order(LATEST[version][kind])
+        assert order(found["coreMigrationVersion"]) <= order(f"{version}.0" if version == "7.17" else f"{version}.0.0")
+        assert all("{alias}" not in text for text in texts(found))
+        for key in ("visState", "uiStateJSON", "panelsJSON", "optionsJSON", "fieldFormatMap"):
+            json.loads(found["attributes"].get(key, "{}"))
+        source = found["attributes"].get("kibanaSavedObjectMeta", {}).get("searchSourceJSON", "{}")
+        named = json.loads(source).get("indexRefName")
+        assert named is None or named in {each["name"] for each in found["references"]}
+    assert {kind for kind, _ in seen} == ATTRIBUTES.keys()
+
+
+@every_version
+def test_data_views_name_the_aliases(version: str) -> None:
+    views = [each["attributes"]["title"] for each in saved_objects("recs", version) if each["type"] == "index-pattern"]
+    assert tuple(views) == aliases_of("recs")
+
+
+@every_version
+def test_the_dashboard_shows_every_visualization_once_and_panels_do_not_overlap(version: str) -> None:
+    *others, dashboard = saved_objects("recs", version)
+    panels = json.loads(dashboard["attributes"]["panelsJSON"])
+    named = {each["name"]: each for each in dashboard["references"]}
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        reference = named.pop(f"{panel['panelIndex']}:{panel['panelRefName']}")
+        assert reference["type"] == panel["type"]
+        grid = panel["gridData"]
+        assert grid["i"] == panel["panelIndex"]
+        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 48
+        taken |= cells
+    assert not named
+    shown = [each["id"] for each in dashboard["references"] if each["type"] == "visualization"]
+    assert sorted(shown) == sorted(each["id"] for each in others if each["type"] == "visualization")
+
+
+def test_fields_are_those_of_the_mappings() -> None:
+    """Columns, sorts and aggregations name fields that `mappings/*.json` have."""
+    fields = {
+        view: set(sparcode_es_mappings.load(body)["mappings"]["properties"])
+        for view, body in (("items", "items-rank_features"), ("users", "users"), ("codes", "codes"))
+    }
+    for each in sparcode_es_mappings.kibana("searches", "a").values():
+        assert {*each["columns"], *(field for field, _ in each["sort"])} <= fields[each["view"]]
+        assert set(re.findall(r"(\w+):", each["query"])) <= fields[each["view"]]
+    for each in sparcode_es_mappings.kibana("metrics", "a").values():
+        assert {aggregation["field"] for aggregation in each["aggs"] if "field" in aggregation} <= fields[each["view"]]
+    for name in sparcode_es_mappings.vega_names():
+        url = sparcode_es_mappings.kibana(f"vega/{name}", "a")["spec"]["data"]["url"]
+        known = fields["codes" if url["index"] == "a-codes" else "items"]
+        body = url["body"]
+        assert {*body.get("_source", []), *(field for each in body.get("sort", []) for field in each)} <= known
+    for name, each in sparcode_es_mappings.kibana("data-views", "a").items():
+        assert each["formats"].keys() <= fields[name]
+
+
+@given(one=aliases, other=aliases)
+def test_ids_are_an_aliases_own_and_the_same_for_every_version(one: str, other: str) -> None:
+    ids = [[each["id"] for each in saved_objects(one, version)] for version in VERSIONS]
+    assert ids[0] == ids[1] == ids[2]
+    if one != other:
+        assert not set(ids[0]) & {each["id"] for each in saved_objects(other, "9")}
+
+
+def test_ids_never_change() -> None:
+    """An import finds its own older objects by them: a change here leaves people with two dashboards."""
+    dashboard = saved_objects("recs", "9")[-1]
+    assert dashboard["id"] == "a0555368-da0c-5ab1-a2d2-f6c1c02fbf92"
+
+
+@pytest.mark.parametrize("name", ["", "Recs", "recs/1", "recs-users", "recs-codes", 'a"b', "{alias}", "a b", "*", "é"])
+def test_a_name_that_is_no_alias(name: str) -> None:
+    with pytest.raises(ConfigError):
+        saved_objects(name, "9")
+
+
+@every_version
+def test_export(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARCODE_INDEX", raising=False)
+    out = tmp_path / "folder" / "recs.ndjson"
+    flags = ["kibana", "export", "--index", "odd_na.me-1", "--kibana-version", version]
+    done = CliRunner().invoke(cli, [*flags, "--out", str(out)])
+    assert done.exit_code == 0, done.exception
+    assert (
+        out.read_bytes() == CliRunner().invoke(cli, flags).stdout_bytes == ndjson(saved_objects("odd_na.me-1", version))
+    )
+    assert done.stdout == ""
+
+
+def test_export_for_the_newest_kibana_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARCODE_INDEX", "recs")
+    assert CliRunner().invoke(cli, ["kibana", "export"]).stdout_bytes == ndjson(saved_objects("recs", "9"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [(["--index", "Recs"], 3), (["--kibana-version", "6"], 2), (["--out", "/proc/x"], 14)]
+)
+def test_export_errors(flags: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["kibana", "export", *flags])
+    assert ended.value.code == code
+    assert "rror: " in capsys.readouterr().err
+
+
+def test_compose_installs_the_dashboard() -> None:
+    """The one-shot container's command and flags are real."""
+    text = (Path(__file__).parents[2] / "compose.yaml").read_text(encoding="utf-8")
+    words = re.search(r"^    command: (kibana import .*)$", text, re.MULTILINE)
+    assert words
+    group = cli.get_command(None, "kibana")  # type: ignore[arg-type]
+    command = group.commands["import"]  # type: ignore[union-attr]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert {word for word in words.group(1).split() if word.startswith("--")} <= known
