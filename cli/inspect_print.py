@@ -8,8 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.tables import cut, room_on_screen, table, visible
+from sparcode_es_cli.tables import cut, room_on_screen, table
 from tqdm import tqdm
+
+from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import ItemDocument

@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
     "inspect": "look into an index: codes, items, users, and why an item is or is not recommended",
+    "report": "write one HTML page of a training, an artifact or an index",
     "kibana": "data views, searches and a dashboard for Kibana",
     "serve": "recommendations over HTTP",
     "verify": "prove that an engine's answers are the model's",

@@ -27,17 +27,18 @@ class EmbeddedInspector:
         self._artifact = engine.artifact
 
     @functools.cached_property
-    def _profiler(self) -> Profiler:
+    def profiler(self) -> Profiler:
+        """What is computed of the codes, once for all questions."""
         return Profiler(self._artifact)
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:
         """See `Inspector.codes`."""
         rows = [row for term in dict.fromkeys(terms) if (row := self._artifact.code_row(term)) is not None]
-        return {profile.code: profile for profile in self._profiler.profiles(rows)}
+        return {profile.code: profile for profile in self.profiler.profiles(rows)}
 
     def busiest(self, count: int) -> list[CodeProfile]:
         """See `Inspector.busiest`."""
-        return list(self._profiler.profiles(self._profiler.busiest(count)))
+        return list(self.profiler.profiles(self.profiler.busiest(count)))
 
     def item_postings(self, item: str) -> dict[str, float]:
         """See `Inspector.item_postings`."""
@@ -87,7 +88,7 @@ class EmbeddedInspector:
         postings = np.diff(artifact.code_offsets.astype(np.int64))
         unheard = np.flatnonzero(count_by_item(artifact.item_numbers, artifact.num_items) == 0)
         return Dead(
-            codes_without_users=self._by_kind(self._profiler.users == 0, examples),
+            codes_without_users=self._by_kind(self.profiler.users == 0, examples),
             codes_without_items=self._by_kind(postings == 0, examples),
             items_without_postings=group((artifact.item_ids[item] for item in unheard.tolist()), examples),
         )

@@ -7,7 +7,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparcode_es_cli.tables import cut, table, visible, width
+from sparcode_es_cli.tables import cut, table, width
+
+from sparcode_es.visible import visible
 
 
 @pytest.mark.parametrize(
