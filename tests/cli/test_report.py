@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli, main
 
 from engines.shelf import make_shelf
-from report.checked import Page
+from html_page import Page
 from report.test_training import LOG, write
 from serving.fresh_world import World, random_world
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.shelf import CODES, ITEMS, Scorer, make_shelf
-from report.checked import Page
+from html_page import Page
 from sparcode_es.codes import ITEM_HEAD
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.checked import Page
+from html_page import Page
 from sparcode_es.engines.inspector import Dead, Group
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile, TopItem
 from sparcode_es.report import facts
