@@ -15,13 +15,13 @@ from sparcode_es_cli.main import cli, main
 
 from engines.shelf import make_shelf
 from html_page import Page
-from report.test_training import LOG, write
 from serving.fresh_world import World, random_world
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import live_generation
 from sparcode_es.postings.artifact import Artifact
+from training_folder import LOG, write
 
 
 @pytest.fixture(scope="module")
