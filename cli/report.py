@@ -71,11 +71,12 @@ def command(
         from sparcode_es_cli.extras import need_training
 
         need_training()
-    with _holdings(flags, training is not None or checkpoint is not None) as holdings:
+    postings, server = _named(flags, training is not None or checkpoint is not None)
+    with _holdings(flags, postings, server) as holdings:
         if users and not holdings:
             raise ConfigError("--user needs the postings that answer for them: give --postings or --url too")
         made_at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        named = title or _title(training or checkpoint, flags, holdings)
+        named = title or _title(training or checkpoint or postings, flags)
         report = collect(Wanted(named, made_at, training, holdings, checkpoint, users, examples))
     content = page(report).encode()
     with atomic_write(out) as file:
@@ -86,18 +87,16 @@ def command(
         click.echo(f"{out}  {len(content):,} bytes  {' '.join(report.sections())}")
 
 
-def _title(folder: Path | None, flags: dict[str, Any], holdings: list[Holding]) -> str:
-    """The training's name, else the alias', else the artifact's."""
-    if folder is not None:
-        return folder.resolve().name if folder.is_dir() else folder.name
-    place = holdings[0].place()
-    return str(flags["index"]) if place.engine == "elasticsearch" else Path(place.where).resolve().name
+def _title(path: Path | None, flags: dict[str, Any]) -> str:
+    """The name of the training, the checkpoint or the artifact; where there is none of them, the alias'."""
+    if path is None:
+        return str(flags["index"])
+    return path.resolve().name if path.is_dir() else path.name
 
 
 @contextmanager
-def _holdings(flags: dict[str, Any], others: bool) -> Iterator[list[Holding]]:
-    """The places that are named, the artifact first. others: whether something else is named, so that none is needed."""
-    postings, server = _named(flags, others)
+def _holdings(flags: dict[str, Any], postings: Path | None, server: bool) -> Iterator[list[Holding]]:
+    """The places that are named, the artifact first."""
     found: list[Holding] = []
     with ExitStack() as stack:
         if postings is not None:
@@ -113,7 +112,10 @@ def _holdings(flags: dict[str, Any], others: bool) -> Iterator[list[Holding]]:
 
 
 def _named(flags: dict[str, Any], others: bool) -> tuple[Path | None, bool]:
-    """The artifact, and whether a server is to be asked: those of the command line, else those of the environment."""
+    """The artifact, and whether a server is to be asked: those of the command line, else those of the environment.
+
+    others: whether something else is named, so that neither is needed.
+    """
     context = click.get_current_context()
 
     def said(*names: str) -> bool:

@@ -16,7 +16,7 @@ from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile, Profiler, document_digest, fingerprint
-from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item
+from sparcode_es.postings.transpose import BLOCK_POSTINGS
 
 
 class EmbeddedInspector:
@@ -86,7 +86,7 @@ class EmbeddedInspector:
         """See `Inspector.dead`."""
         artifact = self._artifact
         postings = np.diff(artifact.code_offsets.astype(np.int64))
-        unheard = np.flatnonzero(count_by_item(artifact.item_numbers, artifact.num_items) == 0)
+        unheard = np.flatnonzero(artifact.postings_by_item == 0)
         return Dead(
             codes_without_users=self._by_kind(self.profiler.users == 0, examples),
             codes_without_items=self._by_kind(postings == 0, examples),

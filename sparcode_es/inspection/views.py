@@ -42,9 +42,15 @@ class UserView:
     names: dict[str, str]
     shares: dict[str, float]
     """Term → the code's share of the user's boosts."""
-    seen: int
+    history: tuple[str, ...]
+    """All items, oldest first."""
     latest: tuple[ItemDocument, ...]
     """The latest items, the latest first."""
+
+    @property
+    def seen(self) -> int:
+        """How many items the history has."""
+        return len(self.history)
 
 
 def code_view(inspector: Inspector, term: str) -> CodeView:
@@ -85,6 +91,6 @@ def user_view(inspector: Inspector, user_id: str, count: int) -> UserView:
         clauses=tuple(sorted(entry.clauses, key=lambda clause: (-clause.boost, clause.term))),
         names={term: profile.name for term, profile in profiles.items()},
         shares={clause.term: clause.boost / total for clause in entry.clauses},
-        seen=len(entry.seen),
+        history=tuple(entry.seen),
         latest=tuple(documents.get(item, ItemDocument(item, None)) for item in latest),
     )

@@ -15,7 +15,7 @@ from sparcode_es.arrays import ArrayFolder
 from sparcode_es.codes import Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.postings.terms import TermRows
-from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
+from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, transpose
 from sparcode_es.tables import StringTable
 
 SCHEMA_VERSION = 1
@@ -152,6 +152,11 @@ class Artifact:
         ranks = np.empty(len(order), dtype=np.uint32)
         ranks[order] = np.arange(len(order), dtype=np.uint32)
         return ranks
+
+    @functools.cached_property
+    def postings_by_item(self) -> np.ndarray:
+        """How many postings each item has, int64 [I]. One pass over all of them, the first time."""
+        return count_by_item(self.item_numbers, self.num_items)
 
     def popular(self, count: int) -> list[str]:
         """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""

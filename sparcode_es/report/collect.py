@@ -13,7 +13,7 @@ from sparcode_es.errors import MismatchError
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.checkpoint import CodeVectors
 from sparcode_es.report.examples import examples_of
-from sparcode_es.report.facts import MAPPED, CodeMap, Place, Report
+from sparcode_es.report.facts import MAPPED, CodeMap, Place, Report, possible_pairs
 from sparcode_es.report.holding import Holding, Tallies
 from sparcode_es.report.sections import documents_of, map_of, scores_of, usage_of
 from sparcode_es.report.training import quality_of, read_training
@@ -50,7 +50,7 @@ def collect(wanted: Wanted) -> Report:
         quality=None if training is None else quality_of(training),
         usage=None if holding is None else usage_of(holding, tallies),
         code_map=_map(holding, vectors, tallies.get(LEARNED)),
-        scores=None if holding is None else scores_of(holding, _pairs(places[0])),
+        scores=None if holding is None else scores_of(holding, possible_pairs(places[0].counts)),
         documents=None if holding is None else documents_of(holding),
         examples=None if holding is None else examples_of(holding, wanted.users, wanted.examples),
     )
@@ -64,10 +64,6 @@ def _same_model(places: Sequence[Place], vectors: CodeVectors | None) -> None:
             raise MismatchError(
                 f"{named[0][0]} is of model {named[0][1]}, {where} of model {model_hash}; one report tells of one model"
             )
-
-
-def _pairs(place: Place) -> int:
-    return place.counts.get("possible_codes", 0) * place.counts.get("items", 0)
 
 
 def _map(holding: Holding | None, vectors: CodeVectors | None, learned: Tallies | None) -> CodeMap | None:

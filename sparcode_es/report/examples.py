@@ -45,8 +45,7 @@ def _somebody(holding: Holding, count: int) -> list[str]:
 
 
 def _example(inspector: Inspector, view: UserView) -> Example:
-    seen = frozenset(inspector.engine.user(view.user).seen)
-    query = Query(view.clauses, SHOWN, exclude=seen)
+    query = Query(view.clauses, SHOWN, exclude=frozenset(view.history))
     hits = inspector.engine.search(query)
     documents = inspector.engine.documents([hit.item for hit in hits])
     names = names_of(inspector, view.clauses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +46,11 @@ class Place:
     """Of Elasticsearch."""
     updates: int = 0
     """Updates folded in since the build."""
+
+
+def possible_pairs(counts: Mapping[str, int]) -> int:
+    """(code, item) pairs of the quantizer, out of a `Place`'s counts; 0 where it is unknown how many codes are possible."""
+    return counts.get("possible_codes", 0) * counts.get("items", 0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from sparcode_es.engines.inspector import Inspector
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.profile import ITEM, LEARNED
-from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.report.facts import Place
 from sparcode_es.report.principal import Rows
 
@@ -166,8 +165,7 @@ class ArtifactHolding:
 
     def documents(self) -> dict[int, int]:
         """See `Holding.documents`."""
-        counts = count_by_item(self._artifact.item_numbers, self._artifact.num_items)
-        postings, items = np.unique(counts, return_counts=True)
+        postings, items = np.unique(self._artifact.postings_by_item, return_counts=True)
         return dict(zip(postings.tolist(), items.tolist(), strict=True))
 
     def rows(self, terms: Sequence[str]) -> tuple[Rows, str]:

@@ -19,7 +19,7 @@ from sparcode_es.engines.elasticsearch.reading import each_document, msearch
 from sparcode_es.errors import EngineAuthError
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile
 from sparcode_es.postings.survey import QUANTILES
-from sparcode_es.report.facts import Place
+from sparcode_es.report.facts import Place, possible_pairs
 from sparcode_es.report.holding import TOP, Label, ScoreCounts, Tallies
 from sparcode_es.report.principal import Rows
 
@@ -57,7 +57,7 @@ class IndexHolding:
     def place(self) -> Place:
         """See `Holding.place`."""
         counts = {name: int(count) for name, count in self._meta["counts"].items()}
-        pairs = counts.get("possible_codes", 0) * counts["items"]
+        pairs = possible_pairs(counts)
         learned = counts["postings"] - counts.get("item_code_postings", 0)
         return Place(
             engine="elasticsearch",

@@ -16,10 +16,9 @@ def whole(number: float) -> str:
 def short(number: float) -> str:
     """A number in the room of an axis: `1.2M`, `340k`, `0.05`."""
     size = abs(number)
-    for least, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for least, one, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if size >= least:
-            scaled = number / {"G": 1e9, "M": 1e6, "k": 1e3}[unit]
-            return f"{scaled:.3g}{unit}"
+            return f"{number / one:.3g}{unit}"
     return f"{number:,.0f}" if size >= 1000 else f"{number:.4g}"
 
 
