@@ -12,6 +12,7 @@ import click
 
 from sparcode_es import __version__
 from sparcode_es.errors import SparcodeError, StorageError
+from sparcode_es.visible import visible, visible_lines
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = cli.main(args=argv, prog_name="sparcode-es", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except SparcodeError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {visible_lines(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -104,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if os.environ.get("SPARCODE_DEBUG"):
             raise
         click.echo(
-            f"error: a defect of sparcode-es, {type(error).__name__}: {error}; please report it with the traceback that "
-            "SPARCODE_DEBUG=1 gives",
+            f"error: a defect of sparcode-es, {type(error).__name__}: {visible(str(error))}; please report it with the "
+            "traceback that SPARCODE_DEBUG=1 gives",
             err=True,
         )
         sys.exit(SparcodeError.exit_code)

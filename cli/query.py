@@ -14,6 +14,7 @@ import click
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
 
 from sparcode_es.errors import ConfigError
+from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
     from sparcode_es.serving.ask import Options
@@ -236,11 +237,11 @@ def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
     if shown.get("history"):
         click.echo("latest items of the user")
         for title in shown["history"]:
-            click.echo(f"    {title}")
+            click.echo(f"    {visible(title)}")
         click.echo("recommended")
     for place, item in enumerate(answer, start=1 + (answer.page - 1) * answer.k):
         score = "" if item.score is None else f"{item.score:.4f}"
-        click.echo(f"{place:>3}  {score:>10}  {item.id:<12}  {item.title or ''}".rstrip())
+        click.echo(f"{place:>3}  {score:>10}  {visible(item.id):<12}  {visible(item.title or '')}".rstrip())
         for part in item.reasons or ():
             click.echo(f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part)}")
     if "request" in shown:
@@ -249,7 +250,9 @@ def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
 
 def _code_name(part: Reason) -> str:
     """A code's term, and for an item code the item of the history that it is."""
-    return part.term if part.because is None else f"{part.term}, after {part.because.title or part.because.item}"
+    return (
+        part.term if part.because is None else f"{part.term}, after {visible(part.because.title or part.because.item)}"
+    )
 
 
 def _note(engine: AnyEngine, answer: Recommendations, filters: tuple[str, ...], elapsed: float) -> None:
