@@ -149,6 +149,10 @@ class Engine(Protocol):
         text. Raises `NotFoundError`."""
         ...
 
+    def explain_many(self, query: Query, items: Sequence[str]) -> dict[str, list[Contribution]]:
+        """`explain` for several items at once, by id; an item that nothing hits, or that there is not, has an empty list."""
+        ...
+
     def request(self, query: Query) -> str | None:
         """The request as one would paste it into Kibana's Dev Tools; None where there is no such thing."""
         ...
@@ -182,7 +186,7 @@ class Source(Protocol):
         ...
 
     def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
-        """`Engine.explain` for several items, by id; an item that nothing hits has an empty list."""
+        """See `Engine.explain_many`."""
         ...
 
     def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:

@@ -54,8 +54,7 @@ class LocalSource:
 
     def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
         """See `Source.contributions`."""
-        known = self.engine.documents(items)
-        return done({item: self.engine.explain(query, item) if item in known else [] for item in items})
+        return done(self.engine.explain_many(query, items))
 
     @functools.cached_property
     def _popular(self) -> tuple[str, ...]:
