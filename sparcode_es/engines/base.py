@@ -165,6 +165,16 @@ class Engine(Protocol):
 class Source(Protocol):
     """An engine whose answers may take requests, and may be of several generations: every method is a plan."""
 
+    @property
+    def kind(self) -> str:
+        """`embedded` or `elasticsearch`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The alias, or the artifact's folder by its name."""
+        ...
+
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """What a generation holds, by default the live one."""
         ...

@@ -17,8 +17,10 @@ POPULAR = 1000
 class LocalSource:
     """The embedded engine's answers as plans (see `sparcode_es.engines.base.Source`); it has one generation only."""
 
+    kind = "embedded"
+
     def __init__(self, engine: EmbeddedEngine) -> None:
-        self.engine = engine
+        self.engine, self.name = engine, engine.artifact.path.name
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """See `Source.info`."""

@@ -37,6 +37,8 @@ class ElasticsearchSource:
     Their errors: `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
     """
 
+    kind = "elasticsearch"
+
     def __init__(self, where: str, name: str) -> None:
         self.where, self.name = where, check_name(name)
         self._metas: dict[str, tuple[float, dict[str, Any]]] = {}
