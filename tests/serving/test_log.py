@@ -144,9 +144,9 @@ def test_no_filter_no_title_no_words_of_an_error(logged: Logged) -> None:
 
 def test_a_history_names_nobody(fake: FakeServer) -> None:
     sink = Kept()
-    with Recommender.from_elasticsearch(fake.url, "recs", log=QueryLog(sink, PLAIN)) as recommender:
-        with pytest.raises(ConfigError):
-            recommender.recommend(history=["a1", "b2"])
+    recommender = Recommender.from_elasticsearch(fake.url, "recs", log=QueryLog(sink, PLAIN))
+    with recommender, pytest.raises(ConfigError):
+        recommender.recommend(history=["a1", "b2"])
     assert "user" not in sink.documents[0]
     assert "a1" not in json.dumps(sink.documents)
 

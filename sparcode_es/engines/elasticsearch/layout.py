@@ -19,7 +19,6 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,180}")
 COMPANIONS = {
     "-users": "users' companion",
     "-codes": "codes index",
-    "-generations": "index of generations",
     "-queries": "query log",
 }
 """What the names beside an alias end in."""
@@ -51,11 +50,6 @@ def users_name(name: str) -> str:
 def codes_name(name: str) -> str:
     """The alias of the codes index."""
     return f"{name}-codes"
-
-
-def generations_name(name: str) -> str:
-    """The index that tells of the generations of an alias, for people: see `records`."""
-    return f"{name}-generations"
 
 
 def queries_name(name: str) -> str:
