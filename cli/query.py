@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
+from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import ConfigError
 from sparcode_es.visible import visible
@@ -69,6 +70,7 @@ BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 @click.option("--show-history", is_flag=True, help="Show the user's latest items, too.")
 @click.option("--show-request", is_flag=True, help="Print the request for Kibana's Dev Tools.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@log_options
 @engine_options
 def command(
     user_id: str | None,
@@ -96,16 +98,19 @@ def command(
     with chosen_engine(flags) as engine:
         encoder = open_encoder(checkpoint, exported)
         limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
-        recommender = Recommender.for_engine(engine, encoder=encoder, limits=limits, fallback=fallback)
+        recommender = Recommender.for_engine(
+            engine, encoder=encoder, limits=limits, fallback=fallback, log=chosen_log(flags, engine)
+        )
         if encoder is not None:
             recommender.require_model(*encoder.hashes)
             if history is not None:
                 items = parse_history(history)
                 item_numbers(encoder.item_ids, items)
                 options["history"] = items
-        started = time.perf_counter()
-        answer = recommender.recommend(user_id, **options)
-        elapsed = time.perf_counter() - started
+        with recommender:
+            started = time.perf_counter()
+            answer = recommender.recommend(user_id, **options)
+            elapsed = time.perf_counter() - started
         shown = _as_json(engine, answer, elapsed)
         if show_history:
             shown["history"] = _titles(engine, answer, options["k"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
+from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
 
@@ -18,6 +19,7 @@ from sparcode_es.errors import MissingExtraError
     "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Seconds a request."
 )
 @click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
+@log_options
 @engine_options
 def command(host: str, port: int, budget: float, encoder: Path | None, **flags: Any) -> None:
     """Serve /recommend, /explain, /healthz and /metrics; /docs describes them. There is no log-in: put it behind your own."""
@@ -36,6 +38,7 @@ def command(host: str, port: int, budget: float, encoder: Path | None, **flags: 
     limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
-        recommender = Recommender.for_engine(engine, encoder=opened, limits=limits)
-        recommender.warm()
-        uvicorn.run(make_app(recommender), host=host, port=port, log_level="warning")
+        log = chosen_log(flags, engine)
+        with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
+            recommender.warm()
+            uvicorn.run(make_app(recommender), host=host, port=port, log_level="warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.ask import Ask, Options
 from sparcode_es.serving.core import Core
 from sparcode_es.serving.encoding import Encoder
+from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.results import Item, Reason, Recommendations
 
 if TYPE_CHECKING:
@@ -48,20 +50,21 @@ class Recommender:
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """Over the alias `index` of a server: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet.
 
         artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them.
         encoder: for histories, a file of `sparcode-es export` (needs no torch); checkpoint: in its place, the model itself.
-        A client that was given is closed by `close` too.
+        log: where every request is written down (see `sparcode_es.serving.log`).
+        A client that was given is closed by `close` too, and so is the log.
         """
-        from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+        from sparcode_es.engines.elasticsearch.connection import server_of
         from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
 
-        config = ConnectionConfig(url=client) if isinstance(client, str) else client
-        server = Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
+        server = server_of(client)
         source = ElasticsearchSource(server.where, index)
-        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact), log=log)
         return cls(core, server.perform, server.close)
 
     @classmethod
@@ -72,10 +75,11 @@ class Recommender:
         encoder: Encoder | Path | str | None = None,
         checkpoint: Path | str | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """Over a postings artifact in this process. Raises `ArtifactError`."""
         engine = EmbeddedEngine(Artifact.open(path))
-        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint))
+        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint), log=log)
         return cls(core, _nothing_to_perform, engine.close)
 
     @classmethod
@@ -86,11 +90,12 @@ class Recommender:
         encoder: Encoder | None = None,
         limits: Limits = UNLIMITED,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
-        """Over an engine that is open, and that stays open."""
+        """Over an engine that is open, and that stays open; a log is closed by `close` all the same."""
         if isinstance(engine, EmbeddedEngine):
-            return cls(Core(LocalSource(engine), limits, fallback, encoder), _nothing_to_perform, lambda: None)
-        return cls(Core(engine.source, limits, fallback, encoder), engine.server.perform, lambda: None)
+            return cls(Core(LocalSource(engine), limits, fallback, encoder, log=log), _nothing_to_perform, lambda: None)
+        return cls(Core(engine.source, limits, fallback, encoder, log=log), engine.server.perform, lambda: None)
 
     def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
         """A page of items for a user that the index knows, or for a `history`; see `Options`."""
@@ -114,8 +119,15 @@ class Recommender:
         """Raise `MismatchError` unless the engine's index was built from this model."""
         run(self._core.require_model((model_hash, codebook_hash)), self._perform)
 
+    @property
+    def log(self) -> QueryLog | None:
+        """Where requests are written down."""
+        return self._core.log
+
     def close(self) -> None:
-        """Close the connections."""
+        """Write what the log still holds, and close the connections."""
+        if self._core.log is not None:
+            self._core.log.close()
         self._close()
 
     def __enter__(self) -> Self:
@@ -146,6 +158,7 @@ class AsyncRecommender:
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """See `Recommender.from_elasticsearch`."""
         from sparcode_es.engines.elasticsearch.async_server import AsyncServer
@@ -155,7 +168,7 @@ class AsyncRecommender:
         config = ConnectionConfig(url=client) if isinstance(client, str) else client
         server = AsyncServer(config) if isinstance(config, ConnectionConfig) else AsyncServer.of(config)
         source = ElasticsearchSource(server.where, index)
-        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact), log=log)
         return cls(core, server.perform, server.close)
 
     async def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
@@ -178,7 +191,9 @@ class AsyncRecommender:
         return await arun(self._core.warm(), self._perform)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """See `Recommender.close`."""
+        if self._core.log is not None:
+            await asyncio.to_thread(self._core.log.close)
         await self._close()
 
     async def __aenter__(self) -> Self:

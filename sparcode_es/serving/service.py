@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,8 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 
 from sparcode_es import __version__
@@ -25,6 +27,7 @@ from sparcode_es.errors import (
 )
 from sparcode_es.serving.arrange import Diversify, MaxPer, Mmr
 from sparcode_es.serving.ask import Ask
+from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.results import Reason, Recommendations
 
@@ -195,10 +198,26 @@ class Metrics:
         )
 
 
+class LogCollector(Collector):
+    """What became of the query log's documents, as of now."""
+
+    def __init__(self, log: QueryLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """A counter with a label: written, dropped (the queue was full), lost (they could not be written)."""
+        found = CounterMetricFamily("sparcode_query_log", "Documents of the query log.", labels=["outcome"])
+        for outcome, count in asdict(self._log.counts).items():
+            found.add_metric([outcome], count)
+        yield found
+
+
 def make_app(recommender: Recommender) -> FastAPI:
     """The service; requests are answered by a pool of threads, within the recommender's own limits."""
     app = FastAPI(title="sparcode-es", version=__version__, description="Recommendations from learned sparse codes.")
     metrics = Metrics()
+    if recommender.log is not None:
+        metrics.registry.register(LogCollector(recommender.log))
 
     @app.exception_handler(SparcodeError)
     def failed(request: Request, error: SparcodeError) -> JSONResponse:

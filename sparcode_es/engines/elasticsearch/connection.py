@@ -285,6 +285,12 @@ class Server:
         self._client.close()
 
 
+def server_of(client: Elasticsearch | ConnectionConfig | str) -> Server:
+    """A server out of what a caller has: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet."""
+    config = ConnectionConfig(url=client) if isinstance(client, str) else client
+    return Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
+
+
 def asking(call: Call) -> Plan[Any]:
     """A plan of one request."""
     return (yield call)

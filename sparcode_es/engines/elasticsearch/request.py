@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.conditions import ITEM, AnyOf, Condition, Dsl, NoneOf
@@ -145,6 +147,11 @@ def explain_body(field_type: str, term: str, items: Sequence[str]) -> dict[str, 
     scored = {"bool": {"must": [clause(field_type, term, 1.0)], "filter": wanted}}
     fetched = {"_source": False, "stored_fields": "_none_", "docvalue_fields": ["item"]}
     return {"size": len(items), "track_total_hits": False, **fetched, "query": scored}
+
+
+def msearch_body(searches: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bytes:
+    """Several searches in one request, each a header ({} for the index of the path) and a body: newline-delimited JSON."""
+    return b"".join(orjson.dumps(part) + b"\n" for pair in searches for part in pair)
 
 
 def routing(query: Query) -> dict[str, Any]:

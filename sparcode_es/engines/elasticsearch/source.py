@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
@@ -37,6 +36,8 @@ class ElasticsearchSource:
 
     Their errors: `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
     """
+
+    kind = "elasticsearch"
 
     def __init__(self, where: str, name: str) -> None:
         self.where, self.name = where, check_name(name)
@@ -225,10 +226,9 @@ class ElasticsearchSource:
     def _msearch(self, index: str, bodies: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Plan[list[Any]]:
         if not bodies:
             return []
-        lines = b"".join(orjson.dumps(part) + b"\n" for pair in bodies for part in pair)
         paths = ",".join(f"responses.{path}" for path in HITS.split(","))
         params = {"filter_path": f"{paths},responses.status,responses.error"}
-        answer = yield Call("POST", path_of(index, "_msearch"), lines, params)
+        answer = yield Call("POST", path_of(index, "_msearch"), request.msearch_body(bodies), params)
         parts: list[Any] = self._part(answer, "responses")
         if len(parts) != len(bodies) or not all(isinstance(part, dict) for part in parts):
             raise EngineError(f"{self.where} answered {len(parts)} of {len(bodies)} searches; is it Elasticsearch?")
