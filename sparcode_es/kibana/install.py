@@ -128,8 +128,8 @@ def _refusal(where: str, taken: Any, wanted: int, errors: Sequence[Any]) -> str:
 
 
 def _dashboard_id(objects: Sequence[SavedObject], answer: Mapping[str, Any]) -> str:
-    """The dashboard's id there: a space may give an object another (`destinationId`)."""
-    ours = next(str(each["id"]) for each in objects if each["type"] == DASHBOARD)
+    """The last dashboard's id there: a space may give an object another (`destinationId`)."""
+    ours = str([each["id"] for each in objects if each["type"] == DASHBOARD][-1])
     for each in answer.get("successResults") or []:
         if (each.get("type"), each.get("id")) == (DASHBOARD, ours):
             return str(each.get("destinationId") or ours)

@@ -1,4 +1,5 @@
-"""The saved objects of one alias, out of the templates in `sparcode_es_mappings/kibana`: data views, searches, a dashboard.
+"""The saved objects of one alias, out of the templates in `sparcode_es_mappings/kibana`: data views, searches,
+dashboards.
 
 Kibana reads an object in the shape of the version that it is stamped with and migrates it to its own. The shapes here, and the
 versions stamped (`versions.json`), were checked against the public source of elastic/kibana:
@@ -15,8 +16,11 @@ versions stamped (`versions.json`), were checked against the public source of el
 
 Panels name their object by `panelRefName` and a reference `N:panel_N`: read so by 7.17 and 8 (src/plugins/dashboard/common/
 embeddable/dashboard_container_persistable_state.ts) and by 9 (dashboard/server/api/transforms/out/panel_bwc.ts, as is `title`).
-Vega: `%context%` excludes `body.query` (vis_types/vega/public/data_model/es_query_parser.ts). Commits read: 1cd9a7df2104 and
-0a804db2a8e0 (7.x), 00171f7c9833 (8), 04698d03a652, 01a60f27774a, 385d45e489dc, 162de5e1ddcf and 28ded81c8839 (9).
+Vega: `%context%` excludes `body.query`; with `%timefield%` it adds the dashboard's time range, and `%autointerval%` becomes the
+fixed or calendar interval that fits it (vis_types/vega/public/data_model/es_query_parser.ts at 0273b495d350, and the same in 9,
+012f5d9816b7). `timeFieldName` is an attribute of `index-pattern` in all (home/server/services/sample_data).
+Commits read: 1cd9a7df2104 and 0a804db2a8e0 (7.x), 00171f7c9833 (8), 04698d03a652, 01a60f27774a, 385d45e489dc, 162de5e1ddcf and
+28ded81c8839 (9).
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ DATA_VIEW, SEARCH, VISUALIZATION, DASHBOARD = "index-pattern", "search", "visual
 SOURCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 """Name of the reference from a search or a visualization to its data view."""
 OVERVIEW = "overview"
+DASHBOARDS = ("queries", OVERVIEW)
 SavedObject = dict[str, Any]
 
 
@@ -78,7 +83,7 @@ class _Maker:
         self.titles: dict[tuple[str, str], str] = {}
 
     def objects(self) -> Iterator[SavedObject]:
-        """All of them, the dashboard last."""
+        """All of them, the dashboards last, of those the overview."""
         for name, view in self._template("data-views").items():
             yield self._data_view(name, view)
         for name, search in self._template("searches").items():
@@ -87,7 +92,8 @@ class _Maker:
             yield self._metric(name, metric)
         for name in sparcode_es_mappings.vega_names():
             yield self._vega(name, self._template(f"vega/{name}"))
-        yield self._dashboard(self._template("dashboard"))
+        for name in DASHBOARDS:
+            yield self._dashboard(name, self._template(f"dashboards/{name}"))
 
     def _template(self, name: str) -> dict[str, Any]:
         return sparcode_es_mappings.kibana(name, self.alias)
@@ -116,6 +122,8 @@ class _Maker:
             "name": template["name"],
             "fieldFormatMap": _text(template["formats"]),
         }
+        if "time" in template:
+            attributes["timeFieldName"] = template["time"]
         return self._object(DATA_VIEW, name, attributes, [])
 
     def _search(self, name: str, template: dict[str, Any]) -> SavedObject:
@@ -155,21 +163,21 @@ class _Maker:
         }
         return self._object(VISUALIZATION, name, attributes, references)
 
-    def _dashboard(self, template: dict[str, Any]) -> SavedObject:
+    def _dashboard(self, name: str, template: dict[str, Any]) -> SavedObject:
         panels = [self._panel(str(i), each) for i, each in enumerate(template["panels"], 1)]
         references = [
             self._reference(f"{i}:panel_{i}", each["type"], each["name"])
             for i, each in enumerate(template["panels"], 1)
         ]
         attributes = {
-            **self._titled(DASHBOARD, OVERVIEW, template),
+            **self._titled(DASHBOARD, name, template),
             "panelsJSON": _text(panels),
             "optionsJSON": _text({"useMargins": True, "hidePanelTitles": False}),
             "timeRestore": False,
             "version": 1,
             "kibanaSavedObjectMeta": _search_source("", of_view=False),
         }
-        return self._object(DASHBOARD, OVERVIEW, attributes, references)
+        return self._object(DASHBOARD, name, attributes, references)
 
     def _panel(self, index: str, template: dict[str, Any]) -> dict[str, Any]:
         return {

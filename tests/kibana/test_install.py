@@ -22,7 +22,9 @@ from engines.authority import Authority, Signed
 from sparcode_es.kibana.objects import ndjson, saved_objects
 
 STATUS = {"version": {"number": "9.4.5"}, "status": {"overall": {"level": "available"}}}
-DASHBOARD = saved_objects("recs", "9")[-1]["id"]
+OBJECTS = saved_objects("recs", "9")
+COUNT = len(OBJECTS)
+DASHBOARD = OBJECTS[-1]["id"]
 SECRETS = ("s3cret", "a2V5OnNlY3JldA==")
 
 
@@ -42,7 +44,7 @@ class FakeKibana:
 
     url: str = ""
     status: tuple[int, Any] = (200, STATUS)
-    imported: tuple[int, Any] = (200, {"success": True, "successCount": 16})
+    imported: tuple[int, Any] = (200, {"success": True, "successCount": COUNT})
     heard: list[Heard] = field(default_factory=list)
 
 
@@ -126,7 +128,7 @@ def run(kibana: FakeKibana, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_the_request(kibana: FakeKibana, run: Run) -> None:
     done = run()
     assert done.code == 0
-    assert done.out == f"16 objects\n{kibana.url}/app/dashboards#/view/{DASHBOARD}\n"
+    assert done.out == f"{COUNT} objects\n{kibana.url}/app/dashboards#/view/{DASHBOARD}\n"
     status, sent = kibana.heard
     assert (status.method, status.path) == ("GET", "/api/status")
     assert (sent.method, sent.path) == ("POST", "/api/saved_objects/_import?overwrite=true")
@@ -157,7 +159,7 @@ def test_a_version_that_is_given_is_not_asked_for(kibana: FakeKibana, run: Run) 
 
 def test_a_space_and_its_own_ids(kibana: FakeKibana, run: Run) -> None:
     there = [{"type": "dashboard", "id": DASHBOARD, "destinationId": "another"}]
-    kibana.imported = (200, {"success": True, "successCount": 16, "successResults": there})
+    kibana.imported = (200, {"success": True, "successCount": COUNT, "successResults": there})
     done = run(path="/s/team/")
     assert done.out.endswith(f"{kibana.url}/s/team/app/dashboards#/view/another\n")
     assert kibana.heard[1].path == "/s/team/api/saved_objects/_import?overwrite=true"
@@ -208,16 +210,16 @@ def test_objects_that_are_not_taken(kibana: FakeKibana, run: Run) -> None:
         {"type": "visualization", "id": "1", "meta": {"title": "Code usage (recs)"}, "error": missing},
         {"type": "search", "id": "2", "title": "Items", "error": {"type": "conflict"}},
     ]
-    kibana.imported = (200, {"success": False, "successCount": 14, "errors": errors})
+    kibana.imported = (200, {"success": False, "successCount": COUNT - 2, "errors": errors})
     done = run()
     assert done.code == 10
-    assert "took 14 of 16 objects; it refused the visualization 'Code usage (recs)'" in done.err
+    assert f"took {COUNT - 2} of {COUNT} objects; it refused the visualization 'Code usage (recs)'" in done.err
     assert "(missing_references index-pattern abc), and 1 more." in done.err
     unknown = {"type": "unknown", "statusCode": 422, "message": "belongs to a more recent version of Kibana"}
-    kibana.imported = (200, {"success": False, "successCount": 15, "errors": [{**errors[1], "error": unknown}]})
+    kibana.imported = (200, {"success": False, "successCount": COUNT - 1, "errors": [{**errors[1], "error": unknown}]})
     assert "it refused the search 'Items' (unknown belongs to a more recent version of Kibana)." in run().err
     kibana.imported = (200, {"success": False, "successCount": 3})
-    assert "took 3 of 16 objects and does not say why" in run().err
+    assert f"took 3 of {COUNT} objects and does not say why" in run().err
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"{}", b'{"success": "yes"}', b"\xff"])

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparcode_es_cli.main import cli, main
 
-from sparcode_es.engines.elasticsearch.layout import COMPANIONS, NAME, aliases_of
+from sparcode_es.engines.elasticsearch.layout import COMPANIONS, NAME
 from sparcode_es.errors import ConfigError
 from sparcode_es.kibana.objects import VERSIONS, ndjson, saved_objects
 
@@ -29,6 +29,7 @@ ATTRIBUTES = {
     },
 }  # fmt: skip
 """What every Kibana from 7.17 to 9 takes of each type: 7.17's mappings are strict, 9's schemas forbid the rest."""
+OPTIONAL = {kind: {"timeFieldName"} if kind == "index-pattern" else set() for kind in ATTRIBUTES}
 LATEST = {
     "7.17": {"index-pattern": "7.11.0", "search": "7.9.3", "visualization": "7.17.0", "dashboard": "7.17.3"},
     "8": {"index-pattern": "8.0.0", "search": "8.0.0", "visualization": "8.0.0", "dashboard": "8.0.0"},
@@ -53,6 +54,20 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(json.loads(value))
 
 
+def aggregated(aggs: dict[str, Any]) -> Iterator[str]:
+    """The fields that aggregations are of."""
+    for each in aggs.values():
+        yield from aggregated(each.get("aggs", {}))
+        for kind, body in each.items():
+            if kind != "aggs":
+                yield from body["term"] if kind == "filter" else [body["field"]]
+
+
+def view_of(index: str) -> str:
+    """The data view of an index of the alias `a`."""
+    return index.removeprefix("a").removeprefix("-") or "items"
+
+
 def order(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
@@ -65,7 +80,7 @@ def test_every_line_is_an_object_that_kibana_takes(version: str, alias: str) -> 
     for line in lines:
         found = json.loads(line)
         kind = found["type"]
-        assert found["attributes"].keys() == ATTRIBUTES[kind]
+        assert found["attributes"].keys() - OPTIONAL[kind] == ATTRIBUTES[kind]
         assert uuid.UUID(found["id"]).version == 5
         for each in found["references"]:
             assert (each["type"], each["id"]) in seen, "referred to before it is there"
@@ -85,13 +100,22 @@ def test_every_line_is_an_object_that_kibana_takes(version: str, alias: str) -> 
 
 @every_version
 def test_data_views_name_the_aliases(version: str) -> None:
-    views = [each["attributes"]["title"] for each in saved_objects("recs", version) if each["type"] == "index-pattern"]
-    assert tuple(views) == aliases_of("recs")
+    views = [each["attributes"] for each in saved_objects("recs", version) if each["type"] == "index-pattern"]
+    assert [each["title"] for each in views] == ["recs", *(f"recs{ending}" for ending in COMPANIONS)]
+    assert [each.get("timeFieldName") for each in views if each["title"] == "recs-queries"] == ["@timestamp"]
 
 
 @every_version
-def test_the_dashboard_shows_every_visualization_once_and_panels_do_not_overlap(version: str) -> None:
-    *others, dashboard = saved_objects("recs", version)
+def test_the_dashboards_show_every_visualization_once_and_panels_do_not_overlap(version: str) -> None:
+    objects = saved_objects("recs", version)
+    dashboards = [each for each in objects if each["type"] == "dashboard"]
+    for each in dashboards:
+        panels_of(each)
+    shown = [each["id"] for board in dashboards for each in board["references"] if each["type"] == "visualization"]
+    assert sorted(shown) == sorted(each["id"] for each in objects if each["type"] == "visualization")
+
+
+def panels_of(dashboard: dict[str, Any]) -> None:
     panels = json.loads(dashboard["attributes"]["panelsJSON"])
     named = {each["name"]: each for each in dashboard["references"]}
     taken: set[tuple[int, int]] = set()
@@ -105,8 +129,6 @@ def test_the_dashboard_shows_every_visualization_once_and_panels_do_not_overlap(
         assert max(x for x, _ in cells) < 48
         taken |= cells
     assert not named
-    shown = [each["id"] for each in dashboard["references"] if each["type"] == "visualization"]
-    assert sorted(shown) == sorted(each["id"] for each in others if each["type"] == "visualization")
 
 
 def test_fields_are_those_of_the_mappings() -> None:
@@ -115,6 +137,7 @@ def test_fields_are_those_of_the_mappings() -> None:
         view: set(sparcode_es_mappings.load(body)["mappings"]["properties"])
         for view, body in (("items", "items-rank_features"), ("users", "users"), ("codes", "codes"))
     }
+    fields["queries"] = set(sparcode_es_mappings.load("queries")["template"]["mappings"]["properties"])
     for each in sparcode_es_mappings.kibana("searches", "a").values():
         assert {*each["columns"], *(field for field, _ in each["sort"])} <= fields[each["view"]]
         assert set(re.findall(r"(\w+):", each["query"])) <= fields[each["view"]]
@@ -122,8 +145,12 @@ def test_fields_are_those_of_the_mappings() -> None:
         assert {aggregation["field"] for aggregation in each["aggs"] if "field" in aggregation} <= fields[each["view"]]
     for name in sparcode_es_mappings.vega_names():
         url = sparcode_es_mappings.kibana(f"vega/{name}", "a")["spec"]["data"]["url"]
-        known = fields["codes" if url["index"] == "a-codes" else "items"]
+        known = fields[view_of(url["index"])]
         body = url["body"]
+        assert set(aggregated(body.get("aggs", {}))) <= known
+        assert url.get("%timefield%") == sparcode_es_mappings.kibana("data-views", "a")[view_of(url["index"])].get(
+            "time"
+        )
         assert {*body.get("_source", []), *(field for each in body.get("sort", []) for field in each)} <= known
     for name, each in sparcode_es_mappings.kibana("data-views", "a").items():
         assert each["formats"].keys() <= fields[name]

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-import vl_convert
 
 from engines.shelf import ITEMS, make_shelf
+from kibana.drawn import ALIAS, EVERYTHING, LOG_PANELS, OBJECTS, Shown, found, keep, picture
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
-from sparcode_es.engines.elasticsearch.layout import live_generation, path_of
-from sparcode_es.kibana.objects import SavedObject, object_id, saved_objects
+from sparcode_es.engines.elasticsearch.layout import live_generation
+from sparcode_es.kibana.objects import object_id
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.profile import CodeProfile, Profiler
 
 pytestmark = [pytest.mark.slow, pytest.mark.elasticsearch]
-ALIAS = "odd_na.me-1"
 VEGA = {"top-traffic", "top-items", "code-usage", "users-items", "score-quantiles", "postings-histogram"}
-EVERYTHING = {"bool": {"must": [], "filter": [], "should": [], "must_not": []}}
-"""What Kibana puts in for `%context%` while the dashboard has no filter."""
 LEARNED = {"bool": {"must": [], "filter": [{"term": {"kind": "learned"}}], "should": [], "must_not": []}}
 QUERIES = {
     "": {"match_all": {}},
@@ -35,43 +30,14 @@ QUERIES = {
     },
 }
 """KQL → what Kibana makes of it."""
-OBJECTS = {each["id"]: each for each in saved_objects(ALIAS, "9")}
-
-
-def found(kind: str, name: str) -> SavedObject:
-    return OBJECTS[object_id(ALIAS, kind, name)]
-
-
-def spec_of(name: str) -> dict[str, Any]:
-    """A Vega panel's specification, out of the text in the saved object."""
-    state = json.loads(found("visualization", name)["attributes"]["visState"])
-    assert state["type"] == "vega"
-    spec: dict[str, Any] = json.loads(state["params"]["spec"])
-    return spec
 
 
 @dataclass(frozen=True)
-class World:
+class World(Shown):
     """A loaded index beside its artifact."""
 
-    server: Server
     artifact: Artifact
     profiles: list[CodeProfile]
-
-    def panel(self, name: str, context: dict[str, Any] = EVERYTHING) -> Any:
-        """The answer to a Vega panel's query, with the dashboard's filters as Kibana adds them."""
-        url = spec_of(name)["data"]["url"]
-        assert url["%context%"] is True
-        assert "query" not in url["body"]
-        return self.ask(url["index"], {**url["body"], "query": context})
-
-    def ask(self, name: str, body: dict[str, Any]) -> Any:
-        return self.server.call("POST", path_of(name, "_search"), {"track_total_hits": True, **body})
-
-    def view(self, each: SavedObject) -> str:
-        """The index that the data view of a search or a visualization stands for."""
-        (reference,) = each["references"]
-        return str(OBJECTS[reference["id"]]["attributes"]["title"])
 
     @property
     def postings(self) -> dict[str, int]:
@@ -107,8 +73,9 @@ def test_every_vega_panel_is_asked_here() -> None:
         for each in OBJECTS.values()
         if each["type"] == "visualization"
     }
+    asked = VEGA | LOG_PANELS
     assert {key for key, kind in kinds.items() if kind == "vega"} == {
-        object_id(ALIAS, "visualization", each) for each in VEGA
+        object_id(ALIAS, "visualization", each) for each in asked
     }
 
 
@@ -214,22 +181,12 @@ def test_the_searches_for_codes(world: World) -> None:
     assert rows_of(world, "dead-codes") == shown(dead, "code", "name", "kind", "items", "users")
 
 
-def picture(name: str, answer: Any) -> bytes:
-    """A panel drawn as Kibana draws it: the answer in the place of the URL, the panel's size."""
-    spec = spec_of(name)
-    spec["data"] = {"values": answer, "format": spec["data"]["format"]}
-    spec |= {"width": 560, "height": 320, "autosize": {"type": "fit", "contains": "padding"}, "background": "white"}
-    return bytes(vl_convert.vegalite_to_png(spec, vl_version="5.8"))
-
-
 @pytest.mark.parametrize("name", sorted(VEGA))
 def test_pictures(world: World, name: str) -> None:
-    """`SPARCODE_PICTURES=FOLDER` keeps them for people."""
     answer = world.panel(name)
     png = picture(name, answer)
     assert png.startswith(b"\x89PNG")
     assert len(png) > 5_000
     nothing = {"hits": {"hits": []}, "aggregations": {"postings": {"buckets": []}}}
     assert len(png) > len(picture(name, nothing)), "the answer is not in the picture"
-    if "SPARCODE_PICTURES" in os.environ:
-        Path(os.environ["SPARCODE_PICTURES"], f"{name}.png").write_bytes(png)
+    keep(name, png)
