@@ -63,7 +63,7 @@ def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
     from sparcode_es.engines.elasticsearch import generations
 
     with open_server(flags) as server:
-        removed = generations.remove_leftovers(server, name) + generations.remove_old(server, name, keep)
+        removed = generations.prune(server, name, keep)
     if as_json:
         click.echo(json.dumps({"removed": removed}))
         return

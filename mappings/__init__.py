@@ -12,8 +12,8 @@ KIBANA_VERSIONS = ("7.17", "8", "9")
 
 
 def load(name: str) -> dict[str, Any]:
-    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector`, `users` or `codes`; of `queries`,
-    the whole index template."""
+    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector`, `users`, `codes` or
+    `generations`; of `queries`, the whole index template."""
     body: dict[str, Any] = json.loads(_text(f"{name}.json"))
     return body
 

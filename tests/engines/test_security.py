@@ -114,6 +114,11 @@ ACTIONS: dict[str, tuple[Action, set[str]]] = {
     ),
     "change the mapping": (lambda s, h, n: s.call("PUT", path_of(n, "_mapping"), {"_meta": _meta(s, n)}), {"writer"}),
     "load a generation": (load, {"writer"}),
+    "read the list of generations": (
+        lambda s, h, n: s.call("POST", path_of(f"{n}-generations", "_search")),
+        {"reader", "writer"},
+    ),
+    "write the list of generations": (lambda s, h, n: _chronicle(s, n), {"writer"}),
     "roll back": (lambda s, h, n: generations.rollback(s, n), {"writer"}),
     "delete a generation": (lambda s, h, n: _delete_oldest(s, n), {"writer"}),
     "point the alias at another's index": (point_elsewhere, set()),
@@ -137,6 +142,12 @@ def _bulk(server: Server, name: str) -> None:
     answer = server.call("POST", path_of(name, "_bulk"), b'{"index":{"_id":"bulk"}}\n{"item":"bulk"}\n')
     if answer["errors"]:
         raise EngineAuthError(f"(403) {answer['items'][0]['index']['error']}")
+
+
+def _chronicle(server: Server, name: str) -> None:
+    server.call("PUT", path_of(f"{name}-generations", "_mapping"), {"_meta": {}})
+    server.call("POST", path_of(f"{name}-generations", "_refresh"))
+    server.call("PUT", path_of(f"{name}-generations", "_doc", "mine"), {"generation": "mine"})
 
 
 ENTRY = b'{"@timestamp":0,"k":1}'
@@ -263,7 +274,7 @@ def test_the_pattern_of_a_role_fits_its_alias_alone(kind: str) -> None:
     body = sparcode_es_mappings.role(kind, NAME)
     (pattern,) = body["indices"][0]["names"]
     fits = re.compile(pattern.strip("/")).fullmatch
-    own = [NAME, f"{NAME}-users", f"{NAME}-codes", f"{NAME}-20260101000000-0123456789ab"]
+    own = [NAME, f"{NAME}-users", f"{NAME}-codes", f"{NAME}-generations", f"{NAME}-20260101000000-0123456789ab"]
     own += [f"{NAME}-users-20260101000000-0123456789ab", f"{NAME}-codes-20260101000000-0123456789ab"]
     assert all(fits(name) for name in own)
     others = [
@@ -272,6 +283,8 @@ def test_the_pattern_of_a_role_fits_its_alias_alone(kind: str) -> None:
         "another",
         f"{OTHER}-users",
         f"{NAME}-20260101000000",
+        f"{NAME}-generations-20260101000000-0123456789ab",
+        f"{OTHER}-generations",
         "shopxrecs-users",
         f"{NAME}-20260101000000-0123456789ab-x",
     ]

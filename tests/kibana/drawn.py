@@ -17,6 +17,8 @@ from sparcode_es.kibana.objects import SavedObject, object_id, saved_objects
 ALIAS = "odd_na.me-1"
 LOG_PANELS = {"queries-latency", "queries-empty", "queries-sources", "queries-why"}
 """Of the query log: in test_query_panels.py."""
+GENERATIONS = {"generations"}
+"""Of the list of generations: in test_generation_panels.py."""
 EVERYTHING = {"bool": {"must": [], "filter": [], "should": [], "must_not": []}}
 """What Kibana puts in for `%context%` while the dashboard has no filter."""
 OBJECTS = {each["id"]: each for each in saved_objects(ALIAS, "9")}

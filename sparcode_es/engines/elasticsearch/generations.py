@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from sparcode_es.engines.elasticsearch import chronicle
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import (
     aliases_of,
@@ -19,6 +20,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     has_codes,
     live_generation,
     path_of,
+    state_of,
 )
 from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
 
@@ -85,6 +87,7 @@ def rollback(server: Server, name: str, to: str | None = None) -> str:
     if suffix not in older:
         raise NotFoundError(f"{name} has no ready generation {to} older than {live}; `generations list` names them.")
     point(server, name, suffix)
+    chronicle.record(server, name)
     return f"{name}-{suffix}"
 
 
@@ -150,7 +153,7 @@ def listed(server: Server, name: str) -> list[dict[str, Any]]:
     return [
         {
             "generation": f"{name}-{suffix}",
-            "state": "updating" if meta.get("update") else meta.get("state", "unfinished"),
+            "state": state_of(meta),
             "live": suffix == live,
             "model_hash": meta.get("model_hash"),
             "artifact": meta.get("artifact", suffix.partition("-")[2]),
@@ -166,4 +169,11 @@ def remove_old(server: Server, name: str, keep: int) -> list[str]:
     for suffix in ready[: max(0, len(ready) - keep)]:
         if suffix != live:
             removed += delete(server, name, suffix)
+    return removed
+
+
+def prune(server: Server, name: str, keep: int) -> list[str]:
+    """Delete what killed runs left, and generations but for the newest `keep`; returns the deleted indices."""
+    removed = remove_leftovers(server, name) + remove_old(server, name, keep)
+    chronicle.record(server, name)
     return removed

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sparcode_es.engines.elasticsearch import bulk
+from sparcode_es import __version__
+from sparcode_es.engines.elasticsearch import bulk, chronicle
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
@@ -124,6 +125,7 @@ class _Load:
                 delete(self.server, self.name, self.suffix)
             raise
         removed += remove_old(self.server, self.name, self.options.keep)
+        chronicle.record(self.server, self.name)
         size = index_bytes(self.server, self.items)
         return IndexReport(
             generation=self.items,
@@ -212,6 +214,7 @@ def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
     manifest = artifact.manifest
     return {
         "schema_version": SCHEMA_VERSION,
+        "version": __version__,
         "artifact": artifact.generation_hash,
         "updated_from": manifest.get("updated_from"),
         "model_hash": artifact.model_hash,

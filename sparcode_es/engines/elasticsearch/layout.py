@@ -20,6 +20,7 @@ COMPANIONS = {
     "-users": "users' companion",
     "-codes": "codes index",
     "-queries": "query log",
+    "-generations": "list of generations",
 }
 """What the names beside an alias end in."""
 
@@ -55,6 +56,16 @@ def codes_name(name: str) -> str:
 def queries_name(name: str) -> str:
     """The query log of an alias: a data stream, or an alias where there are none: see `query_log`."""
     return f"{name}-queries"
+
+
+def chronicle_name(name: str) -> str:
+    """The index that lists the generations of an alias, removed ones too: see `chronicle`."""
+    return f"{name}-generations"
+
+
+def state_of(meta: dict[str, Any]) -> str:
+    """loading, ready or updating, by a generation's metadata; unfinished where there is none."""
+    return "updating" if meta.get("update") else str(meta.get("state", "unfinished"))
 
 
 def aliases_of(name: str) -> tuple[str, str, str]:

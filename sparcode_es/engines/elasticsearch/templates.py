@@ -38,6 +38,11 @@ def codes_body(meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return _with_meta(sparcode_es_mappings.load("codes"), meta)
 
 
+def chronicle_body() -> dict[str, Any]:
+    """Settings and mappings of the index that lists generations."""
+    return _with_meta(sparcode_es_mappings.load("generations"), None)
+
+
 def _with_meta(body: dict[str, Any], meta: Mapping[str, Any] | None) -> dict[str, Any]:
     if meta:
         body["mappings"]["_meta"] = dict(meta)
