@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 import sparcode_es_mappings
-from sparcode_es_cli.connection import credentials_config, credentials_options, index_option
+from sparcode_es_cli.connection import (
+    connection_options,
+    credentials_config,
+    credentials_options,
+    index_option,
+    open_server,
+)
 
 VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
 
@@ -17,7 +23,8 @@ VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
     "  sparcode-es kibana import --index recs --kibana-url http://localhost:5601"
 )
 def command() -> None:
-    """Write or install what shows an index in Kibana: data views, saved searches, the dashboard "SparCode index"."""
+    """Write or install what shows an index in Kibana: data views, saved searches, the dashboards "SparCode index" and "SparCode
+    queries"; or write requests for its Dev Tools."""
 
 
 @command.command(
@@ -45,6 +52,32 @@ def export_objects(out: Path | None, name: str, version: str) -> None:
     with atomic_write(out) as file:
         file.write(ndjson(objects))
     click.echo(f"{len(objects)} objects in {out}", err=True)
+
+
+@command.command(
+    epilog="\b\nExample:\n  sparcode-es kibana snippets --index recs --url http://localhost:9200 --user 123 > recs.console"
+)
+@click.option("--user", required=True, help="A user that the index knows.")
+@click.option("--item", help="The item to explain.  [default: the first that is recommended]")
+@click.option("--code", help="The code to look at.  [default: the user's heaviest]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@index_option("name")
+@connection_options
+def snippets(user: str, item: str | None, code: str | None, out: Path | None, name: str, **flags: Any) -> None:
+    """Write requests for Kibana's Dev Tools with a user's codes: a code's top items, recommend, explain, the latest questions."""
+    from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+    from sparcode_es.files import atomic_write
+    from sparcode_es.kibana.snippets import snippets as made
+
+    with open_server(flags) as server:
+        found = made(ElasticsearchEngine(server, name), user, item, code)
+    text = "\n".join(each.text() for each in found)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    with atomic_write(out) as file:
+        file.write(text.encode())
+    click.echo(f"{len(found)} requests in {out}", err=True)
 
 
 @command.command(
