@@ -7,7 +7,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,9 @@ class CodeProfile:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> CodeProfile:
-        """The inverse of `as_dict`."""
-        values = {"item": None, "scores": None, **content}
+        """The inverse of `as_dict`. What else a code's document holds, its place on a map, is passed over."""
+        known = {each.name for each in fields(cls)}
+        values = {"item": None, "scores": None, **{key: value for key, value in content.items() if key in known}}
         values["top_items"] = tuple(
             TopItem(each["item"], each.get("title"), each["score"]) for each in values["top_items"]
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparcode_es.codes import parse_term, term_of
-from sparcode_es.report.principal import Rows
+from sparcode_es.postings.principal import Rows
 
 if TYPE_CHECKING:
     from sparcode_es.models.sparcode import SparCode

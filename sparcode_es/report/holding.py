@@ -14,9 +14,9 @@ from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.inspector import Inspector
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.principal import Rows
 from sparcode_es.postings.profile import ITEM, LEARNED
 from sparcode_es.report.facts import Place
-from sparcode_es.report.principal import Rows
 
 TOP = 3
 """Best items that a code is shown with on the map."""

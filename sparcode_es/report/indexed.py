@@ -17,11 +17,11 @@ from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import codes_name, path_of, read_meta, users_name
 from sparcode_es.engines.elasticsearch.reading import each_document, msearch
 from sparcode_es.errors import EngineAuthError
+from sparcode_es.postings.principal import Rows
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile
 from sparcode_es.postings.survey import QUANTILES
 from sparcode_es.report.facts import Place, possible_pairs
 from sparcode_es.report.holding import TOP, Label, ScoreCounts, Tallies
-from sparcode_es.report.principal import Rows
 
 ASKED = 200
 """Best items of a code that the map is made of: whole rows would be all that the index holds."""

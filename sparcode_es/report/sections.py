@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sparcode_es.postings.principal import Rows, principal
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.postings.survey import QUANTILES
 from sparcode_es.report.facts import CodeMap, Documents, Histogram, KindUsage, MapPoint, Points, Scores, Usage
 from sparcode_es.report.holding import Holding, Label, ScoreCounts, Tallies
-from sparcode_es.report.principal import Rows, principal
 
 BARS = 40
 """Bars of a histogram, at most."""

@@ -29,6 +29,8 @@ ATTRIBUTES = {
     },
 }  # fmt: skip
 """What every Kibana from 7.17 to 9 takes of each type: 7.17's mappings are strict, 9's schemas forbid the rest."""
+VIEWS = (("items", "items-rank_features"), ("users", "users"), ("codes", "codes"), ("generations", "generations"))
+"""Data views and the index bodies that they show."""
 OPTIONAL = {kind: {"timeFieldName"} if kind == "index-pattern" else set() for kind in ATTRIBUTES}
 LATEST = {
     "7.17": {"index-pattern": "7.11.0", "search": "7.9.3", "visualization": "7.17.0", "dashboard": "7.17.3"},
@@ -133,10 +135,7 @@ def panels_of(dashboard: dict[str, Any]) -> None:
 
 def test_fields_are_those_of_the_mappings() -> None:
     """Columns, sorts and aggregations name fields that `mappings/*.json` have."""
-    fields = {
-        view: set(sparcode_es_mappings.load(body)["mappings"]["properties"])
-        for view, body in (("items", "items-rank_features"), ("users", "users"), ("codes", "codes"))
-    }
+    fields = {view: set(sparcode_es_mappings.load(body)["mappings"]["properties"]) for view, body in VIEWS}
     fields["queries"] = set(sparcode_es_mappings.load("queries")["template"]["mappings"]["properties"])
     for each in sparcode_es_mappings.kibana("searches", "a").values():
         assert {*each["columns"], *(field for field, _ in each["sort"])} <= fields[each["view"]]
@@ -151,7 +150,10 @@ def test_fields_are_those_of_the_mappings() -> None:
         assert url.get("%timefield%") == sparcode_es_mappings.kibana("data-views", "a")[view_of(url["index"])].get(
             "time"
         )
-        assert {*body.get("_source", []), *(field for each in body.get("sort", []) for field in each)} <= known
+        assert {
+            *(name.partition(".")[0] for name in body.get("_source", [])),
+            *(field for each in body.get("sort", []) for field in each),
+        } <= known
     for name, each in sparcode_es_mappings.kibana("data-views", "a").items():
         assert each["formats"].keys() <= fields[name]
 

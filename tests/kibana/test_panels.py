@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from engines.shelf import ITEMS, make_shelf
-from kibana.drawn import ALIAS, EVERYTHING, LOG_PANELS, OBJECTS, Shown, found, keep, picture
+from kibana.drawn import ALIAS, EVERYTHING, GENERATIONS, LOG_PANELS, OBJECTS, Shown, found, keep, picture
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import live_generation
 from sparcode_es.kibana.objects import object_id
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.places import places
 from sparcode_es.postings.profile import CodeProfile, Profiler
 
 pytestmark = [pytest.mark.slow, pytest.mark.elasticsearch]
-VEGA = {"top-traffic", "top-items", "code-usage", "users-items", "score-quantiles", "postings-histogram"}
+VEGA = {"top-traffic", "top-items", "code-usage", "users-items", "score-quantiles", "postings-histogram", "code-map"}
 LEARNED = {"bool": {"must": [], "filter": [{"term": {"kind": "learned"}}], "should": [], "must_not": []}}
 QUERIES = {
     "": {"match_all": {}},
@@ -73,7 +74,7 @@ def test_every_vega_panel_is_asked_here() -> None:
         for each in OBJECTS.values()
         if each["type"] == "visualization"
     }
-    asked = VEGA | LOG_PANELS
+    asked = VEGA | LOG_PANELS | GENERATIONS
     assert {key for key, kind in kinds.items() if kind == "vega"} == {
         object_id(ALIAS, "visualization", each) for each in asked
     }
@@ -104,6 +105,18 @@ def test_users_against_items(world: World) -> None:
     fields = ("code", "kind", "name", "users", "items", "traffic")
     by_code = sorted(sources(answer), key=lambda each: str(each["code"]))
     assert by_code == shown(sorted(world.profiles, key=lambda each: each.code), *fields)
+
+
+def test_code_map(world: World) -> None:
+    profiler = Profiler(world.artifact)
+    expected = {world.artifact.term(row): place for row, place in places(profiler).items()}
+    shown = sources(world.panel("code-map"))
+    on_map = [row for row in shown if "x" in row]
+    assert {row["code"]: (row["x"], row["y"]) for row in on_map} == expected
+    assert [row["x"] for row in on_map] == sorted(row["x"] for row in on_map)
+    assert shown[: len(on_map)] == on_map, "codes without a place come last"
+    best = {each.code: [item.item for item in each.top_items] for each in world.profiles}
+    assert all([item["item"] for item in row["top_items"]] == best[row["code"]] for row in on_map)
 
 
 def test_scores_a_code(world: World) -> None:

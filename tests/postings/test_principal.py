@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparcode_es.report.principal import Rows, principal
+from sparcode_es.postings.principal import Rows, principal
 
 
 def rows_of(matrix: np.ndarray) -> Rows:

@@ -19,6 +19,7 @@ from sparcode_es.engines.elasticsearch.layout import path_of
 from sparcode_es.errors import EngineError, EngineUnavailableError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.places import places
 from sparcode_es.postings.profile import Profiler
 
 CHUNK_BYTES = 4 << 20
@@ -65,9 +66,12 @@ def user_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterat
 
 
 def code_documents(artifact: Artifact) -> Iterator[Document]:
-    """The codes' documents: the profile of each."""
-    for profile in Profiler(artifact).profiles():
-        yield profile.code, orjson.dumps(profile.as_dict())
+    """The codes' documents: the profile of each, and of the busiest their place on a map."""
+    profiler = Profiler(artifact)
+    on_map = places(profiler)
+    for row, profile in enumerate(profiler.profiles()):
+        place = dict(zip("xy", on_map.get(row, ()), strict=False))
+        yield profile.code, orjson.dumps({**profile.as_dict(), **place})
 
 
 def check_ids(artifact: Artifact) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.engines.elasticsearch import bulk
+from sparcode_es.engines.elasticsearch import bulk, chronicle
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
 from sparcode_es.engines.elasticsearch.layout import aliases_of, check_name, live_generation, path_of, read_meta
-from sparcode_es.engines.elasticsearch.templates import users_body
+from sparcode_es.engines.elasticsearch.templates import codes_body, users_body
 from sparcode_es.errors import EngineError, MismatchError
 from sparcode_es.postings.artifact import Artifact
 
@@ -67,6 +67,7 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
     items, users = _changed(artifact, holds, meta)
     if holds != artifact.generation_hash:
         _InPlace(server, artifact, indices, meta).run(items, users, progress)
+    chronicle.record(server, name)
     seconds = round(time.monotonic() - started, 1)
     return UpdateReport(items_index, artifact.generation_hash, holds, int(items.sum()), int(users.sum()), seconds)
 
@@ -101,6 +102,7 @@ class _InPlace:
         self._mark()
         with Heartbeat(self._mark):
             self._refresh_every("-1")
+            self._know_codes_fields()
             for what, index, documents, count in (
                 ("items", self.items, bulk.item_documents(self.artifact, items), int(items.sum())),
                 ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
@@ -120,6 +122,11 @@ class _InPlace:
 
     def _put_meta(self, meta: dict[str, Any]) -> None:
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": meta})
+
+    def _know_codes_fields(self) -> None:
+        """A codes index of an earlier release may lack fields that the documents have now."""
+        fields = {"properties": codes_body()["mappings"]["properties"]}
+        self.server.call("PUT", path_of(self.codes, "_mapping"), fields)
 
     @property
     def _every(self) -> str:
