@@ -46,9 +46,9 @@ def test_templates_fit_the_version(version: tuple[int, ...], pruning: bool, excl
     assert users_body()["mappings"]["properties"]["codes"] == {"type": "object", "enabled": False}
 
 
-def test_the_codes_index_maps_what_a_profile_has() -> None:
+def test_the_codes_index_maps_what_a_profile_has_and_its_place() -> None:
     mapped = codes_body({"state": "loading"})["mappings"]
-    assert mapped["properties"].keys() == {field.name for field in fields(CodeProfile)}
+    assert mapped["properties"].keys() == {field.name for field in fields(CodeProfile)} | {"x", "y"}
     assert mapped["properties"]["top_items"]["properties"].keys() == {field.name for field in fields(TopItem)}
     assert mapped["properties"]["neighbours"]["properties"].keys() == {field.name for field in fields(Neighbour)}
     assert mapped["properties"]["scores"]["properties"].keys() == QUANTILES.keys()
