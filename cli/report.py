@@ -71,7 +71,7 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write one self-contained HTML page: quality and its slices, examples, map and usage of codes, scores, latency, training curves.
+    """Write one self-contained HTML page: quality and its slices, examples, map and usage of codes, scores, latency, training.
 
     It is made from whatever is named: a training's folder, a postings artifact, an index, or several of them; where both hold
     the postings, the artifact answers. What is named on the command line is all that counts; the environment is asked where

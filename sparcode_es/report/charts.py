@@ -150,7 +150,7 @@ def groups(
     series: Mapping[str, Sequence[float]],
     colours: Mapping[str, int],
 ) -> Html:
-    """Bars of shares side by side, a group a name. series: name of a bar → its value in each group; colours: the same → number."""
+    """Bars of shares side by side, a group a name. series: bar → its value in each group; colours: the same → number."""
     top = max((value for values in series.values() for value in values), default=0.0) or 1.0
     x = Axis(x_label, -0.5, len(names) - 0.5, lambda place: names[round(place)], range(len(names)))
     frame = Frame(x, Axis(y_label, 0.0, top * 1.06, lambda share: f"{100 * share:.3g}%"))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.slices import Slice
-from sparcode_es.report.charts import groups
-from sparcode_es.report.facts import Evaluated, Evaluation
+from sparcode_es.report.charts import Format, groups
+from sparcode_es.report.facts import Evaluation
 from sparcode_es.report.markup import Child, Html, element
-from sparcode_es.report.numbers import percent, whole
+from sparcode_es.report.numbers import percent, short, whole
 from sparcode_es.report.parts import Section, figure, grid, note, table
 
 SHOWN = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
@@ -75,20 +75,16 @@ def _chart(found: Evaluation, by: str) -> Html:
     view, name = DRAWN
     colours = _colours(found)
     series = {each.system: [own.metrics[view][name] for own in each.slices[by]] for each in found.systems}
-    marks = [_events(own) for own in _own(found.systems[0], by)]
+    marks = [_events(own, short) for own in found.systems[0].slices[by]]
     title = f"{TITLES[by]}, {name}"
     picture = groups(f"{title}, {view} items.", WHAT[by], f"{name}, {view} items", marks, series, colours)
     return figure(title, picture, CAPTIONS[by], colours)
-
-
-def _own(system: Evaluated, by: str) -> tuple[Slice, ...]:
-    return system.slices[by]
 
 
 def _colours(found: Evaluation) -> Mapping[str, int]:
     return {each.system: i % COLOURS for i, each in enumerate(found.systems)}
 
 
-def _events(own: Slice) -> str:
-    """`19 to 32`"""
-    return whole(own.low) if own.low == own.high else f"{whole(own.low)} to {whole(own.high)}"
+def _events(own: Slice, format: Format = whole) -> str:
+    """`19–32`"""
+    return format(own.low) if own.low == own.high else f"{format(own.low)}–{format(own.high)}"
