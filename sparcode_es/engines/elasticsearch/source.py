@@ -32,6 +32,12 @@ FRESH_SECONDS = 30.0
 """How long `info` believes them: an update in place changes what a generation holds, though not its fields."""
 
 
+def _status_of(error: Any) -> int:
+    """The status of a row of `_mget` that has only words: no such index, a question that is wrong, or a shard that is away."""
+    kind = str(error.get("type")) if isinstance(error, dict) else ""
+    return 404 if "not_found" in kind else 400 if kind in ("illegal_argument_exception", "parsing_exception") else 503
+
+
 class ElasticsearchSource:
     """Plans over the alias `name` of a server (see `sparcode_es.engines.base.Source`).
 
@@ -106,7 +112,7 @@ class ElasticsearchSource:
         answer = yield Call("POST", path_of(index, "_mget"), {"ids": ids}, params)
         for row in self._part(answer, "docs"):
             if "error" in row:
-                raise api_error(self.where, 404 if "not_found" in str(row["error"]) else 400, row)
+                raise api_error(self.where, _status_of(row["error"]), row)
         return [row for row in answer["docs"] if row.get("found")]
 
     def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
