@@ -22,7 +22,9 @@ def index_command(url: str, name: str, artifact: Artifact, *more: str) -> list[s
     return [sys.executable, "-m", "sparcode_es_cli", *words]
 
 
-def run(words: list[str], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    words: list[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run to the end; a command that hangs for ten minutes is killed and counts as ended by a signal."""
     full = {**environment(), **(env or {})}
     try:

@@ -53,7 +53,9 @@ def moment(server: Server, name: str, child: subprocess.Popen[bytes]) -> str:
     if live_generation(server, name) in loading:
         return "after the swap"
     stats = server.call("GET", f"/{name}*-{loading[-1]}/_stats/indexing")
-    return "after documents were written" if stats["_all"]["primaries"]["indexing"]["index_total"] else "before documents"
+    return (
+        "after documents were written" if stats["_all"]["primaries"]["indexing"]["index_total"] else "before documents"
+    )
 
 
 def count_live(server: Server, name: str, world: World, outcome: Outcome) -> None:

@@ -147,7 +147,10 @@ def explain_body(field_type: str, term: str, items: Sequence[str]) -> dict[str, 
     return {"size": len(items), "track_total_hits": False, **fetched, "query": scored}
 
 
-def routing(query: Query) -> dict[str, Any]:
-    """Which copies answer: the same ones for the same codes, and all shards or none."""
+def routing(query: Query, anywhere: bool = False) -> dict[str, Any]:
+    """Which copies answer: the same ones for the same codes, or `anywhere`; and all shards or none."""
+    whole = {"allow_partial_search_results": False}
+    if anywhere:
+        return whole
     text = " ".join(each.term for each in query.clauses)
-    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", "allow_partial_search_results": False}
+    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", **whole}
