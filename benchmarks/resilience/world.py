@@ -18,6 +18,7 @@ from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import aliases_of
 from sparcode_es.engines.elasticsearch.reading import each_document
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.plans import Limits
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
@@ -121,12 +122,15 @@ class World:
         else:
             outcome.wrong += 1
 
-    def ask_all(self, url: str, name: str, outcome: Outcome, expected: Artifact | None = None) -> None:
-        """Judge the answers of every user, in batches; `expected`: only this artifact's are right."""
-        with Recommender.from_elasticsearch(url, name) as recommender:
-            for start in range(0, len(self.users), 100):
-                users = self.users[start : start + 100]
-                for user, answer in zip(users, recommender.recommend_many(users, k=K), strict=True):
+    def ask_all(
+        self, url: str, name: str, outcome: Outcome, expected: Artifact | None = None, users: list[str] | None = None
+    ) -> None:
+        """Judge the answers of every user (or some), in batches; `expected`: only this artifact's are right."""
+        asked = self.users if users is None else users
+        with Recommender.from_elasticsearch(url, name, limits=Limits(timeout=5, budget=15)) as recommender:
+            for start in range(0, len(asked), 100):
+                part = asked[start : start + 100]
+                for user, answer in zip(part, recommender.recommend_many(part, k=K), strict=True):
                     self.judge(user, answer, outcome)
                     if expected is not None and not str(answer.generation).endswith(expected.generation_hash):
                         outcome.wrong += 1
