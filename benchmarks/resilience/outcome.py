@@ -53,6 +53,14 @@ class Outcome:
         new = [each for each in sentences if each not in self.sentences]
         self.sentences = (self.sentences + new)[:10]
 
+    def joined(self, other: Outcome) -> Outcome:
+        """This one with the counts of another."""
+        for key in ("cases", "lost", "wrong", "mixed", "unhandled"):
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.seen.update(other.seen)
+        self.say(*other.sentences)
+        return self
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**vars(self), "versions": list(self.versions), "seen": dict(sorted(self.seen.items()))}

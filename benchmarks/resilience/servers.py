@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resilience.command import cli, environment, index, run
@@ -72,9 +73,9 @@ def _unblock(server: Server, name: str) -> None:
     server.call("PUT", f"/{name}-*/_settings", {BLOCK: None})
 
 
-def _wait(condition: object, seconds: float = 90.0) -> None:
+def _wait(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("the server never came to the state that was wanted")
         time.sleep(0.5)
@@ -162,11 +163,11 @@ def alias_deleted(url: str, world: World, name: str = "aliasless") -> Outcome:
 JUMPS = {"a day back": -86_400, "an hour on": 3_600, "ten years on": 315_360_000, "back to now": 0}
 
 
-def clock_jumps(url: str, world: World, name: str = "clock") -> Outcome:
+def clock_jumps(url: str, world: World, name: str = "clock", jumps: Sequence[str] = tuple(JUMPS)) -> Outcome:
     """`index` on machines whose clocks are wrong, one after the other: each becomes the live generation."""
     outcome = Outcome("clock jumps")
-    for number, seconds in enumerate(JUMPS.values()):
-        outcome.command(run(_at(seconds, url, name, world.artifacts[number % 2])), 0)
+    for number, jump in enumerate(jumps):
+        outcome.command(run(_at(JUMPS[jump], url, name, world.artifacts[number % 2])), 0)
         judge_finished(url, name, world, number % 2, outcome)
         outcome.cases += 1
     return outcome
@@ -204,11 +205,14 @@ BUILD = (
 )
 
 
-def disk_full(folder: Path) -> Outcome:
-    """Builds of an artifact on a file system (tmpfs, mounted by root) that is full after 64 KiB … 4 MiB, beside an old one."""
+SIZES = (3_000, 3_200, 3_500, 4_000, 5_000)
+
+
+def disk_full(folder: Path, sizes: Sequence[int] = SIZES) -> Outcome:
+    """Two builds of an artifact, one after the other, on a file system (tmpfs, mounted by root) of so many KiB."""
     outcome = Outcome("full disk under the artifact")
     here = str(Path(__file__).resolve().parents[1])
-    for kibibytes in (3_000, 3_200, 3_500, 4_000, 5_000):
+    for kibibytes in sizes:
         mount = folder / f"disk-{kibibytes}"
         mount.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(mount)], check=True)

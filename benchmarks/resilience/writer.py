@@ -98,10 +98,13 @@ def refused_for_ever(url: str, world: World, name: str = "refused") -> Outcome:
     return outcome
 
 
-def cut_while_writing(url: str, world: World, name: str = "cut") -> Outcome:
+WAYS = ((0, ("cut", "lost", "drop")), (1, ("lost",)), (0, ("cut",)))
+
+
+def cut_while_writing(url: str, world: World, name: str = "cut", rounds: int = len(WAYS)) -> Outcome:
     """The first answer to each request of `index` is cut, lost or never asked for: what was done is not done twice."""
     outcome = Outcome("answers cut while writing")
-    for which, faults in ((0, ("cut", "lost", "drop")), (1, ("lost",)), (0, ("cut",))):
+    for which, faults in WAYS[:rounds]:
         with FaultProxy(url, first_of_each(faults)) as proxy:
             outcome.command(index(proxy.url, name, world.artifacts[which]), 0)
             _count(outcome, proxy)
