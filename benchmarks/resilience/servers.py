@@ -87,7 +87,7 @@ def red(url: str, world: World, name: str = "red") -> Outcome:
     outcome.command(index(url, name, world.artifacts[0]), 0)
     live = [f"{alias}-{live_generation(server, name)}" for alias in aliases_of(name)]
     for each in live:
-        server.call("POST", f"/{each}/_close")
+        server.call("POST", f"/{each}/_close", params={"wait_for_active_shards": "0"})
         _remove_files(server, each)
         server.call("POST", f"/{each}/_open", params={"wait_for_active_shards": "0"})
     _wait(lambda: server.call("GET", f"/_cluster/health/{live[0]}")["status"] == "red")
