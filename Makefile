@@ -4,6 +4,7 @@
 # make check  lint, format, types
 # make bench  small benchmarks of quality and speed; benchmarks/README.md has the others
 # make speed  the whole speed of retrieval and upload: hours, on an idle machine
+# make faults every fault on real servers, an hour or two; fills docs/resiliency.md
 # make speed-report  benchmarks/SPEED.md from what they measured
 
 PYTHON ?= python3
@@ -11,8 +12,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
+FAULTS_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report clean
+.PHONY: demo test fast check bench speed speed-report faults clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -46,6 +48,9 @@ speed: $(VENV)/.bench
 speed-report: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed_report.py
 	$(BIN)/python benchmarks/speed_scale.py
+
+faults: $(VENV)/.bench
+	$(BIN)/python benchmarks/faults.py $(FAULTS_FLAGS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

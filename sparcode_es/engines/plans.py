@@ -26,6 +26,8 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
     """Seconds; None: the connection's own."""
+    again: Callable[[], Call] | None = None
+    """What is sent in its place on further attempts, such as the same search of any copy; None: itself."""
 
 
 @dataclass(frozen=True)
@@ -152,4 +154,5 @@ def _tried(wanted: Operation, limits: Limits, deadline: float, clock: Callable[[
             if attempt == limits.attempts or clock() + pause >= deadline:
                 raise
         yield Pause(pause)
+        wanted = wanted if wanted.again is None else wanted.again()
     raise AssertionError("unreachable")
