@@ -6,6 +6,10 @@
 # make speed  the whole speed of retrieval and upload: hours, on an idle machine
 # make faults every fault on real servers, an hour or two; fills docs/resiliency.md
 # make speed-report  benchmarks/SPEED.md from what they measured
+# make fuzz   100,000 damaged and hostile inputs; docs/resiliency.md's table
+# make load   5 minutes each of 50, 80 and 120 % of what a server holds; docs/resiliency.md's table
+# make lock   .requirements/dev.txt from pyproject.toml: every package of the development environment, pinned and hashed
+# make audit  the locked packages against the known vulnerabilities
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +18,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
 FAULTS_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report faults clean
+.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -52,6 +56,19 @@ speed-report: $(VENV)/.bench
 faults: $(VENV)/.bench
 	$(BIN)/python benchmarks/faults.py $(FAULTS_FLAGS)
 
+fuzz: $(VENV)/.test
+	$(BIN)/python benchmarks/fuzz.py --cases 100000
+
+load: $(VENV)/.test
+	$(BIN)/python benchmarks/load.py
+
+lock: $(VENV)/.tools
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file .requirements/dev.txt
+
+audit: $(VENV)/.tools
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .requirements/dev.txt
+
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -59,6 +76,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "sparcode-es needs Python 3.10 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# The tools of `make lock` and `make audit` alone, without the package and its torch.
+$(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
+	$(PIP) 'uv>=0.5' 'pip-audit>=2.7'
+	@touch $@
 
 # One stamp an extra: installed again only when pyproject.toml changes.
 $(VENV)/.%: pyproject.toml | $(VENV)/bin/python

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -27,12 +29,15 @@ from sparcode_es.errors import (
 )
 from sparcode_es.serving.arrange import Diversify, MaxPer, Mmr
 from sparcode_es.serving.ask import Ask
+from sparcode_es.serving.crowd import Bounded, Crowd, Gate
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.results import Reason, Recommendations
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 Value = str | float | bool
+SPARE_THREADS = 8
+"""Threads beyond the calls that are carried out at once: they answer those that are shed."""
 STATUSES: tuple[tuple[type[SparcodeError], int], ...] = (
     (ConfigError, 400),
     (NotFoundError, 404),
@@ -197,6 +202,13 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
         )
 
+    def watch(self, calls: Gate, requests: Gate) -> None:
+        """Show what is inside, and what was shed since the start: calls of the recommender, requests of the service."""
+        for name, gate in (("calls", calls), ("requests", requests)):
+            inside = Gauge(f"sparcode_{name}_in_flight", f"How many {name} are in work.", registry=self.registry)
+            inside.set_function(lambda gate=gate: gate.inside)  # type: ignore[misc]
+            shed = Gauge(f"sparcode_{name}_shed", f"How many {name} were shed.", registry=self.registry)
+            shed.set_function(lambda gate=gate: gate.shed)  # type: ignore[misc]
 
 class LogCollector(Collector):
     """What became of the query log's documents, as of now."""
@@ -212,10 +224,30 @@ class LogCollector(Collector):
         yield found
 
 
-def make_app(recommender: Recommender) -> FastAPI:
-    """The service; requests are answered by a pool of threads, within the recommender's own limits."""
-    app = FastAPI(title="sparcode-es", version=__version__, description="Recommendations from learned sparse codes.")
+@contextlib.asynccontextmanager
+async def _threads(count: int) -> AsyncIterator[None]:
+    """So many requests are worked on at once, and no fewer than the recommender takes."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = count
+    yield
+
+
+def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
+    """The service; requests are answered by a pool of threads, within the recommender's own limits and `crowd`'s.
+
+    Of more calls than the recommender carries out at once, the others get popular items, marked as shed; of more requests than
+    `crowd` holds, the others a 503 with Retry-After. /metrics is always answered.
+    """
+    crowd = crowd or Crowd()
+    gate = Gate(crowd.most)
+    app = FastAPI(
+        title="sparcode-es",
+        version=__version__,
+        description="Recommendations from learned sparse codes.",
+        lifespan=lambda app: _threads(min(recommender.gate.most, crowd.most) + SPARE_THREADS),
+    )
+    app.add_middleware(Bounded, crowd=crowd, gate=gate, always=frozenset({"/metrics"}))
     metrics = Metrics()
+    metrics.watch(recommender.gate, gate)
     if recommender.log is not None:
         metrics.registry.register(LogCollector(recommender.log))
 
@@ -250,7 +282,7 @@ def make_app(recommender: Recommender) -> FastAPI:
         return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    def collected() -> PlainTextResponse:
+    async def collected() -> PlainTextResponse:
         """For Prometheus."""
         return PlainTextResponse(generate_latest(metrics.registry).decode(), media_type=CONTENT_TYPE_LATEST)
 

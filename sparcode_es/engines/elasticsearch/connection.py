@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sparcode_es.engines.plans import UNLIMITED, Call, Operation, Pause, Plan, T, run, within
+from sparcode_es.engines.plans import CONNECTIONS, UNLIMITED, Call, Operation, Pause, Plan, T, run, within
 from sparcode_es.errors import (
     ConfigError,
     EngineAuthError,
@@ -116,7 +116,7 @@ def connect(config: ConnectionConfig) -> Elasticsearch:
     from elasticsearch import Elasticsearch
 
     with sound_options(config):
-        return Elasticsearch(**config.client_options(), connections_per_node=8)
+        return Elasticsearch(**config.client_options(), connections_per_node=CONNECTIONS)
 
 
 @contextlib.contextmanager
