@@ -5,6 +5,8 @@
 # make bench  small benchmarks of quality and speed; benchmarks/README.md has the others
 # make speed  the whole speed of retrieval and upload: hours, on an idle machine
 # make speed-report  benchmarks/SPEED.md from what they measured
+# make docs   the documentation's site, in build/docs
+# make doc-pictures  every picture of the documentation, from a real training, server and browser
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +14,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report clean
+.PHONY: demo test fast check bench speed speed-report docs doc-pictures clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -46,6 +48,12 @@ speed: $(VENV)/.bench
 speed-report: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed_report.py
 	$(BIN)/python benchmarks/speed_scale.py
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
+
+doc-pictures: $(VENV)/.bench
+	$(BIN)/python benchmarks/doc_pictures.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
