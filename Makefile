@@ -10,6 +10,8 @@
 # make load   5 minutes each of 50, 80 and 120 % of what a server holds; docs/resiliency.md's table
 # make lock   .requirements/dev.txt from pyproject.toml: every package of the development environment, pinned and hashed
 # make audit  the locked packages against the known vulnerabilities
+# make docs   the documentation's site, in build/docs
+# make doc-pictures  every picture of the documentation, from a real training, server and browser
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +20,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
 FAULTS_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit clean
+.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit docs doc-pictures clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -68,6 +70,12 @@ lock: $(VENV)/.tools
 
 audit: $(VENV)/.tools
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .requirements/dev.txt
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
+
+doc-pictures: $(VENV)/.bench
+	$(BIN)/python benchmarks/doc_pictures.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
