@@ -8,10 +8,18 @@ from dataclasses import replace
 
 from sparcode_es.engines.base import EngineInfo, Query, Source, UserEntry
 from sparcode_es.engines.plans import Limits, Plan, within
-from sparcode_es.errors import ConfigError, EngineError, MismatchError, NotFoundError, SparcodeError
+from sparcode_es.errors import (
+    ConfigError,
+    EngineError,
+    EngineUnavailableError,
+    MismatchError,
+    NotFoundError,
+    SparcodeError,
+)
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
+from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder, history_clauses, require_model
 from sparcode_es.serving.fallback import Popular, popular_page
 from sparcode_es.serving.log import QueryLog
@@ -42,6 +50,7 @@ class Core:
         self.source, self.limits, self.fallback = source, limits, fallback
         self.encoder, self.artifact, self._clock, self.log = encoder, artifact, clock, log
         self._ranker = Ranker(source, artifact)
+        self.gate = Gate(limits.in_flight)
         self.popular = Popular()
         self._popular_tried = float("-inf")
         self._live: tuple[float, EngineInfo] | None = None
@@ -69,7 +78,7 @@ class Core:
         works = [Work(ask) for ask in asks]
         reached = True
         try:
-            yield from within(self._answer(works), self.limits, self._clock)
+            yield from self._admitted(works)
         except SparcodeError as error:
             reached = False
             for work in works:
@@ -79,6 +88,15 @@ class Core:
             asked = Asked(begun, self._clock() - begin, len(works))
             self.log.add(entries(self.log, self.source, asked, works, outcomes))
         return [_required(outcome) for outcome in outcomes]
+
+    def _admitted(self, works: list[Work]) -> Plan[None]:
+        """The answers, unless too many calls are on their way already."""
+        if not self.gate.enter():
+            raise EngineUnavailableError(f"shed: {self.gate.most} calls are in flight already")
+        try:
+            yield from within(self._answer(works), self.limits, self._clock)
+        finally:
+            self.gate.leave()
 
     def _finished(self, work: Work, reached: bool) -> Recommendations | SparcodeError:
         """The page, or the popular items and why, or what is to be raised."""

@@ -16,6 +16,7 @@ from sparcode_es.errors import ConfigError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.ask import Ask, Options
 from sparcode_es.serving.core import Core
+from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.results import Item, Reason, Recommendations
@@ -33,7 +34,8 @@ class Recommender:
 
     Whoever is unknown, and everybody while the engine is down or too slow, gets popular items, marked as such with the reason
     (`Recommendations.source`). Only what the caller must change is raised: `ConfigError`, and a request that Elasticsearch
-    refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows.
+    refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows. More than
+    `limits.in_flight` calls at once are not queued: they are shed, the same way.
     """
 
     def __init__(self, core: Core, perform: Callable[[Operation], Any], close: Callable[[], None]) -> None:
@@ -111,6 +113,11 @@ class Recommender:
         name = item if isinstance(item, str) else item.id
         return () if answer.query is None else run(self._core.reasons(answer.query, [name]), self._perform)[name]
 
+    @property
+    def gate(self) -> Gate:
+        """How many calls are on their way, and how many were shed."""
+        return self._core.gate
+
     def warm(self) -> EngineInfo:
         """Ask what is there and fetch the popular items, before the first user does. Raises what is wrong."""
         return run(self._core.warm(), self._perform)
@@ -185,6 +192,11 @@ class AsyncRecommender:
         return (
             () if answer.query is None else (await arun(self._core.reasons(answer.query, [name]), self._perform))[name]
         )
+
+    @property
+    def gate(self) -> Gate:
+        """See `Recommender.gate`."""
+        return self._core.gate
 
     async def warm(self) -> EngineInfo:
         """See `Recommender.warm`."""

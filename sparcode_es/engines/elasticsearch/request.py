@@ -154,7 +154,10 @@ def msearch_body(searches: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]
     return b"".join(orjson.dumps(part) + b"\n" for pair in searches for part in pair)
 
 
-def routing(query: Query) -> dict[str, Any]:
-    """Which copies answer: the same ones for the same codes, and all shards or none."""
+def routing(query: Query, anywhere: bool = False) -> dict[str, Any]:
+    """Which copies answer: the same ones for the same codes, or `anywhere`; and all shards or none."""
+    whole = {"allow_partial_search_results": False}
+    if anywhere:
+        return whole
     text = " ".join(each.term for each in query.clauses)
-    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", "allow_partial_search_results": False}
+    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", **whole}
