@@ -25,7 +25,9 @@ def chromium() -> Iterator[Any]:
 
     path = find_chromium()
     if path is None:
-        raise FileNotFoundError("there is no Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM")
+        raise FileNotFoundError(
+            "there is no Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM"
+        )
     # Root has no sandbox of its own; the pages are ours.
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as driver:
@@ -40,7 +42,9 @@ def screenshot(url: str, out: Path | str, width: int = 1440, height: int = 900, 
     """Write a picture of a page, as it is once it has loaded and is still."""
     with chromium() as browser:
         page = browser.new_page(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
         )
         page.goto(url, wait_until="networkidle")
         page.screenshot(path=str(out))

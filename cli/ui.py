@@ -27,7 +27,9 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: any free one.")
-@click.option("--allow-host", "allowed", multiple=True, metavar="NAME", help="A further name that the page is asked by.")
+@click.option(
+    "--allow-host", "allowed", multiple=True, metavar="NAME", help="A further name that the page is asked by."
+)
 @click.option("--compare", "others", type=PATH, multiple=True, help="A further artifact, to compare with.")
 @click.option("--checkpoint", type=PATH, help="The model, for histories put together on the page; needs torch.")
 @click.option("--encoder", type=PATH, help="In its place: a file of `sparcode-es export`.")
@@ -103,6 +105,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         opened = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host") from error
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host"
+        ) from error
     with opened:
         yield opened

@@ -116,7 +116,9 @@ class IndexPlaces:
 
     def _suffix(self, key: str) -> str:
         if key not in {each.key for each in self.listed()}:
-            raise NotFoundError(f"{self._server.where} has no generation {key!r} of {self._name}; it may have been deleted")
+            raise NotFoundError(
+                f"{self._server.where} has no generation {key!r} of {self._name}; it may have been deleted"
+            )
         return key.removeprefix(f"{self._name}-")
 
     def _opened(self, suffix: str) -> Place:

@@ -21,6 +21,7 @@ export function listen(act) {
     free: act.user,
   });
   const items = (q) => ({ path: "/api/items", params: { q, place: act.place() }, options: suggested });
+  by("user").addEventListener("focus", () => by("user").select());
   combobox(by("title"), { find: items, choose: act.add });
   combobox(by("asked"), { find: items, choose: act.asked });
   listenToConditions(act);
@@ -84,6 +85,7 @@ export function drawAbout(about) {
 
 /** The state in the controls. remove(kind, place) takes a filter or a boost away. */
 export function drawControls(state, about, remove) {
+  if (by("user").getAttribute("aria-expanded") === "false") by("user").value = state.user ?? "";
   by("k").value = String(state.k);
   if (by("k").value !== String(state.k)) by("k").append(el("option", { selected: true }, state.k));
   by("unseen").checked = state.unseen;

@@ -74,7 +74,7 @@ const whom = () => (state.user !== null ? `user ${state.user}` : `a history of $
 
 function draw() {
   const { left, right, comparison } = answer;
-  colours = coloursOf(left.codes);
+  colours = coloursOf(left);
   document.body.toggleAttribute("data-two", right !== undefined);
   drawHistory(left, state.items.length > 0, {
     remove: (place) => {
@@ -99,7 +99,7 @@ function draw() {
 }
 
 /** Colours of the other side: of another model's codes none is one of ours. */
-const theirs = (right) => (right.codes?.some((code) => colours.has(code.term)) ? colours : coloursOf(right.codes ?? []));
+const theirs = (right) => (right.codes?.some((code) => colours.has(code.term)) ? colours : coloursOf(right));
 
 function welcome() {
   answer = null;

@@ -4,9 +4,12 @@ import { by, el, fill, percent, plural, said, short, titleOf } from "./dom.js";
 
 const COLOURS = 8;
 
-/** Code → its colour's number; the largest codes have one, the others share the last. */
-export function coloursOf(codes) {
-  return new Map(codes.map((code, place) => [code.term, Math.min(place, COLOURS)]));
+/** Code → its colour's number: those that gave the items most have one each, the others share the last. */
+export function coloursOf({ codes = [], items = [] }) {
+  const given = new Map(codes.map((code) => [code.term, 0]));
+  for (const item of items) for (const part of item.parts) given.set(part.term, (given.get(part.term) ?? 0) + part.value);
+  const terms = [...given.keys()].sort((one, other) => given.get(other) - given.get(one));
+  return new Map(terms.map((term, place) => [term, Math.min(place, COLOURS)]));
 }
 
 /** The little square of a code's colour. */
