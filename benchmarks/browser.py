@@ -1,43 +1,51 @@
-"""Pictures of pages by a headless Chromium."""
+"""A headless Chromium for pictures of pages: the one that the system has, driven by playwright."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-def chromium() -> str | None:
-    """The browser's program, or None."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 
-def screenshot(url: str, out: Path, width: int = 1000, height: int = 1200, dark: bool = False) -> Path:
-    """The top of a page, `height` pixels of it, as a PNG. Raises `RuntimeError` where there is no browser or no picture."""
-    program = chromium()
-    if program is None:
-        raise RuntimeError(f"no browser found; install one of {', '.join(NAMES)}")
-    with tempfile.TemporaryDirectory() as profile:
-        command = [
-            program,
-            "--headless=new",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--no-first-run",
-            f"--user-data-dir={profile}",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            f"--window-size={width},{height}",
-            f"--screenshot={out.resolve()}",
-            "--virtual-time-budget=5000",
-            # Chromium's sandbox does not start as root.
-            *(["--no-sandbox"] if os.geteuid() == 0 else []),
-            url,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode or not out.exists():
-        raise RuntimeError(f"no picture of {url}: {done.stderr[-400:]}")
-    return out
+def find_chromium() -> str | None:
+    """The browser's path: `CHROMIUM`, or the first of its names on the PATH."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A running browser (playwright's `Browser`). Raises `FileNotFoundError` where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = find_chromium()
+    if path is None:
+        raise FileNotFoundError(
+            "there is no Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM"
+        )
+    # Root has no sandbox of its own; the pages are ours.
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def screenshot(url: str, out: Path | str, width: int = 1440, height: int = 900, dark: bool = False) -> Path:
+    """Write a picture of a page, as it is once it has loaded and is still; where it lies."""
+    with chromium() as browser:
+        page = browser.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+        )
+        page.goto(url, wait_until="networkidle")
+        page.screenshot(path=str(out))
+    return Path(out)

@@ -34,6 +34,7 @@ COMMANDS = {
     "report": "write one HTML page of a training, an artifact or an index",
     "kibana": "data views, searches and a dashboard for Kibana",
     "serve": "recommendations over HTTP",
+    "ui": "a live page: users, codes, recommendations, reasons",
     "verify": "prove that an engine's answers are the model's",
     "evaluate": "measure quality through an engine",
     "node": "start and stop a throw-away local Elasticsearch",

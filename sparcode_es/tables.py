@@ -101,6 +101,16 @@ class StringTable:
         if self._order is None:
             raise TypeError("this table was not built to be searched")
         wanted = text.encode("utf-8", "surrogatepass")
+        place = self._first(wanted)
+        if place < len(self):
+            row = int(self._order[place])
+            if self._encoded(row) == wanted:
+                return row
+        return None
+
+    def _first(self, wanted: bytes) -> int:
+        """The place in byte order of the first string that is not smaller."""
+        assert self._order is not None
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
@@ -108,11 +118,14 @@ class StringTable:
                 low = middle + 1
             else:
                 high = middle
-        if low < len(self):
-            row = int(self._order[low])
-            if self._encoded(row) == wanted:
-                return row
-        return None
+        return low
+
+    def beginning(self, prefix: str, count: int) -> list[str]:
+        """The first `count` strings, in byte order, that begin with `prefix`."""
+        order, wanted = self.order(), prefix.encode("utf-8", "surrogatepass")
+        first = self._first(wanted)
+        rows = order[first : first + count].tolist()
+        return [self[row] for row in itertools.takewhile(lambda row: self._encoded(row).startswith(wanted), rows)]
 
     def order(self) -> np.ndarray:
         """The rows in byte order of their strings, uint32 [n]."""

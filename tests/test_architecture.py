@@ -31,7 +31,7 @@ LEVELS: list[set[str]] = [
     {"engines"},
     {"serving"},
     {"inspection", "kibana"},
-    {"report"},
+    {"report", "ui"},
     {"cli"},
 ]
 # (file, stage it imports): why.

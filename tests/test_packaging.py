@@ -56,7 +56,7 @@ def test_the_wheel_has_every_file_of_the_packages(built: Path) -> None:
     folders = {"sparcode_es": "sparcode_es", "cli": "sparcode_es_cli", "mappings": "sparcode_es_mappings"}
     for folder, package in folders.items():
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and path.suffix in {".py", ".json", ".toml", ".typed", ".css"}:
+            if path.is_file() and path.suffix in {".py", ".json", ".toml", ".typed", ".css", ".html", ".js", ".svg"}:
                 assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

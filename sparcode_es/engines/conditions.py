@@ -157,6 +157,17 @@ def _texts(name: str, wanted: Any) -> tuple[str, ...]:
     return values
 
 
+def said(condition: Condition) -> str:
+    """A condition as `query --filter` takes it, or nearly so."""
+    if isinstance(condition, Dsl):
+        return "the query DSL"
+    if isinstance(condition, Between):
+        signs = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+        return " and ".join(f"{condition.field}{signs[name]}{bound}" for name, bound in condition.bounds().items())
+    sign = "=" if isinstance(condition, AnyOf) else "!="
+    return f"{condition.field}{sign}{' or '.join(condition.values)}"
+
+
 def parse_boosts(given: Mapping[str, Mapping[Any, float]] | None) -> tuple[Boost, ...]:
     """`{"genre": {"Drama": 1.5}, "_item": {"i9": 2.0}}` → boosts. Raises `ConfigError`."""
     found = []

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparcode_es.codes import ITEM_HEAD, item_term
-from sparcode_es.engines.base import Hit, Query
+from sparcode_es.engines.base import Contribution, Hit, Query
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.inspector import FLOAT64, Dead, Group, Part, Reasons, group
 from sparcode_es.errors import NotFoundError
@@ -21,6 +21,8 @@ from sparcode_es.postings.transpose import BLOCK_POSTINGS
 
 class EmbeddedInspector:
     """See `sparcode_es.engines.inspector.Inspector`."""
+
+    arithmetic = FLOAT64
 
     def __init__(self, engine: EmbeddedEngine) -> None:
         self.engine = engine
@@ -66,9 +68,14 @@ class EmbeddedInspector:
         """See `Inspector.reasons`. The score is that of a search for all items."""
         plain = replace(query, exclude=frozenset(), filter=())
         found = self.engine.explain(plain, item)
-        parts = tuple(Part(each, each.boost * each.score) for each in found)
+        parts, total = self.added(found)
         score = next((hit.score for hit in self._ranking(plain) if hit.item == item), 0.0)
-        return Reasons(score, parts, added_up(part.value for part in parts), FLOAT64)
+        return Reasons(score, parts, total, self.arithmetic)
+
+    def added(self, found: Sequence[Contribution]) -> tuple[tuple[Part, ...], float]:
+        """See `Inspector.added`."""
+        parts = tuple(Part(each, each.boost * each.score) for each in found)
+        return parts, added_up(part.value for part in parts)
 
     def ahead(self, query: Query, item: str, score: float) -> int:
         """See `Inspector.ahead`."""

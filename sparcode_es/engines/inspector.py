@@ -35,7 +35,7 @@ class Reasons:
     parts: tuple[Part, ...]
     """In the query's order."""
     total: float
-    """The parts' values added up as the engine does; equal to `score`, to the last digit."""
+    """The parts' values added up as the engine does; equal to `score`, to the last digit, where the query boosts nothing."""
     arithmetic: str
     """How they are added up."""
 
@@ -92,6 +92,15 @@ class Inspector(Protocol):
 
     def reasons(self, query: Query, item: str) -> Reasons:
         """Why the item has its score, exclusions and filters aside. Raises `NotFoundError`."""
+        ...
+
+    def added(self, found: Sequence[Contribution]) -> tuple[tuple[Part, ...], float]:
+        """Contributions, in the query's order, with their values and the sum of these, as the engine rounds them."""
+        ...
+
+    @property
+    def arithmetic(self) -> str:
+        """How values are rounded and added up, in words."""
         ...
 
     def ahead(self, query: Query, item: str, score: float) -> int:

@@ -116,7 +116,7 @@ def _verdict(found: WhyNot, codes: int, inspector: Inspector) -> list[str]:
         return ["the user has no codes, so nothing is recommended to them"]
     if found.rank is None:
         return [f"none of the user's {codes} codes has a posting for it, so no score"]
-    sentences = ["the user has met it, and --exclude-seen leaves such items out"] if found.excluded else []
+    sentences = ["the user has met it, and seen items are left out"] if found.excluded else []
     sentences += [f"the filter {text} does not hold for it" for text in found.failed_filters]
     would = "would have" if sentences else "has"
     if found.rank > found.k:

@@ -164,7 +164,7 @@ def test_why_not(inspector: Inspector) -> None:
     hidden = why_not(inspector, replace(query, exclude=frozenset([first.item])), first.item, (first.item,))
     assert (hidden.rank, hidden.excluded, hidden.seen, hidden.recommended) == (1, True, True, False)
     assert hidden.verdict == (
-        "the user has met it, and --exclude-seen leaves such items out",
+        "the user has met it, and seen items are left out",
         "it would have place 1 of the first 5",
     )
     filtered = why_not(

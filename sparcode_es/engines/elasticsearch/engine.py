@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from sparcode_es.engines.base import Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.layout import users_name
 from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
 from sparcode_es.errors import NotFoundError, SparcodeError
 
 
 class ElasticsearchEngine:
-    """Answers queries from the alias `name` (see `sparcode_es.engines.base.Engine`).
+    """Answers queries from the alias `name`, or from its generation `suffix` alone (see `sparcode_es.engines.base.Engine`).
 
     Raises `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
     """
 
-    def __init__(self, server: Server, name: str) -> None:
-        self.server, self.source, self.name = server, ElasticsearchSource(server.where, name), name
+    def __init__(self, server: Server, name: str, suffix: str | None = None) -> None:
+        self.server, self.source, self.name = server, ElasticsearchSource(server.where, name, suffix), name
+        self.suffix, self.indices = suffix, self.source.indices
         self._field_type = str(server.run(self.source.meta())["field_type"])
 
     def info(self) -> EngineInfo:
@@ -40,7 +40,7 @@ class ElasticsearchEngine:
         entry = self.server.run(self.source.users([user_id])).get(user_id)
         if entry is None:
             raise NotFoundError(
-                f"the index {users_name(self.name)} has no user {user_id!r}; give --history with the items they know."
+                f"the index {self.indices.users} has no user {user_id!r}; give --history with the items they know."
             )
         return entry
 
@@ -55,7 +55,7 @@ class ElasticsearchEngine:
     def explain(self, query: Query, item: str) -> list[Contribution]:
         """See `Engine.explain`."""
         if item not in self.documents([item]):
-            raise NotFoundError(f"the index {self.name} has no item {item!r}")
+            raise NotFoundError(f"the index {self.indices.items} has no item {item!r}")
         return self.explain_many(query, [item])[item]
 
     def explain_many(self, query: Query, items: Sequence[str]) -> dict[str, list[Contribution]]:
@@ -66,7 +66,7 @@ class ElasticsearchEngine:
         """See `Engine.request`."""
         body = request.shown_body(query, self._field_type)
         preference = request.routing(query)["preference"]
-        return f"GET {self.name}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
+        return f"GET {self.indices.items}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 
     def close(self) -> None:
         """Close the connections."""

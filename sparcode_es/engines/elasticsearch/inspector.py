@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.codes import Clause
-from sparcode_es.engines.base import Query
+from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.layout import codes_name, generations, has_codes, live_generation, path_of
@@ -26,33 +26,40 @@ TOGETHER = 1000
 class ElasticsearchInspector:
     """See `Inspector`. Raises `EngineError` when the generation has no codes index."""
 
+    arithmetic = FLOAT32
+
     def __init__(self, engine: ElasticsearchEngine) -> None:
-        self.engine, self._server, self._name = engine, engine.server, engine.name
+        self.engine, self._server, self._indices = engine, engine.server, engine.indices
         info = engine.info()
         self._field_type = str(info.field_type)
-        if f"{engine.name}-{live_generation(engine.server, codes_name(engine.name))}" != info.generation:
+        if not self._has_codes(info.generation):
             raise EngineError(_without_codes(info.generation))
+
+    def _has_codes(self, generation: str) -> bool:
+        """Whether the codes index of the same generation is what is asked."""
+        name, suffix = self.engine.name, self.engine.suffix
+        if suffix is not None:
+            return has_codes(self._server, name, suffix)
+        return f"{name}-{live_generation(self._server, codes_name(name))}" == generation
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:
         """See `Inspector.codes`."""
         ids = [term for term in dict.fromkeys(terms) if term]
         if not ids:
             return {}
-        answer = self._server.call("POST", path_of(codes_name(self._name), "_mget"), {"ids": ids})
+        answer = self._server.call("POST", path_of(self._indices.codes, "_mget"), {"ids": ids})
         return {row["_id"]: CodeProfile.from_dict(row["_source"]) for row in answer["docs"] if row.get("found")}
 
     def busiest(self, count: int) -> list[CodeProfile]:
         """See `Inspector.busiest`."""
         order = [{"traffic": "desc"}, {"users": "desc"}, {"code": "asc"}]
-        answer = self._search(codes_name(self._name), {"size": count, "sort": order})
+        answer = self._search(self._indices.codes, {"size": count, "sort": order})
         return [CodeProfile.from_dict(row["_source"]) for row in answer["hits"]["hits"]]
 
     def item_postings(self, item: str) -> dict[str, float]:
         """See `Inspector.item_postings`. Every code is asked for: which of them hit the item, then with what score."""
         self._require(item)
-        names = [
-            row["_source"]["code"] for row in each_document(self._server, codes_name(self._name), "code", ["code"])
-        ]
+        names = [row["_source"]["code"] for row in each_document(self._server, self._indices.codes, "code", ["code"])]
         bodies = [self._which_body(names[start : start + TOGETHER], item) for start in range(0, len(names), TOGETHER)]
         rows = [row for answer in self._msearch(bodies) for row in answer["hits"]["hits"]]
         terms = [term for row in rows for term in row.get("matched_queries", [])]
@@ -70,12 +77,12 @@ class ElasticsearchInspector:
 
     def _require(self, item: str) -> None:
         if item not in self.engine.documents([item]):
-            raise NotFoundError(f"the index {self._name} has no item {item!r}")
+            raise NotFoundError(f"the index {self._indices.items} has no item {item!r}")
 
     def own_code(self, item: str) -> CodeProfile | None:
         """See `Inspector.own_code`."""
         body = {"size": 1, "query": {"term": {"item": item}}}
-        rows = self._search(codes_name(self._name), body)["hits"]["hits"]
+        rows = self._search(self._indices.codes, body)["hits"]["hits"]
         return CodeProfile.from_dict(rows[0]["_source"]) if rows else None
 
     def reasons(self, query: Query, item: str) -> Reasons:
@@ -83,14 +90,18 @@ class ElasticsearchInspector:
         clauses = tuple(Clause(term, boost) for term, boost in merged(query).items())
         plain = replace(query, clauses=clauses, exclude=frozenset(), filter=())
         found = self.engine.explain(plain, item)
-        values = [float(np.float32(each.boost) * np.float32(each.score)) for each in found]
-        parts = tuple(Part(each, value) for each, value in zip(found, values, strict=True))
+        parts, total = self.added(found)
         score = self._score(plain, item) if parts else 0.0
-        return Reasons(score, parts, float(np.float32(sum(values))), FLOAT32)
+        return Reasons(score, parts, total, self.arithmetic)
+
+    def added(self, found: Sequence[Contribution]) -> tuple[tuple[Part, ...], float]:
+        """See `Inspector.added`."""
+        parts = tuple(Part(each, float(np.float32(each.boost) * np.float32(each.score))) for each in found)
+        return parts, float(np.float32(sum(part.value for part in parts)))
 
     def _score(self, query: Query, item: str) -> float:
         body = {"bool": {"must": [self._query(query)], "filter": [{"term": {"item": item}}]}}
-        rows = self._search(self._name, {"size": 1, "_source": False, "query": body})["hits"]["hits"]
+        rows = self._search(self._indices.items, {"size": 1, "_source": False, "query": body})["hits"]["hits"]
         return float(np.float32(rows[0]["_score"])) if rows else 0.0
 
     def _query(self, query: Query) -> dict[str, Any]:
@@ -112,11 +123,11 @@ class ElasticsearchInspector:
     def passes(self, query: Query, item: str) -> bool:
         """See `Inspector.passes`."""
         body = {"bool": {"must": [self._query(query)], "filter": [{"term": {"item": item}}]}}
-        return bool(self._search(self._name, {"size": 1, "_source": False, "query": body})["hits"]["hits"])
+        return bool(self._search(self._indices.items, {"size": 1, "_source": False, "query": body})["hits"]["hits"])
 
     def dead(self, examples: int) -> Dead:
         """See `Inspector.dead`."""
-        codes = codes_name(self._name)
+        codes = self._indices.codes
         return Dead(
             codes_without_users={
                 kind: self._group(codes, "code", examples, kind=kind, users=0) for kind in (LEARNED, ITEM)
@@ -124,7 +135,7 @@ class ElasticsearchInspector:
             codes_without_items={
                 kind: self._group(codes, "code", examples, kind=kind, items=0) for kind in (LEARNED, ITEM)
             },
-            items_without_postings=self._group(self._name, "item", examples, postings=0),
+            items_without_postings=self._group(self._indices.items, "item", examples, postings=0),
         )
 
     def _group(self, index: str, field: str, examples: int, **terms: Any) -> Group:
@@ -144,7 +155,7 @@ class ElasticsearchInspector:
         return self._server.call("POST", path_of(index, "_search"), body)
 
     def _msearch(self, bodies: Sequence[dict[str, Any]]) -> list[Any]:
-        return list(msearch(self._server, self._name, bodies))
+        return list(msearch(self._server, self._indices.items, bodies))
 
 
 def _named(body: dict[str, Any], name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ NAME-users → NAME-users-… (users' codes) and alias NAME-codes → NAME-codes
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
@@ -71,6 +72,21 @@ def state_of(meta: dict[str, Any]) -> str:
 def aliases_of(name: str) -> tuple[str, str, str]:
     """The aliases of a generation: items, users, codes."""
     return name, users_name(name), codes_name(name)
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Where items, users' codes and codes are asked for: the aliases, or the indices of one generation."""
+
+    items: str
+    users: str
+    codes: str
+
+    @classmethod
+    def of(cls, name: str, suffix: str | None = None) -> Indices:
+        """Of the alias `name`, or of its generation `suffix`. Raises `ConfigError`."""
+        check_name(name)
+        return cls(*aliases_of(name) if suffix is None else (f"{alias}-{suffix}" for alias in aliases_of(name)))
 
 
 def path_of(*parts: str) -> str:

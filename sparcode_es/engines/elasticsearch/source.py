@@ -18,7 +18,7 @@ from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, Item
 from sparcode_es.engines.conditions import Between
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import PASSING, api_error, refuse_error
-from sparcode_es.engines.elasticsearch.layout import check_name, meta_plan, path_of, users_name
+from sparcode_es.engines.elasticsearch.layout import Indices, meta_plan, path_of, users_name
 from sparcode_es.engines.plans import Call, Plan
 from sparcode_es.errors import EngineError, EngineUnavailableError, SparcodeError
 
@@ -38,19 +38,21 @@ def _status_of(error: Any) -> int:
 
 
 class ElasticsearchSource:
-    """Plans over the alias `name` of a server (see `sparcode_es.engines.base.Source`).
+    """Plans over the alias `name` of a server, or over one generation of it (see `sparcode_es.engines.base.Source`).
 
     Their errors: `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
     """
 
     kind = "elasticsearch"
 
-    def __init__(self, where: str, name: str) -> None:
-        self.where, self.name = where, check_name(name)
+    def __init__(self, where: str, name: str, suffix: str | None = None) -> None:
+        self.where, self.name, self.indices = where, name, Indices.of(name, suffix)
+        self._only = None if suffix is None else self.indices.items
         self._metas: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def meta(self, generation: str | None = None, age: float = math.inf) -> Plan[dict[str, Any]]:
         """A generation's metadata: of the live one asked anew, of a named one remembered for `age` seconds."""
+        generation = generation or self._only
         if generation is not None and generation in self._metas:
             asked, known = self._metas[generation]
             if time.monotonic() - asked <= age:
@@ -86,7 +88,7 @@ class ElasticsearchSource:
         """See `Source.users`."""
         prefix = f"{users_name(self.name)}-"
         found = {}
-        rows = yield from self._rows(users_name(self.name), list(dict.fromkeys(user_ids)), ["codes", "seen"])
+        rows = yield from self._rows(self.indices.users, list(dict.fromkeys(user_ids)), ["codes", "seen"])
         for row in rows:
             source = row.get("_source", {})
             clauses = tuple(Clause(code["term"], float(code["boost"])) for code in source.get("codes", []))
@@ -96,7 +98,9 @@ class ElasticsearchSource:
 
     def documents(self, items: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
         """See `Source.documents`."""
-        rows = yield from self._rows(generation or self.name, list(dict.fromkeys(items)), ["title", "attributes"])
+        rows = yield from self._rows(
+            generation or self.indices.items, list(dict.fromkeys(items)), ["title", "attributes"]
+        )
         return {
             row["_id"]: ItemDocument(row["_id"], source.get("title"), source.get("attributes", {}))
             for row in rows
@@ -122,7 +126,7 @@ class ElasticsearchSource:
         if not wanted:
             return {}
         body = {"size": len(wanted), "query": {"terms": {"code": wanted}}, "_source": ["code", "title", "attributes"]}
-        answer = yield Call("POST", path_of(generation or self.name, "_search"), body)
+        answer = yield Call("POST", path_of(generation or self.indices.items, "_search"), body)
         return {
             source["code"]: ItemDocument(row["_id"], source.get("title"), source.get("attributes", {}))
             for row in self._part(self._part(answer, "hits", dict), "hits")
@@ -155,7 +159,7 @@ class ElasticsearchSource:
         if len(queries) == 1:
             return [(yield from self._alone(queries[0], types[queries[0].generation]))]
         bodies = [request.search_body(query, types[query.generation]) for query in queries]
-        answers = yield from self._msearch(self.name, queries, bodies)
+        answers = yield from self._msearch(self.indices.items, queries, bodies)
         found: list[list[Hit] | SparcodeError] = []
         for query, answer in zip(queries, answers, strict=True):
             found.append((yield from self._of_many(answer, query, types[query.generation])))
@@ -175,7 +179,7 @@ class ElasticsearchSource:
 
     def _search(self, query: Query, field_type: str, ordered: bool = False) -> Call:
         """A copy that hangs would hang again: further attempts ask any."""
-        path = path_of(query.generation or self.name, "_search")
+        path = path_of(query.generation or self.indices.items, "_search")
         body = request.search_body(query, field_type, ordered)
 
         def call(anywhere: bool) -> Call:
@@ -222,7 +226,7 @@ class ElasticsearchSource:
         field_type = yield from self._field_type(query.generation, ())
         names = list(found)
         bodies = [request.explain_body(field_type, each.term, names) for each in query.clauses]
-        answers = yield from self._msearch(self.name, [query] * len(bodies), bodies)
+        answers = yield from self._msearch(self.indices.items, [query] * len(bodies), bodies)
         for each, answer in zip(query.clauses, answers, strict=True):
             refuse_error(self.where, answer)
             for item, score in self._scores(answer):

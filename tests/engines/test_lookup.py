@@ -1,0 +1,109 @@
+"""Every lookup, on one artifact: the same finds in the same order, and one generation of several as a place of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engines.shelf import make_shelf
+from sparcode_es.engines.base import Query
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.generations import delete
+from sparcode_es.engines.elasticsearch.index import IndexOptions, index
+from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
+from sparcode_es.engines.elasticsearch.layout import generations
+from sparcode_es.engines.elasticsearch.lookup import ElasticsearchLookup
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_lookup import EmbeddedLookup
+from sparcode_es.engines.lookup import Lookup, Value, typed_words, words_of
+from sparcode_es.postings.artifact import Artifact
+from ui_page.page_world import build
+
+MARKS = (pytest.mark.slow, pytest.mark.elasticsearch)
+SERVERS = [pytest.param(name, marks=MARKS) for name in ("elasticsearch_7", "elasticsearch_9")]
+ALIAS = "lookup"
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return make_shelf(tmp_path_factory.mktemp("shelf") / "postings")
+
+
+@pytest.fixture(scope="module", params=["embedded", *SERVERS])
+def lookup(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[Lookup]:
+    if request.param == "embedded":
+        yield EmbeddedLookup(EmbeddedEngine(artifact))
+        return
+    server = Server(ConnectionConfig(url=request.getfixturevalue(request.param).url))
+    index(server, artifact, IndexOptions(ALIAS), lambda what, more, total: None)
+    yield ElasticsearchLookup(ElasticsearchEngine(server, ALIAS))
+    for suffix in generations(server, ALIAS):
+        delete(server, ALIAS, suffix)
+    server.close()
+
+
+def test_users(lookup: Lookup) -> None:
+    assert lookup.users("user 1", 3) == ["user 1", "user 10", "user 11"]
+    assert lookup.users("", 2) == ["user 0", "user 1"]
+    assert lookup.users("nobody", 5) == lookup.users("User 1", 5) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["évil", "ÉVIL 31m", "物 東", "東京", "two lin", "title 1", "é1", "é10", "", "zzz", "-", "a"]
+)
+def test_items(lookup: Lookup, artifact: Artifact, text: str) -> None:
+    found = lookup.items(text, 200)
+    assert found == EmbeddedLookup(EmbeddedEngine(artifact)).items(text, 200)
+    assert bool(found) == (text not in ("zzz", "-"))
+    for document in found:
+        words = words_of(document.title or "")
+        begun = all(any(word.startswith(each) for word in words) for each in typed_words(text))
+        assert document.item.startswith(text) or begun
+
+
+def test_items_in_order(lookup: Lookup, artifact: Artifact) -> None:
+    assert lookup.items("é100", 5)[0].item == "é100"
+    popular = artifact.popular(3)
+    assert [document.item for document in lookup.items("", 3)] == popular
+    evil = [item for item in artifact.popular(1000) if item in {each.item for each in lookup.items("évil", 200)}]
+    assert evil
+    assert [document.item for document in lookup.items("évil", len(evil))] == evil
+
+
+def test_attributes(lookup: Lookup) -> None:
+    assert lookup.attributes() == ["genre", "year"]
+    assert lookup.values("genre") == [Value("x", 150), Value("y", 100)]
+    assert lookup.values("year") == [Value("1980", 149), Value("1999", 1)]
+    assert lookup.values("colour") == []
+
+
+@pytest.mark.parametrize("node", SERVERS)
+def test_one_generation_alone(
+    node: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """An older generation answers as its artifact does, users, items and codes, while another one is live."""
+    folder = tmp_path_factory.mktemp("generations")
+    old, new = build(folder / "old"), build(folder / "new", seed=1)
+    server = Server(ConnectionConfig(url=request.getfixturevalue(node).url))
+    for artifact in (old, new):
+        index(server, artifact, IndexOptions("two"), lambda what, more, total: None)
+    suffixes = list(generations(server, "two"))
+    for suffix, artifact in zip(suffixes, (old, new), strict=True):
+        engine, wanted = ElasticsearchEngine(server, "two", suffix), EmbeddedEngine(artifact)
+        assert engine.info().artifact == artifact.generation_hash
+        entry = engine.user("u3")
+        assert entry.seen == wanted.user("u3").seen
+        query = Query(entry.clauses, 10)
+        hits = engine.search(query)
+        assert [hit.item for hit in hits] == [hit.item for hit in wanted.search(query)]
+        inspector = ElasticsearchInspector(engine)
+        reasons = inspector.reasons(query, hits[0].item)
+        assert reasons.score == reasons.total == pytest.approx(hits[0].score)
+        row = artifact.code_row("3")
+        assert row is not None
+        assert inspector.codes(["3"])["3"].items == len(artifact.postings(row)[0])
+    for suffix in suffixes:
+        delete(server, "two", suffix)
+    server.close()
