@@ -19,7 +19,7 @@ from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import rollback
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
-from sparcode_es.engines.elasticsearch.layout import generations
+from sparcode_es.engines.elasticsearch.layout import chronicle_name, generations
 from sparcode_es.engines.elasticsearch.update import update
 from sparcode_es.errors import EngineError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
@@ -70,8 +70,9 @@ def load(server: Server, artifact: Artifact, name: str, **options: object) -> st
 
 
 def names(server: Server, name: str) -> set[str]:
+    """The indices of an alias's generations; the list of generations is none."""
     found = server.call("GET", f"/{name}-*", params={"filter_path": "*.aliases"})
-    return set(found or {})
+    return set(found or {}) - {chronicle_name(name)}
 
 
 def answer(server: Server, name: str) -> tuple[str, list[str]]:
