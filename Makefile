@@ -4,15 +4,23 @@
 # make check  lint, format, types
 # make bench  small benchmarks of quality and speed; benchmarks/README.md has the others
 # make speed  the whole speed of retrieval and upload: hours, on an idle machine
+# make faults every fault on real servers, an hour or two; fills docs/resiliency.md
 # make speed-report  benchmarks/SPEED.md from what they measured
+# make fuzz   100,000 damaged and hostile inputs; docs/resiliency.md's table
+# make load   5 minutes each of 50, 80 and 120 % of what a server holds; docs/resiliency.md's table
+# make lock   .requirements/dev.txt from pyproject.toml: every package of the development environment, pinned and hashed
+# make audit  the locked packages against the known vulnerabilities
+# make docs   the documentation's site, in build/docs
+# make doc-pictures  every picture of the documentation, from a real training, server and browser
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
+FAULTS_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report clean
+.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit docs doc-pictures clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -47,6 +55,28 @@ speed-report: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed_report.py
 	$(BIN)/python benchmarks/speed_scale.py
 
+faults: $(VENV)/.bench
+	$(BIN)/python benchmarks/faults.py $(FAULTS_FLAGS)
+
+fuzz: $(VENV)/.test
+	$(BIN)/python benchmarks/fuzz.py --cases 100000
+
+load: $(VENV)/.test
+	$(BIN)/python benchmarks/load.py
+
+lock: $(VENV)/.tools
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file .requirements/dev.txt
+
+audit: $(VENV)/.tools
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .requirements/dev.txt
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
+
+doc-pictures: $(VENV)/.bench
+	$(BIN)/python benchmarks/doc_pictures.py
+
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -54,6 +84,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "sparcode-es needs Python 3.10 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# The tools of `make lock` and `make audit` alone, without the package and its torch.
+$(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
+	$(PIP) 'uv>=0.5' 'pip-audit>=2.7'
+	@touch $@
 
 # One stamp an extra: installed again only when pyproject.toml changes.
 $(VENV)/.%: pyproject.toml | $(VENV)/bin/python

@@ -38,8 +38,8 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-def screenshot(url: str, out: Path | str, width: int = 1440, height: int = 900, dark: bool = False) -> None:
-    """Write a picture of a page, as it is once it has loaded and is still."""
+def screenshot(url: str, out: Path | str, width: int = 1440, height: int = 900, dark: bool = False) -> Path:
+    """Write a picture of a page, as it is once it has loaded and is still; where it lies."""
     with chromium() as browser:
         page = browser.new_page(
             viewport={"width": width, "height": height},
@@ -48,3 +48,4 @@ def screenshot(url: str, out: Path | str, width: int = 1440, height: int = 900, 
         )
         page.goto(url, wait_until="networkidle")
         page.screenshot(path=str(out))
+    return Path(out)

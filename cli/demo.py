@@ -15,6 +15,8 @@ import click
 from sparcode_es_cli.connection import connection_config, connection_given, connection_options
 from sparcode_es_cli.engine_options import AnyEngine
 
+from sparcode_es.visible import visible
+
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.models.sparcode import SparCode
@@ -178,10 +180,10 @@ def _recommendations(dataset: Dataset, engine: AnyEngine, user_id: str, count: i
 
 def _print_recommendations(shown: dict[str, Any]) -> None:
     click.echo(f"user {shown['user']}\n\n{'watched last':<44} recommended")
-    items = [f"{hit['score']:8.4f}  {hit['title']}" for hit in shown["items"]]
+    items = [f"{hit['score']:8.4f}  {visible(hit['title'])}" for hit in shown["items"]]
     history = shown["history"]
     for i in range(max(len(items), len(history))):
-        left = history[i][:42] if i < len(history) else ""
+        left = visible(history[i])[:42] if i < len(history) else ""
         click.echo(f"{left:<44} {items[i] if i < len(items) else ''}")
 
 

@@ -12,7 +12,7 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Cases, Dataset
-    from sparcode_es.evaluation.metrics import Convention
+    from sparcode_es.evaluation.ranking import Ranking
     from sparcode_es.training.checkpoint import Checkpoint
 
 Metrics = dict[str, dict[str, float]]
@@ -32,24 +32,22 @@ METRICS = ("precision", "recall", "ndcg", "coverage")
     type=click.Choice(["standard", "deezer"]),
     help="precision divides by k, or by min(k, targets).  [default: deezer where the data came with their split]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, with slices.")
 @engine_options
 def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_json: bool, **engine_flags: Any) -> None:
     """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.
 
-    A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself.
+    A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself. The JSON also
+    has recall and NDCG by slice, by the history's length and by the target's popularity; `sparcode-es report` reads it.
     """
     from sparcode_es_cli.extras import need_training
 
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.errors import DataError
-    from sparcode_es.evaluation.metrics import KS, convention_of
-    from sparcode_es.models.sparcode import SparCode
-    from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.measure import measure
-    from sparcode_es.serving.pipeline import encode_cases
-    from sparcode_es.serving.recommender import Recommender
+    from sparcode_es.evaluation.metrics import convention_of
+    from sparcode_es.evaluation.ranking import mean_metrics
+    from sparcode_es.evaluation.slices import slices
     from sparcode_es.training.checkpoint import read_checkpoint
 
     dataset = Dataset.open(data_path)
@@ -58,39 +56,58 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
     convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
-    if not isinstance(trained.model, SparCode):
-        _report(split, len(cases), _ranked_by_model(trained, dataset, cases, convention), as_json)
+    ranking = _ranked(trained, dataset, cases, engine_flags)
+    found = mean_metrics(ranking, cases, convention=convention)
+    if not as_json:
+        _print(found)
         return
+    what = {
+        "model": trained.model.config.model,
+        "data": dataset.name,
+        "data_hash": dataset.events_hash,
+        "split": split,
+        "convention": convention,
+        "cases": len(cases),
+    }
+    sliced = slices(ranking, cases, dataset, convention=convention)
+    click.echo(
+        json.dumps(what | found | {"slices": {by: [each.as_dict() for each in own] for by, own in sliced.items()}})
+    )
+
+
+def _ranked(trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: dict[str, Any]) -> Ranking:
+    """The cases ranked through an engine; by the model itself where it has no codes."""
+    from sparcode_es.models.sparcode import SparCode
+    from sparcode_es.serving.encoder import HistoryEncoder
+    from sparcode_es.serving.measure import rank_by_engine
+    from sparcode_es.serving.pipeline import encode_cases
+    from sparcode_es.serving.recommender import Recommender
+
+    if not isinstance(trained.model, SparCode):
+        return _ranked_by_model(trained, dataset, cases)
     encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
         Recommender.for_engine(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
-        found = measure(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads, KS, convention)
+        found = rank_by_engine(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
         note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
-    _report(split, len(cases), found, as_json)
+    return found
 
 
-def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases, convention: Convention) -> Metrics:
+def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Ranking:
     """A system without codes has no index to ask: it ranks every item itself."""
-    from sparcode_es.evaluation.ranking import rank_metrics
+    from sparcode_es.evaluation.ranking import rank_cases
     from sparcode_es.serving.pipeline import require_same_items
     from sparcode_es.training.build import load_user_features
 
     require_same_items(trained.item_ids, dataset)
     load_user_features(trained.model, dataset)
     started = time.perf_counter()
-    found = rank_metrics(trained.model.case_scores(cases), cases, dataset.num_items, convention=convention)
+    found = rank_cases(trained.model.case_scores(cases), cases, dataset.num_items)
     seconds = time.perf_counter() - started
     click.echo(f"{trained.model.config.model} itself, no engine: {len(cases)} cases in {seconds:.1f} s", err=True)
     return found
-
-
-def _report(split: str, cases: int, found: Metrics, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"split": split, "cases": cases, **found}))
-    else:
-        _print(found)
 
 
 def _print(found: Metrics) -> None:

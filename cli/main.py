@@ -12,6 +12,7 @@ import click
 
 from sparcode_es import __version__
 from sparcode_es.errors import SparcodeError, StorageError
+from sparcode_es.visible import visible, visible_lines
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -25,7 +26,8 @@ COMMANDS = {
     "postings": "score every (code, item) pair and write the postings artifact",
     "index": "put postings into Elasticsearch as a new generation and swap to it",
     "generations": "list what an alias could answer from, go back, clear away",
-    "role": "print what Elasticsearch must allow a reader or a writer of an alias",
+    "role": "print what Elasticsearch must allow a reader, a writer or a logger of an alias",
+    "log": "make the query log in Elasticsearch, and delete what is old",
     "export": "write the encoder of histories as a file that needs no torch",
     "query": "recommend for a user or for a history",
     "inspect": "look into an index: codes, items, users, and why an item is or is not recommended",
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = cli.main(args=argv, prog_name="sparcode-es", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except SparcodeError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {visible_lines(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -105,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if os.environ.get("SPARCODE_DEBUG"):
             raise
         click.echo(
-            f"error: a defect of sparcode-es, {type(error).__name__}: {error}; please report it with the traceback that "
-            "SPARCODE_DEBUG=1 gives",
+            f"error: a defect of sparcode-es, {type(error).__name__}: {visible(str(error))}; please report it with the "
+            "traceback that SPARCODE_DEBUG=1 gives",
             err=True,
         )
         sys.exit(SparcodeError.exit_code)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
+from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import ConfigError
+from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
     from sparcode_es.serving.ask import Options
@@ -68,6 +70,7 @@ BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 @click.option("--show-history", is_flag=True, help="Show the user's latest items, too.")
 @click.option("--show-request", is_flag=True, help="Print the request for Kibana's Dev Tools.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@log_options
 @engine_options
 def command(
     user_id: str | None,
@@ -95,16 +98,19 @@ def command(
     with chosen_engine(flags) as engine:
         encoder = open_encoder(checkpoint, exported)
         limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
-        recommender = Recommender.for_engine(engine, encoder=encoder, limits=limits, fallback=fallback)
+        recommender = Recommender.for_engine(
+            engine, encoder=encoder, limits=limits, fallback=fallback, log=chosen_log(flags, engine)
+        )
         if encoder is not None:
             recommender.require_model(*encoder.hashes)
             if history is not None:
                 items = parse_history(history)
                 item_numbers(encoder.item_ids, items)
                 options["history"] = items
-        started = time.perf_counter()
-        answer = recommender.recommend(user_id, **options)
-        elapsed = time.perf_counter() - started
+        with recommender:
+            started = time.perf_counter()
+            answer = recommender.recommend(user_id, **options)
+            elapsed = time.perf_counter() - started
         shown = _as_json(engine, answer, elapsed)
         if show_history:
             shown["history"] = _titles(engine, answer, options["k"])
@@ -236,11 +242,11 @@ def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
     if shown.get("history"):
         click.echo("latest items of the user")
         for title in shown["history"]:
-            click.echo(f"    {title}")
+            click.echo(f"    {visible(title)}")
         click.echo("recommended")
     for place, item in enumerate(answer, start=1 + (answer.page - 1) * answer.k):
         score = "" if item.score is None else f"{item.score:.4f}"
-        click.echo(f"{place:>3}  {score:>10}  {item.id:<12}  {item.title or ''}".rstrip())
+        click.echo(f"{place:>3}  {score:>10}  {visible(item.id):<12}  {visible(item.title or '')}".rstrip())
         for part in item.reasons or ():
             click.echo(f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part)}")
     if "request" in shown:
@@ -249,7 +255,9 @@ def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
 
 def _code_name(part: Reason) -> str:
     """A code's term, and for an item code the item of the history that it is."""
-    return part.term if part.because is None else f"{part.term}, after {part.because.title or part.because.item}"
+    return (
+        part.term if part.because is None else f"{part.term}, after {visible(part.because.title or part.because.item)}"
+    )
 
 
 def _note(engine: AnyEngine, answer: Recommendations, filters: tuple[str, ...], elapsed: float) -> None:

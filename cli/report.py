@@ -37,9 +37,23 @@ POSTINGS = Path("runs/postings")
 )
 @index_option("index")
 @click.option("--checkpoint", type=PATH, help="Draw the map of codes from this model's code vectors; needs torch.")
+@click.option(
+    "--evaluation",
+    "evaluations",
+    type=PATH,
+    multiple=True,
+    help="What `evaluate --json` printed; may be repeated.  [default: evaluation*.json of the training]",
+)
 @click.option("--user", "users", multiple=True, help="A user of the examples; may be repeated.")
 @click.option(
     "--examples", type=click.IntRange(0, 50), default=5, show_default=True, help="How many users, where none is named."
+)
+@click.option(
+    "--latency",
+    type=click.IntRange(0, 1_000_000),
+    default=0,
+    show_default=True,
+    help="Time so many recommendations, one after the other.",
 )
 @click.option("--title", help="The page's heading.  [default: what the report is of]")
 @click.option("--out", type=PATH, default=Path("report.html"), show_default=True, help="The file to write.")
@@ -48,14 +62,16 @@ POSTINGS = Path("runs/postings")
 def command(
     training: Path | None,
     checkpoint: Path | None,
+    evaluations: tuple[Path, ...],
     users: tuple[str, ...],
     examples: int,
+    latency: int,
     title: str | None,
     out: Path,
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write one self-contained HTML page: quality, examples, map and usage of codes, scores, documents, training curves.
+    """Write one self-contained HTML page: quality and its slices, examples, map and usage of codes, scores, latency, training.
 
     It is made from whatever is named: a training's folder, a postings artifact, an index, or several of them; where both hold
     the postings, the artifact answers. What is named on the command line is all that counts; the environment is asked where
@@ -71,13 +87,15 @@ def command(
         from sparcode_es_cli.extras import need_training
 
         need_training()
-    postings, server = _named(flags, training is not None or checkpoint is not None)
+    postings, server = _named(flags, any((training, checkpoint, evaluations)))
     with _holdings(flags, postings, server) as holdings:
         if users and not holdings:
             raise ConfigError("--user needs the postings that answer for them: give --postings or --url too")
+        if latency and not holdings:
+            raise ConfigError("--latency needs the postings that it times: give --postings or --url too")
         made_at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        named = title or _title(training or checkpoint or postings, flags)
-        report = collect(Wanted(named, made_at, training, holdings, checkpoint, users, examples))
+        named = title or _title(training or checkpoint or postings or next(iter(evaluations), None), flags)
+        report = collect(Wanted(named, made_at, training, holdings, checkpoint, users, examples, evaluations, latency))
     content = page(report).encode()
     with atomic_write(out) as file:
         file.write(content)

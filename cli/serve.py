@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
+from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
 
@@ -17,13 +18,29 @@ from sparcode_es.errors import MissingExtraError
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Seconds a request."
 )
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Recommendations at once; one more is answered with popular items, marked as shed.",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=48,
+    show_default=True,
+    help="Requests at once, waiting ones too; one more is answered with 503 and Retry-After.",
+)
 @click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
+@log_options
 @engine_options
-def command(host: str, port: int, budget: float, encoder: Path | None, **flags: Any) -> None:
+def command(host: str, port: int, budget: float, in_flight: int, most: int, encoder: Path | None, **flags: Any) -> None:
     """Serve /recommend, /explain, /healthz and /metrics; /docs describes them. There is no log-in: put it behind your own."""
     try:
         import uvicorn
 
+        from sparcode_es.serving.crowd import Crowd
         from sparcode_es.serving.service import make_app
     except ImportError as error:
         raise MissingExtraError(
@@ -33,9 +50,10 @@ def command(host: str, port: int, budget: float, encoder: Path | None, **flags: 
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
-    limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget)
+    limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget, in_flight=in_flight)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
-        recommender = Recommender.for_engine(engine, encoder=opened, limits=limits)
-        recommender.warm()
-        uvicorn.run(make_app(recommender), host=host, port=port, log_level="warning")
+        log = chosen_log(flags, engine)
+        with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
+            recommender.warm()
+            uvicorn.run(make_app(recommender, Crowd(most)), host=host, port=port, log_level="warning")

@@ -7,20 +7,22 @@ import json
 import re
 from typing import Any
 
-ROLES = ("reader", "writer")
+ROLES = ("reader", "writer", "logger")
 KIBANA_VERSIONS = ("7.17", "8", "9")
 
 
 def load(name: str) -> dict[str, Any]:
-    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector`, `users` or `codes`."""
+    """The settings and mappings of `name`: `items-rank_features`, `items-sparse_vector`, `users` or `codes`; of `queries`,
+    the whole index template."""
     body: dict[str, Any] = json.loads(_text(f"{name}.json"))
     return body
 
 
 def role(kind: str, name: str) -> dict[str, Any]:
-    """The body of `PUT _security/role/…` for the alias `name`: `reader` asks it, `writer` loads, swaps and deletes generations.
+    """The body of `PUT _security/role/…` for the alias `name`: `reader` asks it, `writer` loads, swaps and deletes generations,
+    `logger` appends to its query log and reads nothing.
 
-    Both reach that alias, its companions and their generations, by a pattern that no other alias fits, and nothing else.
+    They reach that alias, its companions and their generations, by patterns that no other alias fits, and nothing else.
     """
     escaped = re.sub(r"[^a-z0-9_-]", r"\\\g<0>", name)
     body: dict[str, Any] = json.loads(_text(f"roles/{kind}.json"))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparcode_es.engines.plans import Limits
     from sparcode_es.serving.arrange import MaxPer, Mmr
     from sparcode_es.serving.ask import Ask
+    from sparcode_es.serving.log import LogOptions, QueryLog
     from sparcode_es.serving.recommender import AsyncRecommender, Recommender
     from sparcode_es.serving.results import Item, Reason, Recommendations
 
@@ -21,8 +22,10 @@ __all__ = [
     "Dsl",
     "Item",
     "Limits",
+    "LogOptions",
     "MaxPer",
     "Mmr",
+    "QueryLog",
     "Reason",
     "Recommendations",
     "Recommender",
@@ -36,8 +39,10 @@ _HOMES = {
     "Dsl": "engines.conditions",
     "Item": "serving.results",
     "Limits": "engines.plans",
+    "LogOptions": "serving.log",
     "MaxPer": "serving.arrange",
     "Mmr": "serving.arrange",
+    "QueryLog": "serving.log",
     "Reason": "serving.results",
     "Recommendations": "serving.results",
     "Recommender": "serving.recommender",

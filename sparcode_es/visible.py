@@ -13,6 +13,11 @@ def visible(text: str) -> str:
     return "".join(_visible(letter) for letter in text)
 
 
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _visible(letter: str) -> str:
     number = ord(letter)
     if number < 32:

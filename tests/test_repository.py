@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,7 +46,41 @@ def test_the_files_that_are_named_exist(name: str) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_workflow_runs_what_the_project_runs() -> None:
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    assert re.findall(r"- run: (.+)", workflow) == [".ci/run"]
-    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+@pytest.mark.parametrize(("workflow", "command"), [("ci", ".ci/run"), ("audit", "make audit")])
+def test_the_workflows_run_what_the_project_runs(workflow: str, command: str) -> None:
+    text = (ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8")
+    assert re.findall(r"- run: (.+)", text) == [command]
+    if command.startswith("make "):
+        assert f"\n{command.removeprefix('make ')}: " in (ROOT / "Makefile").read_text(encoding="utf-8")
+    else:
+        assert (ROOT / command).stat().st_mode & 0o111
+
+
+LOCK = ROOT / ".requirements" / "dev.txt"
+
+
+def locked() -> dict[str, set[str]]:
+    """Package → its pinned versions, one for each range of Pythons that needs another."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([a-z0-9.-]+)==([^ ]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_the_lock_pins_what_the_project_needs_within_its_bounds(project: dict[str, Any]) -> None:
+    extras = project["project"]["optional-dependencies"].values()
+    needed = [Requirement(text) for texts in (project["project"]["dependencies"], *extras) for text in texts]
+    pinned = locked()
+    for each in needed:
+        if each.name != project["project"]["name"]:
+            versions = pinned.get(re.sub(r"[-_.]+", "-", each.name).lower(), set())
+            assert versions, f"{each.name} is not locked: make lock"
+            assert all(each.specifier.contains(version) for version in versions), f"{each} is locked at {versions}"
+
+
+def test_every_locked_package_has_hashes_and_no_place_of_its_own() -> None:
+    text = LOCK.read_text(encoding="utf-8")
+    entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert len(entries) == sum(len(versions) for versions in locked().values())
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "://" not in text

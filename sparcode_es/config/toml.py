@@ -97,9 +97,10 @@ def to_toml(config: Any) -> str:
 def parse_toml(text: str, where: str = "the configuration") -> dict[str, Any]:
     """TOML text as nested tables. Raises `ConfigError` with the line."""
     try:
-        return tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
+    return found
 
 
 def preset_names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
 """Labels of events. CONTEXT is history only: neither trained on nor asked for."""
 
 LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
+EVENT_FILES = ("events.", "user_ids.", "item_ids.")
 MANIFEST_KEYS = frozenset({"schema_version", "name", "counts", "schema", "files"})
 Side = Literal["user", "item"]
 Kind = Literal["categorical", "numerical", "vector", "list"]
@@ -282,6 +284,12 @@ class Dataset:
         from sparcode_es.data.describe import describe
 
         return describe(self)
+
+    @functools.cached_property
+    def events_hash(self) -> str:
+        """Twelve hex digits of the events, their split and the identifiers: folders with the same ask the same cases."""
+        files = {name: file["sha256"] for name, file in self.manifest["files"].items() if name.startswith(EVENT_FILES)}
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
 
     @functools.cached_property
     def has_cold_users(self) -> bool:

@@ -149,6 +149,10 @@ class Engine(Protocol):
         text. Raises `NotFoundError`."""
         ...
 
+    def explain_many(self, query: Query, items: Sequence[str]) -> dict[str, list[Contribution]]:
+        """`explain` for several items at once, by id; an item that nothing hits, or that there is not, has an empty list."""
+        ...
+
     def request(self, query: Query) -> str | None:
         """The request as one would paste it into Kibana's Dev Tools; None where there is no such thing."""
         ...
@@ -160,6 +164,16 @@ class Engine(Protocol):
 
 class Source(Protocol):
     """An engine whose answers may take requests, and may be of several generations: every method is a plan."""
+
+    @property
+    def kind(self) -> str:
+        """`embedded` or `elasticsearch`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The alias, or the artifact's folder by its name."""
+        ...
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """What a generation holds, by default the live one."""
@@ -182,7 +196,7 @@ class Source(Protocol):
         ...
 
     def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
-        """`Engine.explain` for several items, by id; an item that nothing hits has an empty list."""
+        """See `Engine.explain_many`."""
         ...
 
     def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:

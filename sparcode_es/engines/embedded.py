@@ -174,7 +174,15 @@ class EmbeddedEngine:
         number = self.artifact.item_ids.find(item)
         if number is None:
             raise NotFoundError(f"there is no item {item!r} in {self.artifact.path}")
-        return [part for clause in query.clauses if (part := self._contribution(clause, number)) is not None]
+        return self._contributions(query, number)
+
+    def explain_many(self, query: Query, items: Sequence[str]) -> dict[str, list[Contribution]]:
+        """See `Engine.explain_many`."""
+        numbers = {item: self.artifact.item_ids.find(item) for item in items}
+        return {item: [] if number is None else self._contributions(query, number) for item, number in numbers.items()}
+
+    def _contributions(self, query: Query, item: int) -> list[Contribution]:
+        return [part for clause in query.clauses if (part := self._contribution(clause, item)) is not None]
 
     def _contribution(self, clause: Clause, item: int) -> Contribution | None:
         row = self.artifact.code_row(clause.term)

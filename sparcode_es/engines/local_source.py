@@ -17,8 +17,10 @@ POPULAR = 1000
 class LocalSource:
     """The embedded engine's answers as plans (see `sparcode_es.engines.base.Source`); it has one generation only."""
 
+    kind = "embedded"
+
     def __init__(self, engine: EmbeddedEngine) -> None:
-        self.engine = engine
+        self.engine, self.name = engine, engine.artifact.path.name
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """See `Source.info`."""
@@ -54,8 +56,7 @@ class LocalSource:
 
     def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
         """See `Source.contributions`."""
-        known = self.engine.documents(items)
-        return done({item: self.engine.explain(query, item) if item in known else [] for item in items})
+        return done(self.engine.explain_many(query, items))
 
     @functools.cached_property
     def _popular(self) -> tuple[str, ...]:

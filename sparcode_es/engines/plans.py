@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
     """Seconds; None: the connection's own."""
+    again: Callable[[], Call] | None = None
+    """What is sent in its place on further attempts, such as the same search of any copy; None: itself."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Pause:
     seconds: float
 
 
+CONNECTIONS = 32
+"""To one server, kept open."""
 T = TypeVar("T")
 Operation = Call | Pause
 Plan = Generator[Operation, Any, T]
@@ -52,13 +57,18 @@ class Limits:
     """How often a request is sent that met 429, 502, 503, 504 or a lost connection."""
     pause: float = 0.05
     """Seconds before the second attempt; doubled for each further one, with jitter."""
+    in_flight: int = CONNECTIONS
+    """Calls of one recommender that are carried out at once (a batch is one call). One more is shed at once: popular items,
+    marked as such, or `EngineUnavailableError` without fallback. So an overload costs answers, not memory and time."""
 
     def __post_init__(self) -> None:
-        if not (self.timeout > 0 and self.budget > 0 and self.pause >= 0 and self.attempts >= 1):
-            raise ConfigError(f"limits must be positive, with at least one attempt, not {self}")
+        if not (
+            self.timeout > 0 and self.budget > 0 and self.pause >= 0 and self.attempts >= 1 and self.in_flight >= 1
+        ):
+            raise ConfigError(f"limits must be positive, with at least one attempt and one call, not {self}")
 
 
-UNLIMITED = Limits(timeout=math.inf, budget=math.inf, attempts=4, pause=0.1)
+UNLIMITED = Limits(timeout=math.inf, budget=math.inf, attempts=4, pause=0.1, in_flight=sys.maxsize)
 """No limit but the connection's own timeout, as for `index`."""
 
 
@@ -86,6 +96,10 @@ class _Course(Generic[T]):
         """Go on with the error that came of it."""
         self._advance(self.plan.throw, error)
 
+    def end(self) -> None:
+        """Let the plan clean up, wherever it stands."""
+        self.plan.close()
+
     def _advance(self, step: Callable[[Any], Operation], value: Any) -> None:
         try:
             self.wanted = step(value)
@@ -96,26 +110,32 @@ class _Course(Generic[T]):
 def run(plan: Plan[T], perform: Callable[[Operation], Any]) -> T:
     """Carry out a plan here and now."""
     course = _Course(plan)
-    while course.wanted is not None:
-        try:
-            value = perform(course.wanted)
-        except SparcodeError as error:
-            course.fail(error)
-        else:
-            course.answer(value)
+    try:
+        while course.wanted is not None:
+            try:
+                value = perform(course.wanted)
+            except SparcodeError as error:
+                course.fail(error)
+            else:
+                course.answer(value)
+    finally:
+        course.end()
     return course.result
 
 
 async def arun(plan: Plan[T], perform: Callable[[Operation], Awaitable[Any]]) -> T:
     """Carry out a plan while others run."""
     course = _Course(plan)
-    while course.wanted is not None:
-        try:
-            value = await perform(course.wanted)
-        except SparcodeError as error:
-            course.fail(error)
-        else:
-            course.answer(value)
+    try:
+        while course.wanted is not None:
+            try:
+                value = await perform(course.wanted)
+            except SparcodeError as error:
+                course.fail(error)
+            else:
+                course.answer(value)
+    finally:
+        course.end()
     return course.result
 
 
@@ -152,4 +172,5 @@ def _tried(wanted: Operation, limits: Limits, deadline: float, clock: Callable[[
             if attempt == limits.attempts or clock() + pause >= deadline:
                 raise
         yield Pause(pause)
+        wanted = wanted if wanted.again is None else wanted.again()
     raise AssertionError("unreachable")

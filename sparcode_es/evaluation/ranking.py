@@ -62,7 +62,13 @@ def rank_metrics(
     convention: Convention = "standard",
 ) -> dict[str, dict[str, float]]:
     """Mean metrics over the cases: view → {"recall@10": …, "ndcg@10": …, "precision@10": …, "coverage@10": …}."""
-    ranking = rank_cases(scores, cases, num_items, ks, batch)
+    return mean_metrics(rank_cases(scores, cases, num_items, ks, batch), cases, ks, convention)
+
+
+def mean_metrics(
+    ranking: Ranking, cases: Cases, ks: Sequence[int] = KS, convention: Convention = "standard"
+) -> dict[str, dict[str, float]]:
+    """See `rank_metrics`, of a ranking that is there."""
     found: dict[str, dict[str, float]] = {}
     for view in VIEWS:
         by_case = measure_ranks(ranking.ranks[view], ranking.ties[view], cases.target_offsets, ks, convention)

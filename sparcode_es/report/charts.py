@@ -27,6 +27,8 @@ class Axis:
     low: float
     high: float
     format: Format = short
+    marks: Sequence[float] = ()
+    """Where it is marked; at round values, where none is named."""
 
     @classmethod
     def over(cls, label: str, values: Sequence[float], zero: bool = False, format: Format = short) -> Axis:
@@ -68,7 +70,7 @@ class Frame:
             at = self.top(value)
             parts.append(element("line", x1=LEFT, x2=right, y1=at, y2=at, class_="grid"))
             parts.append(element("text", self.y.format(value), x=LEFT - 7, y=at + 4, class_="end"))
-        for value in ticks(self.x.low, self.x.high, 6):
+        for value in self.x.marks or ticks(self.x.low, self.x.high, 6):
             parts.append(element("text", self.x.format(value), x=self.left(value), y=bottom + 17, class_="mid"))
         parts.append(element("line", x1=LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"))
         parts.append(element("text", self.x.label, x=(LEFT + right) / 2, y=self.height - 6, class_="mid label"))
@@ -138,6 +140,31 @@ def _bars(frame: Frame, name: str, edges: Sequence[float], counts: Sequence[floa
             bar = {"x": left + 0.5, "y": frame.top(0.0) - height, "width": max(right - left - 1, 0.6), "height": height}
             found.append(element("rect", element("title", text), **bar))
     return found
+
+
+def groups(
+    label: str,
+    x_label: str,
+    y_label: str,
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    colours: Mapping[str, int],
+) -> Html:
+    """Bars of shares side by side, a group a name. series: bar → its value in each group; colours: the same → number."""
+    top = max((value for values in series.values() for value in values), default=0.0) or 1.0
+    x = Axis(x_label, -0.5, len(names) - 0.5, lambda place: names[round(place)], range(len(names)))
+    frame = Frame(x, Axis(y_label, 0.0, top * 1.06, lambda share: f"{100 * share:.3g}%"))
+    width = 0.76 / max(len(series), 1)
+    found = []
+    for n, (name, values) in enumerate(series.items()):
+        bars = []
+        for place, value in enumerate(values):
+            left, right = (frame.left(place - 0.38 + width * edge) for edge in (n, n + 1))
+            text, height = f"{names[place]}: {100 * value:.2f}% {name}", max(frame.top(0.0) - frame.top(value), 0.8)
+            sides = {"x": left + 0.8, "y": frame.top(0.0) - height, "width": right - left - 1.6, "height": height}
+            bars.append(element("rect", element("title", text), **sides))
+        found.append(element("g", bars, class_=f"k{colours[name]} groups"))
+    return frame.drawn(label, *found)
 
 
 def bar(share: float, colour: int = 0) -> Html:

@@ -12,9 +12,11 @@ from sparcode_es import __version__
 from sparcode_es.errors import MismatchError
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.checkpoint import CodeVectors
+from sparcode_es.report.evaluation import evaluations_in, read_evaluations
 from sparcode_es.report.examples import examples_of
 from sparcode_es.report.facts import MAPPED, CodeMap, Place, Report, possible_pairs
 from sparcode_es.report.holding import Holding, Tallies
+from sparcode_es.report.latency import latency_of
 from sparcode_es.report.sections import documents_of, map_of, scores_of, usage_of
 from sparcode_es.report.training import quality_of, read_training
 
@@ -31,11 +33,17 @@ class Wanted:
     checkpoint: Path | None = None
     users: tuple[str, ...] = ()
     examples: int = 5
+    evaluations: Sequence[Path] = ()
+    """Files of `sparcode-es evaluate --json`; where none is named, those of the training's folder."""
+    latency: int = 0
+    """Recommendations that are timed; none, unless somebody asks: they cost time, and no two runs give the same."""
 
 
 def collect(wanted: Wanted) -> Report:
     """The facts. Raises what the parts raise, and `MismatchError` when they are not of one model."""
     training = None if wanted.training is None else read_training(wanted.training)
+    evaluations = wanted.evaluations or ([] if wanted.training is None else evaluations_in(wanted.training))
+    evaluation = read_evaluations(evaluations)
     vectors = None if wanted.checkpoint is None else CodeVectors(wanted.checkpoint)
     places = tuple(holding.place() for holding in wanted.holdings)
     _same_model(places, vectors)
@@ -48,11 +56,13 @@ def collect(wanted: Wanted) -> Report:
         places=places,
         training=training,
         quality=None if training is None else quality_of(training),
+        evaluation=evaluation,
         usage=None if holding is None else usage_of(holding, tallies),
         code_map=_map(holding, vectors, tallies.get(LEARNED)),
         scores=None if holding is None else scores_of(holding, possible_pairs(places[0].counts)),
         documents=None if holding is None else documents_of(holding),
         examples=None if holding is None else examples_of(holding, wanted.users, wanted.examples),
+        latency=None if holding is None else latency_of(holding, wanted.latency, wanted.made_at),
     )
 
 

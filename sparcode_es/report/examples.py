@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparcode_es.codes import is_item_term
-from sparcode_es.engines.base import Hit, ItemDocument, Query
+from sparcode_es.engines.base import Contribution, Hit, ItemDocument, Query
 from sparcode_es.engines.inspector import Inspector
 from sparcode_es.inspection.views import UserView, user_view
 from sparcode_es.inspection.why import names_of
@@ -47,23 +47,23 @@ def _somebody(holding: Holding, count: int) -> list[str]:
 def _example(inspector: Inspector, view: UserView) -> Example:
     query = Query(view.clauses, SHOWN, exclude=frozenset(view.history))
     hits = inspector.engine.search(query)
-    documents = inspector.engine.documents([hit.item for hit in hits])
+    shown = [hit.item for hit in hits]
+    documents, parts = inspector.engine.documents(shown), inspector.engine.explain_many(query, shown)
     names = names_of(inspector, view.clauses)
     return Example(
         user=view.user,
         seen=view.seen,
         latest=tuple(NamedItem(each.item, each.title) for each in view.latest),
         codes=tuple(_named(each.term, names, view.shares[each.term]) for each in view.clauses),
-        items=tuple(_recommended(inspector, query, hit, documents, names) for hit in hits),
+        items=tuple(_recommended(hit, documents.get(hit.item), parts[hit.item], names) for hit in hits),
     )
 
 
 def _recommended(
-    inspector: Inspector, query: Query, hit: Hit, documents: dict[str, ItemDocument], names: dict[str, str]
+    hit: Hit, document: ItemDocument | None, parts: Sequence[Contribution], names: dict[str, str]
 ) -> Recommended:
-    parts = [_named(each.term, names, each.boost * each.score) for each in inspector.engine.explain(query, hit.item)]
-    document = documents.get(hit.item)
-    reasons = tuple(sorted(parts, key=lambda part: (-part.value, part.code)))
+    given = [_named(each.term, names, each.boost * each.score) for each in parts]
+    reasons = tuple(sorted(given, key=lambda part: (-part.value, part.code)))
     return Recommended(hit.item, None if document is None else document.title, hit.score, reasons)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparcode_es.engines.inspector import Dead
+from sparcode_es.evaluation.slices import Slice
 from sparcode_es.postings.profile import CodeProfile
 
 MAPPED = 1500
@@ -100,6 +101,51 @@ class Quality:
 
     metric: str
     rows: tuple[QualityRow, ...]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `sparcode-es evaluate` measured of one system."""
+
+    system: str
+    """The model's name; with the file's where two have the same."""
+    file: str
+    metrics: dict[str, dict[str, float]]
+    """View → metric → mean over the cases."""
+    slices: dict[str, tuple[Slice, ...]]
+    """history and popularity, each from few events to many."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Systems measured on the same cases."""
+
+    data: str
+    data_hash: str
+    split: str
+    convention: str
+    cases: int
+    systems: tuple[Evaluated, ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long recommendations took, one at a time."""
+
+    engine: str
+    version: str
+    """Of the engine's software."""
+    where: str
+    machine: str
+    """The one that asked; an embedded engine's own."""
+    measured_at: str
+    k: int
+    requests: int
+    users: int
+    warm_up: int
+    """Recommendations before the first that counts."""
+    milliseconds: dict[str, float]
+    """p50, p95, p99"""
 
 
 @dataclass(frozen=True)
@@ -239,11 +285,13 @@ class Report:
     places: tuple[Place, ...] = ()
     training: Training | None = None
     quality: Quality | None = None
+    evaluation: Evaluation | None = None
     usage: Usage | None = None
     code_map: CodeMap | None = None
     scores: Scores | None = None
     documents: Documents | None = None
     examples: tuple[Example, ...] | None = None
+    latency: Latency | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -251,5 +299,8 @@ class Report:
 
     def sections(self) -> list[str]:
         """The names of the sections that there are."""
-        names = ("places", "training", "quality", "usage", "code_map", "scores", "documents", "examples")
+        names = (
+            *("places", "training", "quality", "evaluation", "usage", "code_map"),
+            *("scores", "documents", "examples", "latency"),
+        )
         return [name for name in names if getattr(self, name)]

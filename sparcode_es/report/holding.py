@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sparcode_es import __version__
 from sparcode_es.codes import ITEM_HEAD
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_inspector import EmbeddedInspector
@@ -17,6 +18,7 @@ from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.profile import ITEM, LEARNED
 from sparcode_es.report.facts import Place
 from sparcode_es.report.principal import Rows
+from sparcode_es.serving.recommender import Recommender
 
 TOP = 3
 """Best items that a code is shown with on the map."""
@@ -68,6 +70,14 @@ class Holding(Protocol):
         """Answers what is asked of single codes, items and users."""
         ...
 
+    def recommender(self) -> Recommender:
+        """Recommends from it; raises instead of falling back to popular items."""
+        ...
+
+    def software(self) -> str:
+        """What answers, with its version."""
+        ...
+
     def place(self) -> Place:
         """What holds them."""
         ...
@@ -104,10 +114,19 @@ class ArtifactHolding:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self.inspector = EmbeddedInspector(EmbeddedEngine(artifact))
+        self._engine = EmbeddedEngine(artifact)
+        self.inspector = EmbeddedInspector(self._engine)
         is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
         kinds = ((LEARNED, np.flatnonzero(~is_item)), (ITEM, np.flatnonzero(is_item)))
         self._kinds = {kind: rows for kind, rows in kinds if len(rows)}
+
+    def recommender(self) -> Recommender:
+        """See `Holding.recommender`."""
+        return Recommender.for_engine(self._engine, fallback=False)
+
+    def software(self) -> str:
+        """See `Holding.software`."""
+        return f"sparcode-es {__version__}"
 
     def place(self) -> Place:
         """See `Holding.place`."""

@@ -22,6 +22,7 @@ from sparcode_es.postings.survey import QUANTILES
 from sparcode_es.report.facts import Place, possible_pairs
 from sparcode_es.report.holding import TOP, Label, ScoreCounts, Tallies
 from sparcode_es.report.principal import Rows
+from sparcode_es.serving.recommender import Recommender
 
 ASKED = 200
 """Best items of a code that the map is made of: whole rows would be all that the index holds."""
@@ -40,7 +41,8 @@ class IndexHolding:
 
     def __init__(self, server: Server, name: str) -> None:
         self._server, self._name = server, name
-        self.inspector = ElasticsearchInspector(ElasticsearchEngine(server, name))
+        self._engine = ElasticsearchEngine(server, name)
+        self.inspector = ElasticsearchInspector(self._engine)
         self._meta = read_meta(server, name)
 
     @functools.cached_property
@@ -53,6 +55,17 @@ class IndexHolding:
         query = {"bool": {"filter": [{"term": {"kind": kind}}]}}
         for row in each_document(self._server, codes_name(self._name), "code", FIELDS, query):
             yield row["_source"]
+
+    def recommender(self) -> Recommender:
+        """See `Holding.recommender`."""
+        return Recommender.for_engine(self._engine, fallback=False)
+
+    def software(self) -> str:
+        """See `Holding.software`. Without a version where the credentials may not ask: a reader needs no such right."""
+        try:
+            return f"Elasticsearch {self._server.call('GET', '/')['version']['number']}"
+        except (EngineAuthError, KeyError, TypeError):
+            return "Elasticsearch"
 
     def place(self) -> Place:
         """See `Holding.place`."""

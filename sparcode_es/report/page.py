@@ -12,7 +12,9 @@ from sparcode_es.report.markup import Child, Html, element
 from sparcode_es.report.numbers import decimal, percent, size, whole
 from sparcode_es.report.parts import Section, code, facts_list, tiles
 from sparcode_es.report.show_codes import documents_section, map_section, scores_section, usage_section
+from sparcode_es.report.show_evaluation import evaluation_section
 from sparcode_es.report.show_examples import examples_section
+from sparcode_es.report.show_latency import latency_section
 from sparcode_es.report.show_training import quality_section, training_section
 
 
@@ -42,11 +44,13 @@ def _sections(report: Report) -> list[Section]:
     """Those that there is something to say in, in the order of the page."""
     made = [
         quality_section(report.quality) if report.quality else None,
+        evaluation_section(report.evaluation) if report.evaluation else None,
         examples_section(report.examples) if report.examples else None,
         map_section(report.code_map) if report.code_map else None,
         usage_section(report.usage) if report.usage else None,
         scores_section(report.scores) if report.scores else None,
         documents_section(report.documents) if report.documents else None,
+        latency_section(report.latency) if report.latency else None,
         training_section(report.training) if report.training else None,
         _places_section(report.places) if report.places else None,
     ]

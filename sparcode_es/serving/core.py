@@ -8,12 +8,22 @@ from dataclasses import replace
 
 from sparcode_es.engines.base import EngineInfo, Query, Source, UserEntry
 from sparcode_es.engines.plans import Limits, Plan, within
-from sparcode_es.errors import ConfigError, EngineError, MismatchError, NotFoundError, SparcodeError
+from sparcode_es.errors import (
+    ConfigError,
+    EngineError,
+    EngineUnavailableError,
+    MismatchError,
+    NotFoundError,
+    SparcodeError,
+)
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
+from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder, history_clauses, require_model
 from sparcode_es.serving.fallback import Popular, popular_page
+from sparcode_es.serving.log import QueryLog
+from sparcode_es.serving.log_entry import Asked, entries
 from sparcode_es.serving.ranker import Moved, Ranker
 from sparcode_es.serving.results import Reason, Recommendations
 from sparcode_es.serving.work import Work, page, shown
@@ -35,10 +45,12 @@ class Core:
         encoder: Encoder | None = None,
         artifact: Artifact | None = None,
         clock: Callable[[], float] = time.monotonic,
+        log: QueryLog | None = None,
     ) -> None:
         self.source, self.limits, self.fallback = source, limits, fallback
-        self.encoder, self.artifact, self._clock = encoder, artifact, clock
+        self.encoder, self.artifact, self._clock, self.log = encoder, artifact, clock, log
         self._ranker = Ranker(source, artifact)
+        self.gate = Gate(limits.in_flight)
         self.popular = Popular()
         self._popular_tried = float("-inf")
         self._live: tuple[float, EngineInfo] | None = None
@@ -62,22 +74,36 @@ class Core:
 
     def many(self, asks: Sequence[Ask]) -> Plan[list[Recommendations]]:
         """An answer for each question. Raises only without `fallback`, and for what the caller must change."""
+        begun, begin = time.time(), self._clock()
         works = [Work(ask) for ask in asks]
         reached = True
         try:
-            yield from within(self._answer(works), self.limits, self._clock)
+            yield from self._admitted(works)
         except SparcodeError as error:
             reached = False
             for work in works:
                 work.fail(error)
-        return [self._finished(work, reached) for work in works]
+        outcomes = [self._finished(work, reached) for work in works]
+        if self.log is not None:
+            asked = Asked(begun, self._clock() - begin, len(works))
+            self.log.add(entries(self.log, self.source, asked, works, outcomes))
+        return [_required(outcome) for outcome in outcomes]
 
-    def _finished(self, work: Work, reached: bool) -> Recommendations:
-        """The page, or the popular items and why."""
+    def _admitted(self, works: list[Work]) -> Plan[None]:
+        """The answers, unless too many calls are on their way already."""
+        if not self.gate.enter():
+            raise EngineUnavailableError(f"shed: {self.gate.most} calls are in flight already")
+        try:
+            yield from within(self._answer(works), self.limits, self._clock)
+        finally:
+            self.gate.leave()
+
+    def _finished(self, work: Work, reached: bool) -> Recommendations | SparcodeError:
+        """The page, or the popular items and why, or what is to be raised."""
         if work.error is None:
             return page(work)
         if not self.fallback or _callers_own(work.error):
-            raise work.error
+            return work.error
         return popular_page(
             self.popular, self._without_seen(work), str(work.error), work.documents if reached else None
         )
@@ -109,7 +135,7 @@ class Core:
         for work in works:
             if work.error is None:
                 self._make_query(work)
-        yield from self._ranker.rank([work for work in works if work.error is None])
+        yield from self._rank([work for work in works if work.error is None])
         good = [work for work in works if work.error is None]
         yield from self._know_shown(good)
         for work in good:
@@ -117,6 +143,15 @@ class Core:
                 work.reasons = yield from self._reasons(work.query, shown(work))
         if self.fallback:
             yield from self._keep_popular(works)
+
+    def _rank(self, works: Sequence[Work]) -> Plan[None]:
+        """Rank, and keep how long that took, also when it failed."""
+        begin = self._clock()
+        try:
+            yield from self._ranker.rank(works)
+        finally:
+            for work in works:
+                work.engine_seconds = self._clock() - begin
 
     def _know_users(self, works: Sequence[Work]) -> Plan[None]:
         users = [work.ask.user for work in works if work.ask.user is not None]
@@ -216,6 +251,12 @@ class Core:
             item: tuple(Reason(part.term, part.boost, part.score, named.get(part.term)) for part in found)
             for item, found in parts.items()
         }
+
+
+def _required(outcome: Recommendations | SparcodeError) -> Recommendations:
+    if isinstance(outcome, SparcodeError):
+        raise outcome
+    return outcome
 
 
 def _callers_own(error: SparcodeError) -> bool:

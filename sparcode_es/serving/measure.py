@@ -10,7 +10,8 @@ from tqdm import tqdm
 from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
-from sparcode_es.evaluation.metrics import KS, Convention, coverage, measure_ranks, ranks_in_lists
+from sparcode_es.evaluation.metrics import KS, Convention, coverage, ranks_in_lists
+from sparcode_es.evaluation.ranking import VIEWS, Ranking, mean_metrics
 from sparcode_es.tables import StringTable
 
 BATCH = 256
@@ -30,35 +31,47 @@ def measure(
     Row c of `user_codes` belongs to case c. Only returned items count: a target that the engine scores 0 is a miss. As
     in `rank_metrics`, a target that also lies in the history stays in the `unseen` lists.
     """
-    return {
-        "all": _view(engine, cases, user_codes, item_ids, shared_heads, ks, convention, unseen=False),
-        "unseen": _view(engine, cases, user_codes, item_ids, shared_heads, ks, convention, unseen=True),
-    }
+    return mean_metrics(rank_by_engine(engine, cases, user_codes, item_ids, shared_heads, ks), cases, ks, convention)
 
 
-def _view(
+def rank_by_engine(
     engine: Engine,
     cases: Cases,
     user_codes: UserCodes,
     item_ids: StringTable,
     shared_heads: bool,
-    ks: Sequence[int],
-    convention: Convention,
+    ks: Sequence[int] = KS,
+) -> Ranking:
+    """Where the cases' targets stand in the lists that the engine returns; infinite for one that does not."""
+    ranks: dict[str, np.ndarray] = {}
+    shown: dict[tuple[str, int], float] = {}
+    for view in VIEWS:
+        lists = _lists(engine, cases, user_codes, item_ids, shared_heads, max(ks), unseen=view == "unseen")
+        ranks[view] = ranks_in_lists(lists, cases.target_items, cases.target_offsets)
+        shown |= {(view, k): coverage(lists, len(item_ids), k) for k in ks}
+    return Ranking(ranks, {view: np.ones_like(found) for view, found in ranks.items()}, shown)
+
+
+def _lists(
+    engine: Engine,
+    cases: Cases,
+    user_codes: UserCodes,
+    item_ids: StringTable,
+    shared_heads: bool,
+    k: int,
     unseen: bool,
-) -> dict[str, float]:
+) -> list[np.ndarray]:
+    """The best k items of each case, int64, best first."""
     lists: list[np.ndarray] = []
     for start in tqdm(range(0, len(cases), BATCH), desc="asking", unit="batch", disable=None):
         queries = []
         for case in range(start, min(start + BATCH, len(cases))):
             exclude = _seen(cases, case, item_ids) if unseen else frozenset[str]()
             clauses: tuple[Clause, ...] = clauses_of(user_codes, case, shared_heads)
-            queries.append(Query(clauses, max(ks), exclude))
+            queries.append(Query(clauses, k, exclude))
         for hits in engine.search_many(queries):
             lists.append(np.array([item_ids.find(hit.item) for hit in hits], dtype=np.int64))
-    ranks = ranks_in_lists(lists, cases.target_items, cases.target_offsets)
-    by_case = measure_ranks(ranks, np.ones_like(ranks), cases.target_offsets, ks, convention)
-    found = {name: float(values.mean()) for name, values in by_case.items()}
-    return found | {f"coverage@{k}": coverage(lists, len(item_ids), k) for k in ks}
+    return lists
 
 
 def _seen(cases: Cases, case: int, item_ids: StringTable) -> frozenset[str]:

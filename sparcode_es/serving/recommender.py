@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,9 @@ from sparcode_es.errors import ConfigError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.ask import Ask, Options
 from sparcode_es.serving.core import Core
+from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder
+from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.results import Item, Reason, Recommendations
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ class Recommender:
 
     Whoever is unknown, and everybody while the engine is down or too slow, gets popular items, marked as such with the reason
     (`Recommendations.source`). Only what the caller must change is raised: `ConfigError`, and a request that Elasticsearch
-    refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows.
+    refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows. More than
+    `limits.in_flight` calls at once are not queued: they are shed, the same way.
     """
 
     def __init__(self, core: Core, perform: Callable[[Operation], Any], close: Callable[[], None]) -> None:
@@ -48,20 +52,21 @@ class Recommender:
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """Over the alias `index` of a server: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet.
 
         artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them.
         encoder: for histories, a file of `sparcode-es export` (needs no torch); checkpoint: in its place, the model itself.
-        A client that was given is closed by `close` too.
+        log: where every request is written down (see `sparcode_es.serving.log`).
+        A client that was given is closed by `close` too, and so is the log.
         """
-        from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+        from sparcode_es.engines.elasticsearch.connection import server_of
         from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
 
-        config = ConnectionConfig(url=client) if isinstance(client, str) else client
-        server = Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
+        server = server_of(client)
         source = ElasticsearchSource(server.where, index)
-        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact), log=log)
         return cls(core, server.perform, server.close)
 
     @classmethod
@@ -72,10 +77,11 @@ class Recommender:
         encoder: Encoder | Path | str | None = None,
         checkpoint: Path | str | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """Over a postings artifact in this process. Raises `ArtifactError`."""
         engine = EmbeddedEngine(Artifact.open(path))
-        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint))
+        core = Core(LocalSource(engine), UNLIMITED, fallback, _encoder(encoder, checkpoint), log=log)
         return cls(core, _nothing_to_perform, engine.close)
 
     @classmethod
@@ -86,11 +92,12 @@ class Recommender:
         encoder: Encoder | None = None,
         limits: Limits = UNLIMITED,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
-        """Over an engine that is open, and that stays open."""
+        """Over an engine that is open, and that stays open; a log is closed by `close` all the same."""
         if isinstance(engine, EmbeddedEngine):
-            return cls(Core(LocalSource(engine), limits, fallback, encoder), _nothing_to_perform, lambda: None)
-        return cls(Core(engine.source, limits, fallback, encoder), engine.server.perform, lambda: None)
+            return cls(Core(LocalSource(engine), limits, fallback, encoder, log=log), _nothing_to_perform, lambda: None)
+        return cls(Core(engine.source, limits, fallback, encoder, log=log), engine.server.perform, lambda: None)
 
     def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
         """A page of items for a user that the index knows, or for a `history`; see `Options`."""
@@ -106,6 +113,11 @@ class Recommender:
         name = item if isinstance(item, str) else item.id
         return () if answer.query is None else run(self._core.reasons(answer.query, [name]), self._perform)[name]
 
+    @property
+    def gate(self) -> Gate:
+        """How many calls are on their way, and how many were shed."""
+        return self._core.gate
+
     def warm(self) -> EngineInfo:
         """Ask what is there and fetch the popular items, before the first user does. Raises what is wrong."""
         return run(self._core.warm(), self._perform)
@@ -114,8 +126,15 @@ class Recommender:
         """Raise `MismatchError` unless the engine's index was built from this model."""
         run(self._core.require_model((model_hash, codebook_hash)), self._perform)
 
+    @property
+    def log(self) -> QueryLog | None:
+        """Where requests are written down."""
+        return self._core.log
+
     def close(self) -> None:
-        """Close the connections."""
+        """Write what the log still holds, and close the connections."""
+        if self._core.log is not None:
+            self._core.log.close()
         self._close()
 
     def __enter__(self) -> Self:
@@ -146,6 +165,7 @@ class AsyncRecommender:
         checkpoint: Path | str | None = None,
         limits: Limits | None = None,
         fallback: bool = True,
+        log: QueryLog | None = None,
     ) -> Self:
         """See `Recommender.from_elasticsearch`."""
         from sparcode_es.engines.elasticsearch.async_server import AsyncServer
@@ -155,7 +175,7 @@ class AsyncRecommender:
         config = ConnectionConfig(url=client) if isinstance(client, str) else client
         server = AsyncServer(config) if isinstance(config, ConnectionConfig) else AsyncServer.of(config)
         source = ElasticsearchSource(server.where, index)
-        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact))
+        core = Core(source, limits or Limits(), fallback, _encoder(encoder, checkpoint), _artifact(artifact), log=log)
         return cls(core, server.perform, server.close)
 
     async def recommend(self, user: str | None = None, **options: Unpack[Options]) -> Recommendations:
@@ -173,12 +193,19 @@ class AsyncRecommender:
             () if answer.query is None else (await arun(self._core.reasons(answer.query, [name]), self._perform))[name]
         )
 
+    @property
+    def gate(self) -> Gate:
+        """See `Recommender.gate`."""
+        return self._core.gate
+
     async def warm(self) -> EngineInfo:
         """See `Recommender.warm`."""
         return await arun(self._core.warm(), self._perform)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """See `Recommender.close`."""
+        if self._core.log is not None:
+            await asyncio.to_thread(self._core.log.close)
         await self._close()
 
     async def __aenter__(self) -> Self:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
 from sparcode_es import __version__
 from sparcode_es.errors import NotFoundError, SparcodeError
 from sparcode_es.serving.bodies import Id, RecommendBody, status_of
+from sparcode_es.serving.crowd import Bounded, Crowd, Gate
+from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.results import Reason, Recommendations
+
+SPARE_THREADS = 8
+"""Threads beyond the calls that are carried out at once: they answer those that are shed."""
 
 
 class ReasonOut(BaseModel):
@@ -92,11 +101,55 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
         )
 
+    def watch(self, calls: Gate, requests: Gate) -> None:
+        """Show what is inside, and what was shed since the start: calls of the recommender, requests of the service."""
+        for name, gate in (("calls", calls), ("requests", requests)):
+            inside = Gauge(f"sparcode_{name}_in_flight", f"How many {name} are in work.", registry=self.registry)
+            inside.set_function(lambda gate=gate: gate.inside)  # type: ignore[misc]
+            shed = Gauge(f"sparcode_{name}_shed", f"How many {name} were shed.", registry=self.registry)
+            shed.set_function(lambda gate=gate: gate.shed)  # type: ignore[misc]
 
-def make_app(recommender: Recommender) -> FastAPI:
-    """The service; requests are answered by a pool of threads, within the recommender's own limits."""
-    app = FastAPI(title="sparcode-es", version=__version__, description="Recommendations from learned sparse codes.")
+
+class LogCollector(Collector):
+    """What became of the query log's documents, as of now."""
+
+    def __init__(self, log: QueryLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """A counter with a label: written, dropped (the queue was full), lost (they could not be written)."""
+        found = CounterMetricFamily("sparcode_query_log", "Documents of the query log.", labels=["outcome"])
+        for outcome, count in asdict(self._log.counts).items():
+            found.add_metric([outcome], count)
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def _threads(count: int) -> AsyncIterator[None]:
+    """So many requests are worked on at once, and no fewer than the recommender takes."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = count
+    yield
+
+
+def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
+    """The service; requests are answered by a pool of threads, within the recommender's own limits and `crowd`'s.
+
+    Of more calls than the recommender carries out at once, the others get popular items, marked as shed; of more requests than
+    `crowd` holds, the others a 503 with Retry-After. /metrics is always answered.
+    """
+    crowd = crowd or Crowd()
+    gate = Gate(crowd.most)
+    app = FastAPI(
+        title="sparcode-es",
+        version=__version__,
+        description="Recommendations from learned sparse codes.",
+        lifespan=lambda app: _threads(min(recommender.gate.most, crowd.most) + SPARE_THREADS),
+    )
+    app.add_middleware(Bounded, crowd=crowd, gate=gate, always=frozenset({"/metrics"}))
     metrics = Metrics()
+    metrics.watch(recommender.gate, gate)
+    if recommender.log is not None:
+        metrics.registry.register(LogCollector(recommender.log))
 
     @app.exception_handler(SparcodeError)
     def failed(request: Request, error: SparcodeError) -> JSONResponse:
@@ -128,7 +181,7 @@ def make_app(recommender: Recommender) -> FastAPI:
         return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    def collected() -> PlainTextResponse:
+    async def collected() -> PlainTextResponse:
         """For Prometheus."""
         return PlainTextResponse(generate_latest(metrics.registry).decode(), media_type=CONTENT_TYPE_LATEST)
 

@@ -24,6 +24,8 @@ class Work:
     pins: dict[int, str] = field(default_factory=dict)
     reasons: dict[str, tuple[Reason, ...]] | None = None
     error: SparcodeError | None = None
+    engine_seconds: float | None = None
+    """How long the engine took to rank, its network counted; None where it was not asked."""
 
     def fail(self, error: SparcodeError) -> None:
         """Keep the first thing that went wrong."""

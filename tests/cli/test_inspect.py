@@ -98,6 +98,28 @@ def test_control_characters_are_shown_and_not_obeyed(run: Run) -> None:
     assert read(run, "item", "a1")["title"] == "Évil \x1b[31mred\u202e"
 
 
+def test_query_shows_control_characters_too(place: list[str], artifact: Artifact) -> None:
+    def ask(*flags: str) -> str:
+        done = CliRunner().invoke(cli, ["query", "--user", "user 1", "-k", str(artifact.num_items), *flags, *place])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    assert any(item["title"] == "Évil \x1b[31mred\u202e" for item in json.loads(ask("--json"))["items"])
+    text = ask("--explain")
+    assert "Évil ␛[31mred\\u202e" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_an_error_shows_what_is_in_a_name(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["query", "--user", "\x1b]0;mine\x07", *place])
+    assert end.value.code == 5
+    error = capsys.readouterr().err
+    assert "␛]0;mine␇" in error or "\\x1b" in error
+    assert "\x1b" not in error
+
+
 def test_user(run: Run, artifact: Artifact) -> None:
     text = run("user", "user 1")
     assert "share" in text

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli, main
 
 from engines.shelf import make_shelf
+from evaluated import write_evaluation
 from html_page import Page
 from serving.fresh_world import World, random_world
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -74,6 +75,18 @@ def test_a_training_alone(place: Path) -> None:
     assert run("--training", write(place / "run", LOG)).endswith("bytes  training quality\n")
 
 
+def test_evaluations_and_latency(artifact: Artifact, place: Path) -> None:
+    folder = write(place / "run", LOG)
+    write_evaluation(folder / "evaluation.json", "sparcode", 0.3)
+    other = write_evaluation(place / "other.json", "two_tower", 0.2)
+    assert run("--training", folder).endswith("bytes  training quality evaluation\n")
+    assert run("--evaluation", other, "--evaluation", folder / "evaluation.json").endswith("bytes  evaluation\n")
+    found = json.loads(run("--postings", artifact.path, "--evaluation", other, "--latency", 3, "--json"))
+    assert found["evaluation"]["systems"][0]["slices"]["history"][0]["metrics"]["unseen"]["recall@10"] == 0.2
+    assert (found["latency"]["requests"], found["latency"]["measured_at"]) == (3, found["made_at"])
+    Page((place / "report.html").read_text()).check_alone()
+
+
 def test_what_the_environment_names(artifact: Artifact, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts where the command line names nothing."""
     monkeypatch.setenv("SPARCODE_POSTINGS", str(artifact.path))
@@ -101,6 +114,9 @@ def test_runs_postings_is_the_default(place: Path) -> None:
         (["--training", "run", "--out", "run/log.jsonl/page.html"], 14, "page.html"),
         (["--index", "recs"], 3, "--url"),
         (["--url", "http://127.0.0.1:9", "--index", "recs"], 8, "127.0.0.1:9"),
+        (["--evaluation", "nowhere.json"], 4, "nowhere.json"),
+        (["--evaluation", "run/log.jsonl"], 4, "evaluate --json"),
+        (["--training", "run", "--latency", "3"], 3, "--postings"),
         (["--examples", "-1"], 2, "--examples"),
     ],
 )

@@ -218,6 +218,15 @@ def test_an_item_that_nothing_hits_has_no_explanation(engine: Engine, artifact: 
     assert engine.explain(Query(engine.user("user 3").clauses), artifact.item_ids[75]) == []
 
 
+def test_many_items_are_explained_as_each_alone(engine: Engine, artifact: Artifact) -> None:
+    query, nothing = Query(engine.user("user 3").clauses, 5), artifact.item_ids[75]
+    shown = [hit.item for hit in engine.search(query)]
+    found = engine.explain_many(query, [*shown, nothing, "no such item"])
+    assert found == {item: engine.explain(query, item) for item in shown} | {nothing: [], "no such item": []}
+    assert all(found[item] for item in shown)
+    assert engine.explain_many(query, []) == {}
+
+
 def test_item_codes_name_the_items_they_stand_for(engine: Engine, artifact: Artifact) -> None:
     terms = [clause.term for clause in engine.user("user 0").clauses]
     assert "item_4" in terms

@@ -70,6 +70,15 @@ def test_answers_and_errors_reach_the_plan(drive: Driver) -> None:
     assert drive(done(7), World([])) == 7
 
 
+def test_further_attempts_may_ask_something_else(drive: Driver) -> None:
+    def plan() -> Plan[Any]:
+        return (yield Call("GET", "/one", again=lambda: Call("GET", "/any")))
+
+    world = World([EngineUnavailableError("hangs"), EngineUnavailableError("hangs"), 1])
+    assert drive(within(plan(), Limits(), world.clock), world) == 1
+    assert [call.path for call in world.calls] == ["/one", "/any", "/any"]
+
+
 def test_what_may_pass_is_tried_again_and_nothing_else(drive: Driver) -> None:
     world = World([EngineUnavailableError("busy"), 1, EngineError("wrong")])
     assert drive(within(two(), Limits(), world.clock), world) == [1, "wrong"]

@@ -19,7 +19,7 @@ from serving.small_world import build
 from sparcode_es import Recommender
 from sparcode_es.codes import Clause
 from sparcode_es.engines.base import Query
-from sparcode_es.engines.elasticsearch import generations
+from sparcode_es.engines.elasticsearch import generations, query_log
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
@@ -31,7 +31,7 @@ from sparcode_es.postings.artifact import Artifact
 NAME, OTHER = "shop.recs", "shop.recs2"
 OTHERS = (OTHER, "shopxrecs")
 """Aliases whose names are near: a pattern that is too wide reaches them."""
-PASSWORDS = {"reader": "reads-only", "writer": "writes-too", "nobody": "may-nothing"}
+PASSWORDS = {"reader": "reads-only", "writer": "writes-too", "logger": "appends-only", "nobody": "may-nothing"}
 SERVERS = ["7.17.29", "9.4.5"]
 
 
@@ -71,6 +71,8 @@ def secured(
         server = here.server("elastic")
         for name in (NAME, NAME, *OTHERS):
             index(server, artifact, IndexOptions(name, compact=False), lambda what, more, total: None)
+        for name in (NAME, *OTHERS):
+            query_log.create(server, name)
         server.close()
         yield here
 
@@ -117,6 +119,11 @@ ACTIONS: dict[str, tuple[Action, set[str]]] = {
     "point the alias at another's index": (point_elsewhere, set()),
     "delete another's index": (lambda s, h, n: s.call("DELETE", path_of(_theirs(h))), set()),
     "create an index of another name": (lambda s, h, n: s.call("PUT", "/elsewhere"), set()),
+    "append to the query log": (lambda s, h, n: _append(s, n), {"logger"}),
+    "read the query log": (lambda s, h, n: s.call("POST", path_of(f"{n}-queries", "_search")), set()),
+    "overwrite in the query log": (lambda s, h, n: _overwrite(s, n), set()),
+    "delete the query log": (lambda s, h, n: s.call("DELETE", path_of(_log_index(h, n))), set()),
+    "make a query log": (lambda s, h, n: query_log.create(s, "elsewhere"), set()),
     "see users": (lambda s, h, n: s.call("GET", "/_security/user"), set()),
     "make a role": (lambda s, h, n: s.call("PUT", "/_security/role/more", {"cluster": ["all"]}), set()),
     "change the cluster": (
@@ -128,6 +135,28 @@ ACTIONS: dict[str, tuple[Action, set[str]]] = {
 
 def _bulk(server: Server, name: str) -> None:
     answer = server.call("POST", path_of(name, "_bulk"), b'{"index":{"_id":"bulk"}}\n{"item":"bulk"}\n')
+    if answer["errors"]:
+        raise EngineAuthError(f"(403) {answer['items'][0]['index']['error']}")
+
+
+ENTRY = b'{"@timestamp":0,"k":1}'
+
+
+def _log_index(here: Secured, name: str) -> str:
+    found = here.server("elastic").call("GET", path_of(f"{name}-queries", "_settings"))
+    return str(next(iter(found)))
+
+
+def _append(server: Server, name: str) -> None:
+    refused = query_log.ElasticsearchSink(server, name).write([ENTRY])
+    if refused:
+        assert "(403)" in refused[0]
+        raise EngineAuthError(refused[0])
+
+
+def _overwrite(server: Server, name: str) -> None:
+    """With an id of its own, a document could take another's place."""
+    answer = server.call("POST", path_of(f"{name}-queries", "_bulk"), b'{"index":{"_id":"1"}}\n' + ENTRY + b"\n")
     if answer["errors"]:
         raise EngineAuthError(f"(403) {answer['items'][0]['index']['error']}")
 
@@ -151,7 +180,7 @@ def _delete_oldest(server: Server, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.elasticsearch
-@pytest.mark.parametrize("role", ["reader", "writer", "nobody"])
+@pytest.mark.parametrize("role", PASSWORDS)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_who_may_do_what(secured: Secured, action: str, role: str) -> None:
     act, allowed = ACTIONS[action]
@@ -162,7 +191,8 @@ def test_who_may_do_what(secured: Secured, action: str, role: str) -> None:
             return
         with pytest.raises(SparcodeError) as caught:
             act(server, secured, NAME)
-        assert isinstance(caught.value, EngineAuthError) or (role == "nobody" and "no index alias" in str(caught.value))
+        nothing = role in ("nobody", "logger") and "no index alias" in str(caught.value)
+        assert isinstance(caught.value, EngineAuthError) or nothing
         assert PASSWORDS[role] not in str(caught.value)
     finally:
         server.close()
@@ -171,7 +201,7 @@ def test_who_may_do_what(secured: Secured, action: str, role: str) -> None:
 @pytest.mark.slow
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("role", ["reader", "writer"])
+@pytest.mark.parametrize("role", ["reader", "writer", "logger"])
 @pytest.mark.parametrize("action", [name for name, (_, allowed) in ACTIONS.items() if allowed])
 def test_other_aliases_are_out_of_reach(secured: Secured, action: str, role: str, name: str) -> None:
     server = secured.server(role)
@@ -228,7 +258,7 @@ def one_sentence(act: Callable[[], object], words: str) -> None:
     assert re.search(r"0x|<|Error\(|_ssl", text) is None
 
 
-@pytest.mark.parametrize("kind", sparcode_es_mappings.ROLES)
+@pytest.mark.parametrize("kind", ["reader", "writer"])
 def test_the_pattern_of_a_role_fits_its_alias_alone(kind: str) -> None:
     body = sparcode_es_mappings.role(kind, NAME)
     (pattern,) = body["indices"][0]["names"]
@@ -247,3 +277,13 @@ def test_the_pattern_of_a_role_fits_its_alias_alone(kind: str) -> None:
     ]
     assert not any(fits(name) for name in others)
     assert body["cluster"] == ([] if kind == "reader" else ["monitor"])
+
+
+def test_the_pattern_of_a_logger_fits_its_log_alone() -> None:
+    body = sparcode_es_mappings.role("logger", NAME)
+    ((pattern,),) = (part["names"] for part in body["indices"])
+    fits = re.compile(pattern.strip("/")).fullmatch
+    assert fits(f"{NAME}-queries")
+    assert fits(f"{NAME}-queries-000012")
+    assert not any(fits(name) for name in (NAME, f"{OTHER}-queries", f"{NAME}-queries-x", "shopxrecs-queries"))
+    assert (body["cluster"], body["indices"][0]["privileges"]) == ([], ["create_doc"])

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparcode_es_cli.main import cli, main
 
-from sparcode_es.engines.elasticsearch.layout import NAME, aliases_of
+from sparcode_es.engines.elasticsearch.layout import COMPANIONS, NAME, aliases_of
 from sparcode_es.errors import ConfigError
 from sparcode_es.kibana.objects import VERSIONS, ndjson, saved_objects
 
@@ -35,7 +35,7 @@ LATEST = {
     "9": {"index-pattern": "8.0.0", "search": "8.8.0", "visualization": "8.5.0", "dashboard": "8.9.0"},
 }
 """The last migration of each type in the first release that a file is for: a later one would be refused."""
-aliases = st.from_regex(NAME, fullmatch=True).filter(lambda name: not name.endswith(("-users", "-codes")))
+aliases = st.from_regex(NAME, fullmatch=True).filter(lambda name: not name.endswith(tuple(COMPANIONS)))
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from sparcode_es.report.collect import Wanted, collect
 from sparcode_es.report.facts import Example, Report
 from sparcode_es.report.holding import ArtifactHolding, Holding, ScoreCounts
 from sparcode_es.report.indexed import IndexHolding
+from sparcode_es.report.latency import latency_of
 from sparcode_es.report.page import page
 from sparcode_es.report.sections import histogram, perplexity, quantiles_of
 
@@ -69,6 +71,19 @@ def test_the_place(report: Report, holding: Holding, artifact: Artifact) -> None
     assert place.bytes is not None
     assert place.bytes > 0
     assert report.sections() == ["places", "usage", "code_map", "scores", "documents", "examples"]
+
+
+def test_latency(holding: Holding) -> None:
+    """On the engine that the report is of. Nothing is said of how long it took: that is the machine's affair."""
+    found = latency_of(holding, 7, "now")
+    assert found is not None
+    place = holding.place()
+    assert (found.engine, found.where, found.requests, found.users, found.k) == (place.engine, place.where, 7, 7, 10)
+    assert re.fullmatch(r"(sparcode-es|Elasticsearch) \d+\.\d+\.\d+", found.version)
+    assert list(found.milliseconds) == ["p50", "p95", "p99"]
+    assert 0 < found.milliseconds["p50"] <= found.milliseconds["p95"] <= found.milliseconds["p99"]
+    assert "cores" in found.machine
+    assert latency_of(holding, 0, "now") is None
 
 
 def test_usage(report: Report, artifact: Artifact) -> None:

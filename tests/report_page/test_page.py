@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from html_page import Page
 from sparcode_es.engines.inspector import Dead, Group
+from sparcode_es.evaluation.ranking import VIEWS
+from sparcode_es.evaluation.slices import Slice
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile, TopItem
 from sparcode_es.report import facts
+from sparcode_es.report.evaluation import METRICS, SLICED
 from sparcode_es.report.markup import element, escaped, lines
 from sparcode_es.report.page import page
 
@@ -44,6 +47,8 @@ def whole_report(text: str) -> facts.Report:
     )
     share = facts.NamedShare(text, text, ITEM, 0.5)
     shown = facts.Recommended(text, text, 1.5, (share, facts.NamedShare(text, text, LEARNED, 1.0)))
+    shares = {view: dict.fromkeys(METRICS, 0.25) for view in VIEWS}
+    sliced = {by: (Slice(0, 0, 2, shares), Slice(1, 30_000, 7, shares)) for by in SLICED}
     quantiles = {"min": 0.0, "p50": 1.0, "max": 2.0}
     return facts.Report(
         title=text,
@@ -62,6 +67,10 @@ def whole_report(text: str) -> facts.Report:
         quality=facts.Quality(
             "ndcg@50", (facts.QualityRow(text, {"ndcg@50": 0.1, text: 0.2}), facts.QualityRow("b", {}))
         ),
+        evaluation=facts.Evaluation(
+            *(text, text, text, text, 9), tuple(facts.Evaluated(f"{n}{text}", text, shares, sliced) for n in range(2))
+        ),
+        latency=facts.Latency("embedded", text, text, text, text, 10, 3, 2, 1, {"p50": 0.5, text: 2.0}),
         usage=facts.Usage(
             {LEARNED: facts.KindUsage(2, 1, 1, 5, 0.5)},
             0.5,
@@ -82,11 +91,13 @@ def whole_report(text: str) -> facts.Report:
 
 SECTIONS = {
     "quality": "quality",
+    "evaluation": "evaluation",
     "examples": "examples",
     "code_map": "map",
     "usage": "usage",
     "scores": "scores",
     "documents": "documents",
+    "latency": "latency",
     "training": "training",
     "places": "facts",
 }

@@ -12,7 +12,7 @@ from sparcode_es.engines.elasticsearch.connection import (
     translate_errors,
     where_of,
 )
-from sparcode_es.engines.plans import Operation, Pause, Plan, T, arun
+from sparcode_es.engines.plans import CONNECTIONS, Operation, Pause, Plan, T, arun
 from sparcode_es.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def connect_async(config: ConnectionConfig) -> AsyncElasticsearch:
     from elasticsearch import AsyncElasticsearch
 
     with sound_options(config):
-        return AsyncElasticsearch(**config.client_options(), connections_per_node=32)
+        return AsyncElasticsearch(**config.client_options(), connections_per_node=CONNECTIONS)
 
 
 class AsyncServer:

@@ -14,7 +14,7 @@ import orjson
 
 from sparcode_es.codes import item_term
 from sparcode_es.engines.conditions import numbers_of
-from sparcode_es.engines.elasticsearch.connection import PASSING, Server
+from sparcode_es.engines.elasticsearch.connection import PASSING, Server, blocked
 from sparcode_es.engines.elasticsearch.layout import path_of
 from sparcode_es.errors import EngineError, EngineUnavailableError
 from sparcode_es.postings.artifact import Artifact
@@ -25,6 +25,7 @@ CHUNK_BYTES = 4 << 20
 WORKERS = 3
 ATTEMPTS = 9
 ID_BYTES = 512
+BLOCKED = "cluster_block_exception"
 Document = tuple[str, bytes]
 """A document's id, and its source as JSON."""
 
@@ -116,36 +117,40 @@ def upload(server: Server, index: str, documents: Iterator[Document], done: Call
 
 def send(server: Server, index: str, chunk: list[Document], attempts: int = ATTEMPTS) -> int:
     """Send one chunk, again for those documents only that met a full queue; returns how many documents it held."""
-    left = chunk
+    left, why = chunk, ""
     for attempt in range(1, attempts + 1):
         body = b"".join(orjson.dumps({"index": {"_id": name}}) + b"\n" + source + b"\n" for name, source in left)
         params = {"filter_path": "items.*.status,items.*.error,errors"}
         answer = server.call("POST", path_of(index, "_bulk"), body, params=params, attempts=attempts)
-        left = _again(server, left, answer)
+        left, why = _again(server, left, answer)
         if not left:
             return len(chunk)
         time.sleep(min(10.0, server.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5))
+    if BLOCKED in why:
+        raise blocked(server.where, why)
     raise EngineUnavailableError(
-        f"{server.where} kept refusing documents (429) through {attempts} tries; try again later."
+        f"{server.where} kept refusing documents through {attempts} tries; try again later. It says: {why}"
     )
 
 
-def _again(server: Server, sent: list[Document], answer: Any) -> list[Document]:
-    """The documents to send once more. Raises `EngineError` for the first that is refused for good."""
+def _again(server: Server, sent: list[Document], answer: Any) -> tuple[list[Document], str]:
+    """The documents to send once more, and why. Raises `EngineError` for the first that is refused for good."""
     items = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list) or len(items) != len(sent):
         raise EngineError(f"{server.where} answered a bulk request with something else; is it Elasticsearch?")
-    again = []
+    again, why = [], ""
     for document, row in zip(sent, items, strict=True):
         result = row["index"]
-        if result["status"] in PASSING:
-            again.append(document)
-        elif result["status"] >= 300:
-            error = result.get("error", {})
-            cause = error.get("caused_by", {}).get("reason", "")
-            reason = f"{error.get('reason')} {cause}".strip()[:300]
+        if result["status"] < 300:
+            continue
+        error = result.get("error", {})
+        cause = error.get("caused_by", {}).get("reason", "")
+        reason = f"{error.get('reason')} {cause}".strip()[:300]
+        if result["status"] not in PASSING and error.get("type") != BLOCKED:
             raise EngineError(f"{server.where} refused the document {document[0]!r} ({result['status']}): {reason}")
-    return again
+        again.append(document)
+        why = f"({result['status']}) {error.get('type')}: {reason}"
+    return again, why
 
 
 def sample_rows(count: int, size: int) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sparcode_es.engines.plans import UNLIMITED, Call, Operation, Pause, Plan, T, run, within
+from sparcode_es.engines.plans import CONNECTIONS, UNLIMITED, Call, Operation, Pause, Plan, T, run, within
 from sparcode_es.errors import (
     ConfigError,
     EngineAuthError,
@@ -116,7 +116,7 @@ def connect(config: ConnectionConfig) -> Elasticsearch:
     from elasticsearch import Elasticsearch
 
     with sound_options(config):
-        return Elasticsearch(**config.client_options(), connections_per_node=8)
+        return Elasticsearch(**config.client_options(), connections_per_node=CONNECTIONS)
 
 
 @contextlib.contextmanager
@@ -200,11 +200,20 @@ def refuse_error(where: str, part: Mapping[str, Any]) -> None:
         raise api_error(where, int(part.get("status", 500)), part)
 
 
+def blocked(where: str, reason: str) -> EngineUnavailableError:
+    """Our error for an index or a cluster that takes no writes for now, whatever status says so (403, 429)."""
+    full = "disk" in reason or "create-index" in reason
+    todo = "free disk space on its nodes" if full else "find out who blocked it and lift the block"
+    return EngineUnavailableError(f"{where} takes no writes now; {todo}, then try again. It says: {reason}")
+
+
 def api_error(
     where: str, status: int, body: Any
 ) -> EngineError | EngineAuthError | EngineUnavailableError | NotFoundError:
     """Our error for an HTTP status and its body."""
     reason = reason_of(body)
+    if "cluster_block_exception" in reason and status != 503:
+        return blocked(where, reason)
     if status == 401:
         return EngineAuthError(f"{where} refused the credentials (401); check user name and password, or the API key.")
     if status == 403:
@@ -283,6 +292,12 @@ class Server:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def server_of(client: Elasticsearch | ConnectionConfig | str) -> Server:
+    """A server out of what a caller has: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet."""
+    config = ConnectionConfig(url=client) if isinstance(client, str) else client
+    return Server(config) if isinstance(config, ConnectionConfig) else Server.of(config)
 
 
 def asking(call: Call) -> Plan[Any]:

@@ -56,7 +56,11 @@ class ElasticsearchEngine:
         """See `Engine.explain`."""
         if item not in self.documents([item]):
             raise NotFoundError(f"the index {self.indices.items} has no item {item!r}")
-        return self.server.run(self.source.contributions(query, [item]))[item]
+        return self.explain_many(query, [item])[item]
+
+    def explain_many(self, query: Query, items: Sequence[str]) -> dict[str, list[Contribution]]:
+        """See `Engine.explain_many`: one `_msearch`, however many items."""
+        return self.server.run(self.source.contributions(query, items))
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""

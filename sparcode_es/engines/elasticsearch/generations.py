@@ -25,6 +25,8 @@ from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
 STALE_SECONDS = 120
 """A load that has not shown itself for so long has died."""
 BEAT_SECONDS = 20
+WATCH_SECONDS = 2 * BEAT_SECONDS + 5.0
+"""How long a load is watched whose clock and ours are so far apart that its last beat says nothing."""
 
 
 def owner() -> dict[str, Any]:
@@ -70,20 +72,31 @@ def point(server: Server, name: str, suffix: str) -> None:
             actions.append({"remove": {"index": f"{alias}-{live}", "alias": alias}})
         if alias != codes_name(name) or has_codes(server, name, suffix):
             actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
-    server.call("POST", "/_aliases", {"actions": actions})
+    try:
+        server.call("POST", "/_aliases", {"actions": actions})
+    except SparcodeError:
+        # Sent again after its answer was lost, a request that was carried out is refused: there is nothing left to move.
+        if any(live_generation(server, action["add"]["alias"]) != suffix for action in actions if "add" in action):
+            raise
 
 
 def rollback(server: Server, name: str, to: str | None = None) -> str:
-    """Move the aliases to the generation before the live one, or to an older one by its index; returns its index."""
+    """Move the aliases to the generation before the live one, or to an older one by its index; returns its index.
+
+    Where the alias was deleted, `to` puts it back on any generation that is ready.
+    """
     live = live_generation(server, check_name(name))
-    if live is None:
-        raise NotFoundError(f"{server.where} has no index alias {name}; there is nothing to roll back.")
-    older = [s for s, meta in generations(server, name).items() if s < live and meta.get("state") == "ready"]
+    ready = [s for s, meta in generations(server, name).items() if meta.get("state") == "ready"]
+    if live is None and to is None:
+        advice = f"; `generations rollback --to {name}-{ready[-1]}` puts it back" if ready else ""
+        raise NotFoundError(f"{server.where} has no index alias {name}, nothing to roll back{advice}.")
+    older = [s for s in ready if live is None or s < live]
     if not older:
         raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
     suffix = older[-1] if to is None else to.removeprefix(f"{name}-")
     if suffix not in older:
-        raise NotFoundError(f"{name} has no ready generation {to} older than {live}; `generations list` names them.")
+        than = "" if live is None else f" older than {live}"
+        raise NotFoundError(f"{name} has no ready generation {to}{than}; `generations list` names them.")
     point(server, name, suffix)
     return f"{name}-{suffix}"
 
@@ -97,8 +110,19 @@ def delete(server: Server, name: str, suffix: str) -> list[str]:
 
 
 def loading_generations(server: Server, name: str) -> list[str]:
-    """Generations that a run which is still alive loads, or updates in place."""
-    return [suffix for suffix, meta in generations(server, name).items() if is_alive(_run_of(meta))]
+    """Generations that a run which is still alive loads, or updates in place.
+
+    Clocks jump, and differ between machines: where a beat is not of these minutes, it counts whether the heart beats again.
+    """
+    runs = {suffix: _run_of(meta) for suffix, meta in generations(server, name).items()}
+    states = {suffix: is_alive(run) for suffix, run in runs.items()}
+    if None in states.values():
+        time.sleep(WATCH_SECONDS)
+        later = {suffix: _run_of(meta) for suffix, meta in generations(server, name).items()}
+        states |= {
+            s: later.get(s, {}).get("beat", 0) != runs[s]["beat"] for s, state in states.items() if state is None
+        }
+    return [suffix for suffix, alive in states.items() if alive]
 
 
 def _run_of(meta: dict[str, Any]) -> dict[str, Any]:
@@ -107,14 +131,21 @@ def _run_of(meta: dict[str, Any]) -> dict[str, Any]:
     return dict(run.get("owner", {}))
 
 
-def is_alive(run: dict[str, Any]) -> bool:
-    """Whether the run that began a load still goes on: it shows itself, and its process is there when it is ours."""
-    if time.time() - float(run.get("beat", 0)) > STALE_SECONDS:
+def is_alive(run: dict[str, Any]) -> bool | None:
+    """Whether the run that began a load still goes on: it shows itself, and its process is there when it is ours.
+
+    None: only its next beat can tell, since its clock or ours is wrong, or it has died elsewhere.
+    """
+    if "beat" not in run:
         return False
-    if run.get("host") != socket.gethostname():
-        return True
+    if run.get("host") == socket.gethostname() and not _runs_here(int(run["pid"])):
+        return False
+    return True if abs(time.time() - float(run["beat"])) <= STALE_SECONDS else None
+
+
+def _runs_here(pid: int) -> bool:
     try:
-        os.kill(int(run["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -160,10 +191,10 @@ def listed(server: Server, name: str) -> list[dict[str, Any]]:
 
 
 def remove_old(server: Server, name: str, keep: int) -> list[str]:
-    """Delete generations but for the newest `keep`; never the live one."""
-    live, removed = live_generation(server, name), []
+    """Delete generations but for the newest `keep`; never one that an alias stands for."""
+    live, removed = {live_generation(server, alias) for alias in aliases_of(name)}, []
     ready = [suffix for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"]
     for suffix in ready[: max(0, len(ready) - keep)]:
-        if suffix != live:
+        if suffix not in live:
             removed += delete(server, name, suffix)
     return removed

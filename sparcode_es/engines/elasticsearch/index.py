@@ -5,6 +5,8 @@ Killed anywhere, the aliases still answer the old generation; the next run remov
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.copies import wait_until_started
 from sparcode_es.engines.elasticsearch.generations import (
     Heartbeat,
     delete,
@@ -35,13 +38,17 @@ from sparcode_es.engines.elasticsearch.layout import (
     path_of,
 )
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
-from sparcode_es.errors import EngineError
+from sparcode_es.errors import EngineError, EngineUnavailableError, NotFoundError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
 
 COMPACT_FROM = 10_000
 """Items from which on it pays to wait until the history may be dropped, before the merge."""
 COMPACT_SECONDS = 60
 MERGE_SECONDS = 3600.0
+CREATE_SECONDS = 60.0
+"""How long the shards of a new generation may take to start, empty."""
+REPLICA_SECONDS = 600.0
+"""How long its replicas may take, full: the aliases move to a generation that a node's death does not take away."""
 POPULAR = 100
 """Items kept in the metadata for those whom the codes cannot answer; few, since every reader of the mapping gets them."""
 Progress = Callable[[str, int, int], None]
@@ -102,6 +109,7 @@ class _Load:
         self.suffix = fresh_suffix(generations(server, self.name), artifact, datetime.now(timezone.utc))
         self.indices = tuple(f"{alias}-{self.suffix}" for alias in aliases_of(self.name))
         self.items, self.users, self.codes = self.indices
+        self.run_id = secrets.token_hex(6)
 
     def run(self) -> IndexReport:
         started = time.monotonic()
@@ -111,18 +119,16 @@ class _Load:
         for alias in aliases_of(self.name):
             live_generation(self.server, alias)
         removed = remove_leftovers(self.server, self.name)
-        self._create(can.version, field_type)
         try:
+            self._create(can.version, field_type)
             with Heartbeat(lambda: self._put_meta("loading", field_type)):
                 self._upload()
                 self._finish()
                 check(self.server, self.artifact, self.indices, field_type, "the alias was not moved")
-            self._swap(field_type)
         except Exception:
-            # The swap may have happened though its answer was lost: what is live is never deleted.
-            if live_generation(self.server, self.name) != self.suffix:
-                delete(self.server, self.name, self.suffix)
+            self._give_up()
             raise
+        self._swap(field_type)
         removed += remove_old(self.server, self.name, self.options.keep)
         size = index_bytes(self.server, self.items)
         return IndexReport(
@@ -139,7 +145,7 @@ class _Load:
         )
 
     def _meta(self, state: str, field_type: str) -> dict[str, Any]:
-        return {**generation_meta(self.artifact, field_type), "state": state, "owner": owner()}
+        return {**generation_meta(self.artifact, field_type), "state": state, "owner": owner(), "run": self.run_id}
 
     def _put_meta(self, state: str, field_type: str) -> None:
         self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
@@ -147,13 +153,32 @@ class _Load:
     def _create(self, version: tuple[int, ...], field_type: str) -> None:
         meta = self._meta("loading", field_type)
         items = items_body(field_type, version, self.options.store_codes, meta)
-        self.server.call("PUT", path_of(self.items), loading(items))
-        self.server.call("PUT", path_of(self.users), loading(users_body(meta)))
-        self.server.call("PUT", path_of(self.codes), loading(codes_body(meta)))
+        for name, body in zip(self.indices, (items, users_body(meta), codes_body(meta)), strict=True):
+            self._put_index(name, loading(body))
         others = [s for s in loading_generations(self.server, self.name) if s != self.suffix]
         if others:
-            delete(self.server, self.name, self.suffix)
             raise EngineError(f"another `index` began to load {self.name}-{others[0]} at the same time; wait for it.")
+        wait_until_started(self.server, self.indices, CREATE_SECONDS, "nothing was loaded")
+
+    def _put_index(self, name: str, body: dict[str, Any]) -> None:
+        """Create an index. One that is there is ours when only the answer to our first request was lost."""
+        try:
+            self.server.call("PUT", path_of(name), body)
+        except EngineError as error:
+            if "resource_already_exists" not in str(error):
+                raise
+            if not self._is_ours(name):
+                raise EngineError(f"another `index` began to load {name} at the same time; wait for it.") from error
+
+    def _is_ours(self, name: str) -> bool:
+        found = self.server.call("GET", path_of(name, "_mapping"))[name]["mappings"].get("_meta", {})
+        return bool(found.get("run") == self.run_id)
+
+    def _give_up(self) -> None:
+        """Delete what was loaded of ours; the next run does it where the server cannot be asked now."""
+        with contextlib.suppress(SparcodeError):
+            if self._is_ours(self.items):
+                delete(self.server, self.name, self.suffix)
 
     def _upload(self) -> None:
         for what, name, documents, count in (
@@ -184,6 +209,8 @@ class _Load:
         settings = users_body()["settings"]["index"]
         restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
         self.server.call("PUT", f"{every}/_settings", {"index": restored})
+        self.progress("replicas", 0, 1)
+        wait_until_started(self.server, self.indices, REPLICA_SECONDS, "the alias was not moved")
 
     def _wait_for_history(self) -> None:
         """Wait until no retention lease needs the load's operations: only then does a merge drop their copies."""
@@ -199,11 +226,18 @@ class _Load:
         while self.artifact.item_ids.find(spare) is not None:
             spare += "_"
         self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params={"refresh": "true"})
-        self.server.call("DELETE", path_of(self.items, "_doc", spare), params={"refresh": "true"})
+        with contextlib.suppress(NotFoundError):  # gone, and only the answer was lost
+            self.server.call("DELETE", path_of(self.items, "_doc", spare), params={"refresh": "true"})
 
     def _swap(self, field_type: str) -> None:
-        """Only a generation that is or was live is called ready."""
-        point(self.server, self.name, self.suffix)
+        """Only a generation that is or was live is called ready. A swap without an answer may still happen: what it leaves is
+        the next run's to clear up."""
+        try:
+            point(self.server, self.name, self.suffix)
+        except SparcodeError as error:
+            if not isinstance(error, EngineUnavailableError):
+                self._give_up()
+            raise
         self._put_meta("ready", field_type)
 
 

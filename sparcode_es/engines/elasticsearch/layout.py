@@ -17,15 +17,22 @@ SCHEMA_VERSION = 1
 STAMP = "%Y%m%d%H%M%S"
 SUFFIX = re.compile(r"[1-9]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){2}-[0-9a-f]{12}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,180}")
+COMPANIONS = {
+    "-users": "users' companion",
+    "-codes": "codes index",
+    "-queries": "query log",
+}
+"""What the names beside an alias end in."""
 
 
 def check_name(name: str) -> str:
     """`name` when it can be an alias, else `ConfigError`."""
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"{name!r} cannot name an index: use lower-case letters, digits, '-', '_' and '.'")
-    for ending, what in (("-users", "users' companion"), ("-codes", "codes index")):
+    for ending, what in COMPANIONS.items():
         if name.endswith(ending):
-            raise ConfigError(f"{name!r} would be the {what} of {name[:-6]!r}; choose a name without {ending!r}")
+            other = name.removesuffix(ending)
+            raise ConfigError(f"{name!r} would be the {what} of {other!r}; choose a name without {ending!r}")
     return name
 
 
@@ -44,6 +51,11 @@ def users_name(name: str) -> str:
 def codes_name(name: str) -> str:
     """The alias of the codes index."""
     return f"{name}-codes"
+
+
+def queries_name(name: str) -> str:
+    """The query log of an alias: a data stream, or an alias where there are none: see `query_log`."""
+    return f"{name}-queries"
 
 
 def aliases_of(name: str) -> tuple[str, str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from sparcode_es.engines.elasticsearch.connection import Server, refuse_error
 from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.engines.elasticsearch.request import msearch_body
 
 PAGE = 5_000
 TOGETHER = 32
@@ -17,7 +16,7 @@ TOGETHER = 32
 def msearch(server: Server, index: str, bodies: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The answers of searches of one index, in order. Raises what a refused search is."""
     for start in range(0, len(bodies), TOGETHER):
-        lines = b"".join(b"{}\n" + orjson.dumps(body) + b"\n" for body in bodies[start : start + TOGETHER])
+        lines = msearch_body(({}, body) for body in bodies[start : start + TOGETHER])
         for part in server.call("POST", path_of(index, "_msearch"), lines)["responses"]:
             refuse_error(server.where, part)
             yield part

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.conditions import ITEM, AnyOf, Condition, Dsl, NoneOf
@@ -147,7 +149,15 @@ def explain_body(field_type: str, term: str, items: Sequence[str]) -> dict[str, 
     return {"size": len(items), "track_total_hits": False, **fetched, "query": scored}
 
 
-def routing(query: Query) -> dict[str, Any]:
-    """Which copies answer: the same ones for the same codes, and all shards or none."""
+def msearch_body(searches: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bytes:
+    """Several searches in one request, each a header ({} for the index of the path) and a body: newline-delimited JSON."""
+    return b"".join(orjson.dumps(part) + b"\n" for pair in searches for part in pair)
+
+
+def routing(query: Query, anywhere: bool = False) -> dict[str, Any]:
+    """Which copies answer: the same ones for the same codes, or `anywhere`; and all shards or none."""
+    whole = {"allow_partial_search_results": False}
+    if anywhere:
+        return whole
     text = " ".join(each.term for each in query.clauses)
-    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", "allow_partial_search_results": False}
+    return {"preference": f"sparcode{zlib.crc32(text.encode()):08x}", **whole}

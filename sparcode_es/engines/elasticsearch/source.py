@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
@@ -32,11 +31,19 @@ FRESH_SECONDS = 30.0
 """How long `info` believes them: an update in place changes what a generation holds, though not its fields."""
 
 
+def _status_of(error: Any) -> int:
+    """The status of a row of `_mget` that has only words: no such index, a question that is wrong, or a shard that is away."""
+    kind = str(error.get("type")) if isinstance(error, dict) else ""
+    return 404 if "not_found" in kind else 400 if kind in ("illegal_argument_exception", "parsing_exception") else 503
+
+
 class ElasticsearchSource:
     """Plans over the alias `name` of a server, or over one generation of it (see `sparcode_es.engines.base.Source`).
 
     Their errors: `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
     """
+
+    kind = "elasticsearch"
 
     def __init__(self, where: str, name: str, suffix: str | None = None) -> None:
         self.where, self.name, self.indices = where, name, Indices.of(name, suffix)
@@ -110,7 +117,7 @@ class ElasticsearchSource:
         answer = yield Call("POST", path_of(index, "_mget"), {"ids": ids}, params)
         for row in self._part(answer, "docs"):
             if "error" in row:
-                raise api_error(self.where, 404 if "not_found" in str(row["error"]) else 400, row)
+                raise api_error(self.where, _status_of(row["error"]), row)
         return [row for row in answer["docs"] if row.get("found")]
 
     def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
@@ -151,16 +158,16 @@ class ElasticsearchSource:
     def _chunk(self, queries: Sequence[Query], types: dict[str | None, str]) -> Plan[list[list[Hit] | SparcodeError]]:
         if len(queries) == 1:
             return [(yield from self._alone(queries[0], types[queries[0].generation]))]
-        bodies = [(self._header(query), request.search_body(query, types[query.generation])) for query in queries]
-        answers = yield from self._msearch(self.indices.items, bodies)
+        bodies = [request.search_body(query, types[query.generation]) for query in queries]
+        answers = yield from self._msearch(self.indices.items, queries, bodies)
         found: list[list[Hit] | SparcodeError] = []
         for query, answer in zip(queries, answers, strict=True):
             found.append((yield from self._of_many(answer, query, types[query.generation])))
         return found
 
-    def _header(self, query: Query) -> dict[str, Any]:
+    def _header(self, query: Query, anywhere: bool) -> dict[str, Any]:
         named = {} if query.generation is None else {"index": query.generation}
-        return {**request.routing(query), **named}
+        return {**request.routing(query, anywhere), **named}
 
     def _alone(self, query: Query, field_type: str) -> Plan[list[Hit]]:
         hits = self._hits((yield self._search(query, field_type)), query)
@@ -171,9 +178,15 @@ class ElasticsearchSource:
         return self._hits((yield self._search(query, field_type, ordered=True)), query, ordered=True) or []
 
     def _search(self, query: Query, field_type: str, ordered: bool = False) -> Call:
-        params = {"filter_path": HITS, **request.routing(query)}
+        """A copy that hangs would hang again: further attempts ask any."""
+        path = path_of(query.generation or self.indices.items, "_search")
         body = request.search_body(query, field_type, ordered)
-        return Call("POST", path_of(query.generation or self.indices.items, "_search"), body, params)
+
+        def call(anywhere: bool) -> Call:
+            params = {"filter_path": HITS, **request.routing(query, anywhere)}
+            return Call("POST", path, body, params, again=None if anywhere else lambda: call(True))
+
+        return call(False)
 
     def _of_many(self, answer: Any, query: Query, field_type: str) -> Plan[list[Hit] | SparcodeError]:
         """One answer of several; asked again alone, with pauses, where the server was too busy for it."""
@@ -212,8 +225,8 @@ class ElasticsearchSource:
             return found
         field_type = yield from self._field_type(query.generation, ())
         names = list(found)
-        bodies = [(self._header(query), request.explain_body(field_type, each.term, names)) for each in query.clauses]
-        answers = yield from self._msearch(self.indices.items, bodies)
+        bodies = [request.explain_body(field_type, each.term, names) for each in query.clauses]
+        answers = yield from self._msearch(self.indices.items, [query] * len(bodies), bodies)
         for each, answer in zip(query.clauses, answers, strict=True):
             refuse_error(self.where, answer)
             for item, score in self._scores(answer):
@@ -226,13 +239,20 @@ class ElasticsearchSource:
         for row in answer.get("hits", {}).get("hits", []):
             yield row["fields"]["item"][0], float(np.float32(row["_score"]))
 
-    def _msearch(self, index: str, bodies: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Plan[list[Any]]:
+    def _msearch(self, index: str, queries: Sequence[Query], bodies: Sequence[dict[str, Any]]) -> Plan[list[Any]]:
+        """The answers of one search a query; as in `_search`, further attempts ask any copy."""
         if not bodies:
             return []
-        lines = b"".join(orjson.dumps(part) + b"\n" for pair in bodies for part in pair)
         paths = ",".join(f"responses.{path}" for path in HITS.split(","))
         params = {"filter_path": f"{paths},responses.status,responses.error"}
-        answer = yield Call("POST", path_of(index, "_msearch"), lines, params)
+
+        def call(anywhere: bool) -> Call:
+            headers = [self._header(query, anywhere) for query in queries]
+            lines = request.msearch_body(zip(headers, bodies, strict=True))
+            path = path_of(index, "_msearch")
+            return Call("POST", path, lines, params, again=None if anywhere else lambda: call(True))
+
+        answer = yield call(False)
         parts: list[Any] = self._part(answer, "responses")
         if len(parts) != len(bodies) or not all(isinstance(part, dict) for part in parts):
             raise EngineError(f"{self.where} answered {len(parts)} of {len(bodies)} searches; is it Elasticsearch?")

@@ -147,6 +147,13 @@ class LocalNode:
             pid = process.launch(RELEASES[self.version], home, settings, self.heap, self.password, files)
             self._save(pids=(*self.state.pids, pid))
 
+    def restart(self, number: int) -> None:
+        """Start a node whose process has ended once more, on the data that it left. Does not wait until it answers."""
+        home = Path(self.state.folder) / f"node-{number}"
+        pids = list(self.state.pids)
+        pids[number] = process.spawn(RELEASES[self.version], home, self.heap)
+        self._save(pids=tuple(pids))
+
     def _settings(self, cluster: str, number: int, port: int, transport: list[int]) -> dict[str, str]:
         settings = {
             "cluster.name": cluster,

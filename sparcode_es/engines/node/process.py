@@ -47,11 +47,11 @@ def launch(
     password: str | None,
     files: Mapping[str, str],
 ) -> int:
-    """Start a server in `folder` (config, data, logs) and return its process id, which leads its process group.
+    """Lay out `folder` (config, data, logs), start a server there and return its process id, which leads its process group.
 
     files: what else lies in its config folder.
     """
-    java = find_java(release.lowest_java, release.highest_java)
+    environment = _environment(release, folder, heap)
     home = install(release)
     with storage_errors(folder):
         shutil.copytree(home / "config", folder / "config")
@@ -63,7 +63,14 @@ def launch(
         for name, content in {**files, "elasticsearch.yml": text}.items():
             (folder / "config" / name).write_text(content, encoding="utf-8")
         own(folder)
-    environment = {
+    if password is not None:
+        _set_password(home, folder, environment, password)
+    return spawn(release, folder, heap)
+
+
+def _environment(release: Release, folder: Path, heap: str) -> dict[str, str]:
+    java = find_java(release.lowest_java, release.highest_java)
+    return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "ES_JAVA_HOME": str(java),
@@ -71,13 +78,15 @@ def launch(
         "ES_TMPDIR": str(folder / "tmp"),
         "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
     }
-    if password is not None:
-        _set_password(home, folder, environment, password)
-    with (folder / "output.log").open("wb") as output:
+
+
+def spawn(release: Release, folder: Path, heap: str) -> int:
+    """Start the server whose folder is laid out, for the first time or again, and return its process id."""
+    with (folder / "output.log").open("ab") as output:
         process = subprocess.Popen(
-            [str(home / "bin" / "elasticsearch")],
+            [str(install(release) / "bin" / "elasticsearch")],
             cwd=folder,
-            env=environment,
+            env=_environment(release, folder, heap),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,140 @@
+"""Every picture of the documentation: `make doc-pictures`.
+
+The tutorial's shop is made and trained, loaded into a real Elasticsearch, and its Kibana panels are drawn from that server's
+answers; the report is looked at in Chromium; the data flow is drawn by hand. Takes some two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from browser import screenshot
+from flow_picture import flow
+from PIL import Image
+
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.engines.node import LocalNode
+from sparcode_es.kibana.objects import saved_objects
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+ALIAS = "recs"
+EVERYTHING = {"match_all": {}}
+"""What Kibana puts in for `%context%` while the dashboard has no filter."""
+LARGEST = 150_000
+"""Bytes of one picture."""
+CURVES = {"sparsity": "figure6-sparsity-item-codes-beauty-4096.png", "quality": "quality-beauty.png"}
+
+
+def command(folder: Path, *words: str) -> None:
+    """Run `sparcode-es` there."""
+    subprocess.run([sys.executable, "-m", "sparcode_es_cli", *words], cwd=folder, check=True)
+
+
+def make_shop(folder: Path) -> None:
+    """The tutorial's steps 1 to 6; a training that was finished is not repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    program = re.search(r'```python title="shop.py"\n(.*?)```', tutorial, re.DOTALL)
+    assert program is not None, "the tutorial has no shop.py"
+    (folder / "shop.py").write_text(program[1], encoding="utf-8")
+    subprocess.run([sys.executable, "shop.py"], cwd=folder, check=True)
+    if not (folder / "data").exists():
+        command(folder, "data", "import", "log.csv", "--items", "items.csv", "--out", "data/shop")
+    command(folder, "train", "--data", "data/shop", "--out", "runs/shop", "--preset", "demo")
+    command(folder, "postings", "build", "--checkpoint", "runs/shop/model.pt", "--data", "data/shop")
+    report = ["--training", "runs/shop", "--postings", "runs/postings", "--checkpoint", "runs/shop/model.pt"]
+    command(
+        folder, "report", *report, "--user", "u1", "--user", "u7", "--title", "The bookshop", "--out", "report.html"
+    )
+
+
+def panels() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and specification of each Vega panel of the dashboard."""
+    for each in saved_objects(ALIAS, "9"):
+        state = json.loads(each["attributes"].get("visState", "{}"))
+        if state.get("type") == "vega":
+            title = state["title"].removesuffix(f" ({ALIAS})")
+            yield re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"), json.loads(state["params"]["spec"])
+
+
+def answered(spec: Any, server: Server) -> Any:
+    """The specification with each query replaced by the server's answer, as Kibana does."""
+    if isinstance(spec, list):
+        return [answered(each, server) for each in spec]
+    if not isinstance(spec, dict):
+        return spec
+    url = spec.get("url")
+    if isinstance(url, dict) and "index" in url:
+        body = {"track_total_hits": True, "query": EVERYTHING, **url["body"]}
+        answer = server.call("POST", path_of(url["index"], "_search"), body)
+        return {**{key: value for key, value in spec.items() if key != "url"}, "values": answer}
+    return {key: answered(value, server) for key, value in spec.items()}
+
+
+def drawn(spec: dict[str, Any]) -> bytes:
+    """A panel as a PNG, in the size of half a dashboard."""
+    fit = {"type": "fit", "contains": "padding"}
+    sized = {**spec, "width": 560, "height": 340, "autosize": fit, "background": "white"}
+    if "vega-lite" in spec["$schema"]:
+        return bytes(vl_convert.vegalite_to_png(sized, vl_version="5.8", scale=1.5))
+    return bytes(vl_convert.vega_to_png(sized, scale=1.5))
+
+
+def slim(path: Path, widest: int = 1200) -> None:
+    """Keep at most 128 colours and `widest` pixels across: a third of the bytes, and no difference to the eye."""
+    picture = Image.open(path).convert("RGB")
+    picture.thumbnail((widest, 10_000))
+    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def kibana(folder: Path, version: str) -> None:
+    """Load the shop's postings into a server, and draw each panel from what it answers."""
+    with LocalNode(version, heap="512m") as node:
+        command(folder, "index", "--url", node.url, "--index", ALIAS)
+        server = Server(ConnectionConfig(url=node.url))
+        for name, spec in panels():
+            picture = PICTURES / f"kibana-{name}.png"
+            picture.write_bytes(drawn(answered(spec, server)))
+            slim(picture)
+        server.close()
+
+
+def pages(folder: Path) -> None:
+    """The report, in light and dark."""
+    url = (folder / "report.html").resolve().as_uri()
+    slim(screenshot(url, PICTURES / "report.png", 900, 1700))
+    slim(screenshot(url, PICTURES / "report-dark.png", 900, 1700, dark=True))
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "doc-pictures", help="where the shop is trained")
+    parser.add_argument("--version", default="9.4.5", help="of Elasticsearch")
+    options = parser.parse_args()
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / "flow.svg").write_text(flow(), encoding="utf-8")
+    for name, file in CURVES.items():
+        picture = PICTURES / f"{name}.png"
+        picture.write_bytes((ROOT / "benchmarks" / "results" / file).read_bytes())
+        slim(picture)
+    make_shop(options.work)
+    pages(options.work)
+    kibana(options.work, options.version)
+    for path in sorted(PICTURES.iterdir()):
+        size = path.stat().st_size
+        print(f"{path.relative_to(ROOT)}  {size:,} bytes{'  TOO LARGE' if size > LARGEST else ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `fuzz.py` and `tests/hostile` damage and read: seeds, mutations, targets, the worker that survives from case to case."""

@@ -1,0 +1,1 @@
+"""What `load.py` and its tests measure with."""

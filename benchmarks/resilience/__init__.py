@@ -1,0 +1,1 @@
+"""Faults made on purpose against real servers, and what came of them: used by `faults.py` and by tests/resiliency."""
