@@ -102,4 +102,5 @@ def test_only_the_item_is_fetched() -> None:
 def test_the_same_codes_are_answered_by_the_same_copies() -> None:
     other = Query((Clause("2", 1.0),))
     assert routing(QUERY) == routing(Query(QUERY.clauses, 50)) != routing(other)
+    assert routing(QUERY, anywhere=True) == {"allow_partial_search_results": False}
     assert routing(QUERY)["allow_partial_search_results"] is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import socket
@@ -17,12 +18,13 @@ from typing import Any
 
 import pytest
 
+from sparcode_es.engines.elasticsearch import generations
 from sparcode_es.engines.elasticsearch.bulk import chunks, send, upload
-from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server, api_error
 from sparcode_es.engines.elasticsearch.generations import Heartbeat, is_alive, remove_leftovers
 from sparcode_es.engines.elasticsearch.index import fresh_suffix
 from sparcode_es.engines.elasticsearch.layout import check_name
-from sparcode_es.errors import ConfigError, EngineError, EngineUnavailableError
+from sparcode_es.errors import ConfigError, EngineError, EngineUnavailableError, NotFoundError
 
 HERE = socket.gethostname()
 
@@ -150,7 +152,53 @@ def test_who_is_alive() -> None:
     assert not is_alive({"host": HERE, "pid": child.pid, "beat": now}), "a dead process of this machine"
     assert is_alive({"host": "elsewhere", "pid": 1, "beat": now - 60})
     assert not is_alive({"host": "elsewhere", "pid": 1, "beat": now - 121}), "no heartbeat for two minutes"
-    assert not is_alive({})
+    assert is_alive({}) is False
+    assert is_alive({"host": "elsewhere", "pid": 1, "beat": now + 3600}) is None, "whose clock is wrong?"
+    assert is_alive({"host": HERE, "pid": child.pid, "beat": now + 3600}) is False
+
+
+@pytest.mark.parametrize("off", [-3600, 3600], ids=["behind", "ahead"])
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_run_whose_clock_is_wrong_lives_when_its_heart_beats_on(
+    off: int, beats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"host": "elsewhere", "pid": 1, "beat": int(time.time()) + off}
+    fake = Indices({OLD: {"state": "ready"}, NEW: {"state": "loading", "owner": run}})
+    monkeypatch.setattr(generations.time, "sleep", lambda seconds: run.update(beat=run["beat"] + beats))
+
+    def copied(*arguments: Any, **options: Any) -> Any:
+        return copy.deepcopy(Indices.call(fake, *arguments, **options))
+
+    fake.call = copied  # type: ignore[method-assign]
+    assert generations.loading_generations(fake, "n") == ([NEW] if beats else [])  # type: ignore[arg-type]
+
+
+def test_an_alias_that_was_deleted_is_put_back() -> None:
+    class Aliasless(Indices):
+        def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+            if path.endswith("_alias") and "-2026" not in path:
+                raise NotFoundError("no alias")
+            return super().call(method, path, body, **options)
+
+    fake = Aliasless({OLD: {"state": "ready"}, NEW: {"state": "ready"}})
+    with pytest.raises(NotFoundError, match=f"rollback --to n-{NEW}` puts it back"):
+        generations.rollback(fake, "n")  # type: ignore[arg-type]
+    assert generations.rollback(fake, "n", f"n-{OLD}") == f"n-{OLD}"  # type: ignore[arg-type]
+    assert fake.sent == ["POST /_aliases"]
+
+
+def test_a_full_disk_is_called_one(bulk: Bulk, server: Server) -> None:
+    full = {
+        "type": "cluster_block_exception",
+        "reason": "[TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]",
+    }
+    bulk.row = lambda status: {"status": 429, "error": full}  # type: ignore[method-assign]
+    with pytest.raises(EngineUnavailableError, match="takes no writes now; free disk space"):
+        send(server, "i", DOCUMENTS, attempts=2)
+    for status in (403, 429):
+        assert "free disk space" in str(api_error("here", status, {"error": full}))
+    no_master = {"error": {"type": "cluster_block_exception", "reason": "[SERVICE_UNAVAILABLE/2/no master]"}}
+    assert "not ready (503)" in str(api_error("here", 503, no_master))
 
 
 def test_the_heart_beats_on_after_an_error() -> None:
