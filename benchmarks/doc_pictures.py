@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
-from PIL import Image
 from browser import screenshot
 from flow_picture import flow
+from PIL import Image
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.layout import path_of
@@ -53,7 +53,9 @@ def make_shop(folder: Path) -> None:
     command(folder, "train", "--data", "data/shop", "--out", "runs/shop", "--preset", "demo")
     command(folder, "postings", "build", "--checkpoint", "runs/shop/model.pt", "--data", "data/shop")
     report = ["--training", "runs/shop", "--postings", "runs/postings", "--checkpoint", "runs/shop/model.pt"]
-    command(folder, "report", *report, "--user", "u1", "--user", "u7", "--title", "The bookshop", "--out", "report.html")
+    command(
+        folder, "report", *report, "--user", "u1", "--user", "u7", "--title", "The bookshop", "--out", "report.html"
+    )
 
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:

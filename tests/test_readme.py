@@ -16,7 +16,8 @@ from sparcode_es_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
-    path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in [ROOT / "README.md", *ROOT.rglob("docs/**/*.md")]
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in [ROOT / "README.md", *ROOT.rglob("docs/**/*.md")]
 }
 README = PAGES["README.md"]
 SMALL = """

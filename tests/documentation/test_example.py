@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doc_pages import PAGES, ROOT, story
 
+from doc_pages import PAGES, ROOT, story
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 
 PAGE = "docs/elasticsearch.md"
@@ -69,9 +69,7 @@ def test_the_picture_has_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 @pytest.mark.elasticsearch
-@pytest.mark.parametrize(
-    ("node", "name"), [("elasticsearch_7", "rank_features"), ("elasticsearch_9", "sparse_vector")]
-)
+@pytest.mark.parametrize(("node", "name"), [("elasticsearch_7", "rank_features"), ("elasticsearch_9", "sparse_vector")])
 def test_real_servers_give_these_scores(node: str, name: str, request: pytest.FixtureRequest) -> None:
     server = Server(ConnectionConfig(url=request.getfixturevalue(node).url))
     asked = requests(name)

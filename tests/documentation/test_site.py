@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from doc_pages import PAGES, ROOT
 
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
@@ -36,7 +37,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(ROOT / ".mkdocs.yml")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run([*command, "--site-dir", str(out)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--site-dir", str(out)], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -52,9 +55,12 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
 
 
 def test_equations_are_mathml(site: Path) -> None:
-    page = Loads((site / "method.html").read_text("utf-8"))
-    assert page.tags.count("math") > 20
-    assert "arithmatex" not in (site / "method.html").read_text("utf-8")
+    text = (site / "method.html").read_text("utf-8")
+    assert Loads(text).tags.count("math") > 20
+    assert "arithmatex" not in text
+    assert not any("\\" in each for each in re.findall(r"<math.*?</math>", text, re.DOTALL)), (
+        "TeX that was not understood"
+    )
 
 
 def test_the_reference_has_signatures_and_texts(site: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from doc_pages import PAGES, blocks, run, story
 
 KNOWN = {"own-data", "elasticsearch", "tutorial", "tutorial-elasticsearch", "shop", "shop-elasticsearch"}
