@@ -25,12 +25,15 @@ def sums(boosts: Mapping[str, float], postings: Mapping[str, Mapping[str, float]
 
 def text(x: float, y: float, words: str, size: int = 15, colour: str = INK, weight: str = "normal") -> str:
     """Words that begin at x, on the line y."""
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}">{html.escape(words)}</text>'
+    return (
+        f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}">{html.escape(words)}</text>'
+    )
 
 
 def box(x: float, y: float, width: float, words: str, colour: str, height: float = 34) -> str:
     """A rounded box with words in it."""
-    shape = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" fill="{colour}" fill-opacity="0.12" stroke="{colour}"/>'
+    place = f'x="{x}" y="{y}" width="{width}" height="{height}" rx="6"'
+    shape = f'<rect {place} fill="{colour}" fill-opacity="0.12" stroke="{colour}"/>'
     return shape + text(x + 10, y + height / 2 + 5, words)
 
 
@@ -43,7 +46,11 @@ def arrow(x1: float, y1: float, x2: float, y2: float, colour: str = GREY) -> str
 
 
 def _headings() -> Iterable[str]:
-    places = {20: ("history", "what a user read"), 210: ("codes", "tokenizer, quantizer"), 400: ("clauses", "term × boost")}
+    places = {
+        20: ("history", "what a user read"),
+        210: ("codes", "tokenizer, quantizer"),
+        400: ("clauses", "term × boost"),
+    }
     places |= {600: ("postings", "item: score, made ahead"), 850: ("sum", "Eq. 11: Σ boost × score")}
     for x, (heading, below) in places.items():
         yield text(x, 30, heading, 18, weight="bold")

@@ -1,6 +1,6 @@
 """The fenced blocks of README and docs, each with the mark that stands above it.
 
-`<!-- test: STORY -->`: the blocks of one story on a page are run, in order, in one folder. `<!-- not run: WHY -->`: not run, and why.
+`<!-- test: STORY -->`: the blocks of one story on a page are run, in order, in one folder. `<!-- not run: WHY -->`: says why not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ PAGES = {
 }
 RUN = ("sh", "python", "console")
 FENCE = re.compile(
-    r"(?:^<!-- (?P<mark>test|not run): (?P<words>.+?) -->\n)?^```(?P<language>\w+)(?: title=\"(?P<title>[\w.]+)\")?\n(?P<text>.*?)^```",
+    r"(?:^<!-- (?P<mark>test|not run): (?P<words>.+?) -->\n)?"
+    r"^```(?P<language>\w+)(?: title=\"(?P<title>[\w.]+)\")?\n(?P<text>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
 URL = "http://localhost:9200"
