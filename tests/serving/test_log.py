@@ -306,6 +306,6 @@ def test_metrics_count_the_log(artifact: Artifact) -> None:
         app = make_app(recommender)
         recommender.recommend("user 1")
     (route,) = [each for each in app.routes if getattr(each, "path", "") == "/metrics"]
-    text = route.endpoint().body.decode()  # type: ignore[attr-defined]
+    text = asyncio.run(route.endpoint()).body.decode()  # type: ignore[attr-defined]
     assert 'sparcode_query_log_total{outcome="written"} 1.0' in text
     assert 'sparcode_query_log_total{outcome="lost"} 0.0' in text
