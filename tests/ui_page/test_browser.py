@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.ui.places import ArtifactPlaces, IndexPlaces, Places
-from ui_page.browsing import browsing
 from ui_page.page_world import HOSTILE, build, maker, page_of, served
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from browser import chromium, find_chromium
 
 pytestmark = pytest.mark.slow
 SERVERS = [pytest.param(name, marks=pytest.mark.elasticsearch) for name in ("elasticsearch_7", "elasticsearch_9")]
@@ -29,7 +33,11 @@ TIMEOUT = 10_000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with browsing() as opened:
+    if os.environ.get("SPARCODE_REQUIRE_BROWSER") != "1":
+        pytest.importorskip("playwright")
+        if find_chromium() is None:
+            pytest.skip("there is no Chromium on the PATH")
+    with chromium() as opened:
         yield opened
 
 
