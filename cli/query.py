@@ -14,6 +14,7 @@ import click
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
 
 from sparcode_es.errors import ConfigError
+from sparcode_es.files import parse_json
 
 if TYPE_CHECKING:
     from sparcode_es.serving.ask import Options
@@ -176,7 +177,7 @@ def parse_history(text: str) -> list[str]:
     if not text.lstrip().startswith("["):
         return text.split()
     try:
-        return [str(item) for item in json.loads(text)]
+        return [str(item) for item in parse_json(text)]
     except ValueError as error:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 
