@@ -15,6 +15,7 @@ from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_opti
 from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import ConfigError
+from sparcode_es.files import parse_json
 from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def parse_history(text: str) -> list[str]:
     if not text.lstrip().startswith("["):
         return text.split()
     try:
-        return [str(item) for item in json.loads(text)]
+        return [str(item) for item in parse_json(text)]
     except ValueError as error:
         raise ConfigError(f"--history is not a JSON list: {error}") from error
 

@@ -11,6 +11,9 @@ from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than proxies keep theirs, so that none is closed while a request begins."""
+
 
 @click.command(epilog="\b\nExample:\n  sparcode-es serve --url http://localhost:9200 --index recs --port 8000")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
@@ -56,4 +59,10 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
         log = chosen_log(flags, engine)
         with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
             recommender.warm()
-            uvicorn.run(make_app(recommender, Crowd(most)), host=host, port=port, log_level="warning")
+            uvicorn.run(
+                make_app(recommender, Crowd(most)),
+                host=host,
+                port=port,
+                log_level="warning",
+                timeout_keep_alive=KEEP_ALIVE,
+            )

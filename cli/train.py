@@ -105,5 +105,5 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set takes KEY=VALUE, not {text!r}")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value

@@ -26,7 +26,7 @@ class ArrayFolder:
         file = self.path / f"{name}.npy"
         try:
             array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy raises whatever its parser of headers meets
             raise self.error(f"cannot read {file}: {error}; {self.advice}") from error
         if array.dtype != dtype or array.shape != shape:
             found = f"{array.dtype} {list(array.shape)}"

@@ -15,6 +15,14 @@ from typing import IO, Any
 from sparcode_es.errors import StorageError
 
 
+def parse_json(text: str | bytes) -> Any:
+    """A JSON document. Raises `ValueError` for anything that is none, nesting beyond what can be read included."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` met while writing `path` into a `StorageError` that says where and what to do."""
@@ -38,7 +46,7 @@ def check_replaceable(path: Path, kind: str, keys: Set[str]) -> None:
     with storage_errors(path):
         present = {file.name for file in path.iterdir()}
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json((path / "manifest.json").read_bytes())
         ours = {"manifest.json", *manifest["files"]} if keys <= manifest.keys() else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         ours = set()

@@ -5,10 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sparcode_es.errors import DataError
+from sparcode_es.files import parse_json
+
+PARTS = (("bytes", np.uint8), ("offsets", np.uint64), ("order", np.uint32))
+DAMAGED = "the order of a table of texts is damaged: it names rows that are not there; make its folder again"
 
 
 class StringTable:
@@ -59,8 +64,13 @@ class StringTable:
             arrays = [
                 np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in cls.file_names(name, searchable)
             ]
-        except (OSError, ValueError) as error:
+        except Exception as error:  # numpy raises whatever its parser of headers meets
             raise DataError(f"cannot read the table {name} in {folder}: {error}") from error
+        for array, (part, dtype) in zip(arrays, PARTS, strict=False):
+            if array.dtype != dtype or array.ndim != 1:
+                raise DataError(
+                    f"the table {name} in {folder} is damaged: its {part} are {array.dtype} {list(array.shape)}"
+                )
         blob, offsets = arrays[0], arrays[1]
         if len(offsets) == 0 or int(offsets[-1]) != len(blob):
             raise DataError(f"the table {name} in {folder} is damaged: its offsets do not end where its text does")
@@ -102,19 +112,22 @@ class StringTable:
             raise TypeError("this table was not built to be searched")
         wanted = text.encode("utf-8", "surrogatepass")
         place = self._first(wanted)
-        if place < len(self):
-            row = int(self._order[place])
-            if self._encoded(row) == wanted:
-                return row
-        return None
+        return int(self._order[place]) if place < len(self) and self._ranked(place) == wanted else None
+
+    def _ranked(self, place: int) -> bytes:
+        """The string at a place of the byte order. Raises `DataError` where the order names no row."""
+        assert self._order is not None
+        try:
+            return self._encoded(int(self._order[place]))
+        except IndexError as error:
+            raise DataError(DAMAGED) from error
 
     def _first(self, wanted: bytes) -> int:
         """The place in byte order of the first string that is not smaller."""
-        assert self._order is not None
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
-            if self._encoded(int(self._order[middle])) < wanted:
+            if self._ranked(middle) < wanted:
                 low = middle + 1
             else:
                 high = middle
@@ -132,7 +145,16 @@ class StringTable:
         if self._order is None:
             raise TypeError("this table was not built to be searched")
         if len(self._order) and int(self._order.max()) >= len(self):
-            raise DataError(
-                "the order of a table of texts is damaged: it names rows that are not there; make its folder again"
-            )
+            raise DataError(DAMAGED)
         return self._order
+
+
+def read_document(table: StringTable, row: int) -> dict[str, Any] | None:
+    """An item's title and attributes out of a table of JSON texts; None for a row that holds something else."""
+    try:
+        document = parse_json(table[row])
+    except (ValueError, DataError):
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
+        return None
+    return document if isinstance(document.get("title"), str | None) else None

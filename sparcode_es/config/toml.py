@@ -98,7 +98,7 @@ def parse_toml(text: str, where: str = "the configuration") -> dict[str, Any]:
     """TOML text as nested tables. Raises `ConfigError` with the line."""
     try:
         found: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
     return found
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from sparcode_es.arrays import ArrayFolder
 from sparcode_es.errors import DataError
-from sparcode_es.tables import StringTable
+from sparcode_es.files import parse_json
+from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
 TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
@@ -162,6 +163,7 @@ class Dataset:
         self.schema = tuple(
             Feature(f["name"], f["side"], f["kind"], int(f["size"]), f.get("role", "input")) for f in manifest["schema"]
         )
+        self._require_described()
         self.users = self._folder.array("events.users", np.uint32, (self.num_events,))
         self.items = self._folder.array("events.items", np.uint32, (self.num_events,))
         self.times = self._folder.array("events.times", np.int64, (self.num_events,))
@@ -180,11 +182,18 @@ class Dataset:
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        _folder(path).check(manifest["files"], verify)
         try:
+            _folder(path).check(manifest["files"], verify)
             return cls(path, manifest)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path / 'manifest.json'} is damaged ({error}); import the data again") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"{path / 'manifest.json'} is damaged ({error!r}); import the data again") from error
+
+    def _require_described(self) -> None:
+        """Raise `KeyError`, `TypeError` or `ValueError` where the manifest lacks what `describe` tells."""
+        for name in (*LABEL_NAMES.values(), "bad_rows", "duplicates", "dropped_duplicates", "outside_k_core"):
+            int(self.manifest["counts"][name])
+        if not all(isinstance(self.manifest[name], dict) for name in ("source", "split", "k_core")):
+            raise TypeError("source, split and k_core must be tables")
 
     def _check_fit(self) -> None:
         for table, size in ((self.user_ids, self.num_users), (self.item_ids, self.num_items)):
@@ -229,14 +238,18 @@ class Dataset:
         """The values of a categorical or list feature: number v stands for entry v - 1, and 0 for unknown."""
         file = self.path / f"feature.{side}.{name}.vocabulary.json"
         try:
-            words: list[str] = json.loads(file.read_text(encoding="utf-8"))
+            words: list[str] = parse_json(file.read_bytes())
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {file}: {error}") from error
         return words
 
     def item_doc(self, item: int) -> dict[str, Any]:
         """`{"title": str or None, "attributes": {name: str or [str]}}` of an item number."""
-        document: dict[str, Any] = json.loads(self._item_docs[item])
+        document = read_document(self._item_docs, item)
+        if document is None:
+            raise DataError(
+                f"{self.path} is damaged: item_docs holds no document for item number {item}; import the data again"
+            )
         return document
 
     def item_title(self, item: int) -> str:
@@ -309,7 +322,7 @@ def _folder(path: Path) -> ArrayFolder:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = parse_json(file.read_bytes())
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is not a data folder: it has no manifest.json. `sparcode-es data import` makes one."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sparcode_es.data.events import Events, ReadReport
-from sparcode_es.data.text import bad_identifiers, lines_of, make_events, read_bytes
+from sparcode_es.data.text import bad_identifiers, lines_of, make_events, read_bytes, refuse_bomb
 from sparcode_es.errors import DataError
 
+UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+)
+"""What zipfile raises for damaged, encrypted and unknown archives."""
 Members = dict[str, Callable[[], bytes]]
 RATINGS = {"u.data": "\t", "ratings.dat": "::", "ml-100k.inter": "\t"}
 """Names of ratings files, and what separates their columns: user, item, rating, timestamp."""
@@ -79,15 +91,24 @@ def _members(path: Path) -> Members:
         raise DataError(f"{path} does not exist")
     if not zipfile.is_zipfile(path):
         return {}
-    names = {Path(name).name: name for name in zipfile.ZipFile(path).namelist() if not name.endswith("/")}
+    names = {Path(name).name: name for name in _listed(path) if not name.endswith("/")}
     return {short: (lambda name=name: _unpack(path, name)) for short, name in names.items()}  # type: ignore[misc]
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except UNREADABLE as error:
+        raise DataError(f"cannot read the archive {path}: {error}; fetch it again") from error
 
 
 def _unpack(path: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
+            refuse_bomb(archive.getinfo(name).file_size, path.stat().st_size, f"{name} in {path}")
             return archive.read(name)
-    except (OSError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"cannot unpack {name} from {path}: {error}; fetch it again") from error
 
 

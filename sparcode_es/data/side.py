@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from sparcode_es.data.features import KINDS, FeatureTable
 from sparcode_es.data.text import read_bytes
 from sparcode_es.data.write import ItemText
 from sparcode_es.errors import DataError
+from sparcode_es.files import parse_json
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,7 +52,7 @@ def read_schema(path: Path) -> list[FeatureSpec]:
     """Features declared in a TOML file: `[[feature]]` tables with side, name and kind."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read the schema {path}: {error}") from error
     entries = found.get("feature")
     if set(found) != {"feature"} or not isinstance(entries, list):
@@ -73,7 +73,7 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
     suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
     try:
         if suffix == ".json":
-            return _from_json(json.loads(content), path)
+            return _from_json(parse_json(content), path)
         if content[:4] == b"PAR1":
             frame = pd.read_parquet(io.BytesIO(content))
         else:
@@ -128,7 +128,7 @@ def as_list(value: Any, separator: str) -> list[Any]:
     text = str(value).strip()
     if text.startswith("[") and text.endswith("]"):
         try:
-            parsed = json.loads(text)
+            parsed = parse_json(text)
         except ValueError:
             return [word.strip("'\"") for word in re.split(r"[,\s]+", text[1:-1].strip()) if word]
         return list(parsed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -13,16 +14,34 @@ import pyarrow.compute as pc
 from sparcode_es.data.events import Events, ReadReport
 from sparcode_es.errors import DataError
 
+MOST_PACKED, ROOM = 100, 1 << 20
+"""How many times the packed size an unpacked log may have, and bytes that it may have in any case."""
+
 
 def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked where it is gzip (by its first bytes). Raises `DataError` when it cannot be read."""
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        return _gunzipped(content, path) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; the file may be truncated") from error
+
+
+def _gunzipped(content: bytes, path: Path) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(MOST_PACKED * len(content) + ROOM + 1)
+    refuse_bomb(len(unpacked), len(content), str(path))
+    return unpacked
+
+
+def refuse_bomb(unpacked: int, packed: int, what: str) -> None:
+    """Raise `DataError` where so few packed bytes unpack into so many that no log is packed like that."""
+    if unpacked > MOST_PACKED * packed + ROOM:
+        raise DataError(
+            f"{what} unpacks into more than {MOST_PACKED} times its size; that is no log, but made to fill memory"
+        )
 
 
 def lines_of(content: bytes, source: str) -> pa.LargeStringArray:

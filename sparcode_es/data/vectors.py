@@ -31,12 +31,14 @@ def batches(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[li
 
     Raises `DataError` for a missing column and a file that cannot be read.
     """
-    present = column_names(path)
-    missing = next((name for name in columns if name not in present), None)
-    if missing is not None:
-        raise DataError(f"{path} has no column {missing!r}; it has: {', '.join(present[:20])}")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
     try:
         with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            missing = next((name for name in columns if name not in present), None)
+            if missing is not None:
+                raise DataError(f"{path} has no column {missing!r}; it has: {', '.join(present[:20])}")
             for batch in file.iter_batches(rows, columns=list(columns)):
                 yield [batch.column(name) for name in columns]
     except (pa.ArrowException, OSError) as error:

@@ -14,9 +14,10 @@ import numpy as np
 from sparcode_es.arrays import ArrayFolder
 from sparcode_es.codes import Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
+from sparcode_es.files import parse_json
 from sparcode_es.postings.terms import TermRows
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, transpose
-from sparcode_es.tables import StringTable
+from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
 MANIFEST_KEYS = {"schema_version", "model_hash", "codebook_hash", "shared_heads", "M", "counts", "bias", "files"}
@@ -66,7 +67,7 @@ class Artifact:
         try:
             _folder(path).check(manifest["files"], verify)
             artifact = cls(path, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
         if verify:
             artifact._check_ranges()
@@ -160,6 +161,8 @@ class Artifact:
 
     def popular(self, count: int) -> list[str]:
         """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""
+        if len(self.user_seen_items) and int(self.user_seen_items.max()) >= self.num_items:
+            raise ArtifactError(f"{self.path} is damaged: user_seen holds items that are not there; {REBUILD}")
         seen = np.bincount(self.user_seen_items, minlength=self.num_items)
         items = np.flatnonzero(seen)
         best = items[np.lexsort((self.item_ranks[items], -seen[items]))][:count]
@@ -167,7 +170,11 @@ class Artifact:
 
     def item_doc(self, item: int) -> dict[str, Any]:
         """`{"title": str or None, "attributes": {name: value or [values]}}` of an item number."""
-        document: dict[str, Any] = json.loads(self.item_docs[item])
+        document = read_document(self.item_docs, item)
+        if document is None:
+            raise ArtifactError(
+                f"{self.path} is damaged: item_docs holds no document for item number {item}; {REBUILD}"
+            )
         return document
 
     def by_item(self, block: int = BLOCK_POSTINGS) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -185,7 +192,7 @@ def _folder(path: Path) -> ArrayFolder:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = parse_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
             f"there is no postings artifact at {path}; `sparcode-es postings build` makes one, --postings names another"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from sparcode_es.config import TrainingConfig, parse_toml
 from sparcode_es.errors import DataError
+from sparcode_es.files import parse_json
 from sparcode_es.report.facts import Points, Quality, QualityRow, StageCurve, Training
 
 MEMORIES = {"item_codes": "with item codes", "memory": "with item codes and memory"}
@@ -70,7 +70,7 @@ def _log(folder: Path) -> str:
 
 def _record(folder: Path, number: int, line: str) -> Record:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
         if isinstance(record, dict) and isinstance(record["stage"], str):
             return record
     except (ValueError, KeyError):

@@ -7,7 +7,6 @@ depend on as metadata. Its last bytes are the SHA-256 of those before them, in a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.errors import CheckpointError, MissingExtraError
+from sparcode_es.files import parse_json
 from sparcode_es.models.few import codes_of, padded_histories
 from sparcode_es.serving.histories import item_numbers, merge_codes, with_item_codes
 from sparcode_es.tables import StringTable
@@ -47,11 +47,16 @@ class ExportedEncoder:
         self.hashes = str(header["model_hash"]), str(header["codebook_hash"])
         """Of the model and of its codebooks."""
         self.shared_heads = bool(header["shared_heads"])
+        self._most, self._per_token = int(header["max_length"]), header["codes_per_token"]
         latest = header["item_codes"]
         self._latest = None if latest is None else ItemCodesConfig(**latest)
         anything = {"histories": np.zeros((1, 1), dtype=np.int64), "positions": np.zeros(1, dtype=np.int64)}
         self._codebooks, ids = session.run(["codebooks", "item_ids"], anything)
-        self.item_ids = StringTable.build(json.loads(line) for line in bytes(ids).decode().splitlines())
+        if not isinstance(self._per_token, int | None) or not 0 < (self._per_token or 1) <= self._codebooks.shape[2]:
+            raise ValueError(f"codes_per_token is {self._per_token!r}, for codebooks {list(self._codebooks.shape)}")
+        if not 0 < self._most < 1 << 20 or self._codebooks.ndim != 4 or not np.isfinite(self._codebooks).all():
+            raise ValueError("max_length or the codebooks are damaged")
+        self.item_ids = StringTable.build(parse_json(line) for line in bytes(ids).decode().splitlines())
 
     @classmethod
     def open(cls, path: Path, threads: int = 1) -> ExportedEncoder:
@@ -74,7 +79,7 @@ class ExportedEncoder:
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            header = json.loads(session.get_modelmeta().custom_metadata_map[HEADER])
+            header = parse_json(session.get_modelmeta().custom_metadata_map[HEADER])
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']}, not {FORMAT}")
             return cls(session, header)
@@ -84,13 +89,16 @@ class ExportedEncoder:
     def tokens(self, offsets: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Eq. 6 of n histories in CSR form, none of them empty: float32 [n, K, D]."""
         rows = np.arange(len(offsets) - 1)
-        histories, positions = padded_histories(offsets, items, rows, int(self._header["max_length"]))
-        tokens: np.ndarray = self._session.run(["tokens"], {"histories": histories, "positions": positions})[0]
+        histories, positions = padded_histories(offsets, items, rows, self._most)
+        try:
+            tokens: np.ndarray = self._session.run(["tokens"], {"histories": histories, "positions": positions})[0]
+        except Exception as error:  # as above
+            raise CheckpointError(f"the encoder cannot encode a history: {error}; export it again") from error
         return tokens
 
     def encode(self, offsets: np.ndarray, items: np.ndarray) -> UserCodes:
         """The codes of n histories in CSR form (item numbers, oldest first), none of them empty."""
-        codes, boosts = codes_of(self.tokens(offsets, items), self._codebooks, self._header["codes_per_token"])
+        codes, boosts = codes_of(self.tokens(offsets, items), self._codebooks, self._per_token)
         codes, boosts = with_item_codes(self._latest, offsets, items, codes, boosts)
         return merge_codes(codes, boosts, np.arange(len(codes)), len(codes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
@@ -10,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -152,9 +154,16 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         metrics.registry.register(LogCollector(recommender.log))
 
     @app.exception_handler(SparcodeError)
-    def failed(request: Request, error: SparcodeError) -> JSONResponse:
+    def failed(request: Request, error: SparcodeError) -> Response:
         metrics.errors.labels(type(error).__name__).inc()
-        return JSONResponse({"error": str(error)}, status_of(error))
+        return Response(json.dumps({"error": str(error)}), status_of(error), media_type="application/json")
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        """What is wrong and where, without what was sent: it may hold what no JSON can."""
+        metrics.errors.labels("RequestValidationError").inc()
+        detail = [{"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
+        return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
     @app.post("/recommend", responses={**WRONG, **DOWN})
     def recommend(body: RecommendBody) -> RecommendOut:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,19 @@ import numpy as np
 import torch
 
 from sparcode_es.config import Config, from_mapping, to_mapping
-from sparcode_es.errors import CheckpointError, ConfigError
-from sparcode_es.files import atomic_write
+from sparcode_es.errors import CheckpointError, ConfigError, DataError
+from sparcode_es.files import atomic_write, parse_json
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.tables import StringTable
 from sparcode_es.training.build import MODELS
 
+DAMAGE = (
+    *(KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError, IndexError),
+    *(AssertionError, ConfigError, DataError),
+)
+"""What a header or tensors of another kind make the readers raise."""
 FORMAT = "sparcode-es checkpoint 2"
 
 
@@ -82,7 +87,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: a checksum in it does not hold; train it again, or copy it again")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's reader raises whatever the damaged bytes lead to
         raise CheckpointError(unreadable) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT})")
@@ -90,11 +95,14 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path) -> bool:
-    """Whether a part's CRC-32, which torch.save writes and torch.load does not look at, does not hold."""
+    """Whether a part's CRC-32, which torch.save writes and torch.load does not look at, does not hold, or a part is packed, which
+    torch.save does not do: it would take more memory than the file has bytes."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return True
             return archive.testzip() is not None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError):
+    except Exception:  # zipfile, too
         return True
 
 
@@ -102,20 +110,48 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint whole: model in evaluation mode on the CPU, item ids, report. Raises `CheckpointError`."""
     content = load_tensors(path)
     try:
-        header = json.loads(content["header"])
-        config = from_mapping(Config, header["config"])
-        specs = {side: [FeatureSpec(**spec) for spec in header[f"{side}_features"]] for side in ("item", "user")}
-        model = MODELS[config.model](config, header["num_items"], header["num_users"], specs["item"], specs["user"])
-        model.load_state_dict(content["model"])
+        header = parse_json(content["header"])
         lines = bytes(content["item_ids"].numpy()).decode().splitlines()
-        item_ids = StringTable.build(json.loads(line) for line in lines)
+        item_ids = StringTable.build(parse_json(line) for line in lines)
+        if len(item_ids) != header["num_items"]:
+            raise ValueError(f"{len(item_ids)} item ids for {header['num_items']} items")
+        model = _model(header, content["model"])
         data, report = str(header["data"]), dict(header["report"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ConfigError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
-    if len(item_ids) != model.num_items:
-        raise CheckpointError(f"the checkpoint {path} is damaged: {len(item_ids)} item ids for {model.num_items} items")
     model.eval()
     return Checkpoint(model, item_ids, data, report)
+
+
+def _model(header: dict[str, Any], weights: Any) -> RankingModel:
+    """The model of a header with its weights. What the header says of sizes is held against the weights that are there, on a
+    device without memory, before the model is made."""
+    config = from_mapping(Config, header["config"])
+    for name, value in _layers(header["config"]):
+        if value > len(weights):
+            raise ValueError(f"{name} is {value}, for {len(weights)} tensors")
+    specs = {side: [FeatureSpec(**spec) for spec in header[f"{side}_features"]] for side in ("item", "user")}
+    arguments = (config, header["num_items"], header["num_users"], specs["item"], specs["user"])
+    with torch.device("meta"):
+        expected = MODELS[config.model](*arguments).state_dict()
+    if expected.keys() != weights.keys():
+        raise ValueError(f"it lacks weights, or has others: {sorted(expected.keys() ^ weights.keys())[:3]}")
+    for name, tensor in expected.items():
+        found = weights[name]
+        if (found.shape, found.dtype, found.layout) != (tensor.shape, tensor.dtype, torch.strided):
+            raise ValueError(f"{name} is {found.dtype} {list(found.shape)}, not {tensor.dtype} {list(tensor.shape)}")
+    model = MODELS[config.model](*arguments)
+    model.load_state_dict(weights)
+    return model
+
+
+def _layers(tables: Any, path: str = "config") -> Iterator[tuple[str, int]]:
+    """Numbers of layers in a configuration, with their names."""
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            yield from _layers(value, f"{path}.{key}")
+        elif key.endswith("layers") and isinstance(value, int):
+            yield f"{path}.{key}", value
 
 
 def read_sparcode(path: Path) -> tuple[SparCode, StringTable]:

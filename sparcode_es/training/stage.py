@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sparcode_es.config import StageConfig
 from sparcode_es.errors import CheckpointError, TrainingError
+from sparcode_es.files import parse_json
 from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
 
 STAGES = ("tower", "codes", "model")
@@ -166,13 +167,13 @@ def _resume(stage: Stage, path: Path) -> StageState:
     if not path.exists():
         return StageState()
     content = load_tensors(path)
-    if content["stage"] != stage.name:
-        return StageState()
     try:
+        if content["stage"] != stage.name:
+            return StageState()
         stage.model.load_state_dict(content["model"])
         stage.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError) as error:
+        return StageState(**parse_json(content["state"]), best_weights=content["best_weights"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} belongs to another configuration; remove it or train into another folder"
         ) from error
-    return StageState(**json.loads(content["state"]), best_weights=content["best_weights"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.connection import MALFORMED, Server
 from sparcode_es.errors import EngineAuthError, EngineError, NotFoundError
 
 FIELD_TYPES = ("rank_features", "sparse_vector")
@@ -72,7 +72,7 @@ def capabilities(server: Server) -> Capabilities:
         if "(403)" not in str(error):
             raise
         refused = error
-    except (NotFoundError, EngineError, KeyError, TypeError, StopIteration):
+    except (NotFoundError, EngineError, *MALFORMED):
         pass
     try:
         answer = server.call("GET", "/")
@@ -82,7 +82,7 @@ def capabilities(server: Server) -> Capabilities:
         raise
     try:
         return Capabilities(_numbers(answer["version"]["number"]), rank_features=True)
-    except (KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise EngineError(f"{server.where} does not say its version; is it Elasticsearch?") from error
 
 

@@ -128,6 +128,21 @@ def sound_options(config: ConnectionConfig) -> Iterator[None]:
         raise ConfigError(f"the connection options for {config.where} are wrong: {error}") from error
 
 
+MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, StopIteration)
+"""What reading an answer of another kind raises."""
+
+
+@contextlib.contextmanager
+def understood(where: str) -> Iterator[None]:
+    """What an answer of another kind makes its reader raise becomes an `EngineError`."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise EngineError(
+            f"{where} answered with something of another kind ({error!r}); is it Elasticsearch?"
+        ) from error
+
+
 @contextlib.contextmanager
 def translate_errors(where: str) -> Iterator[None]:
     """The one place where errors of elasticsearch-py become errors of ours."""
@@ -146,7 +161,7 @@ def translate_errors(where: str) -> Iterator[None]:
         raise EngineUnavailableError(
             f"{where} did not answer in time; raise --timeout or look at the server."
         ) from error
-    except elastic_transport.SerializationError as error:
+    except (elastic_transport.SerializationError, RecursionError, UnicodeError) as error:
         raise EngineError(f"{where} answered something that is not JSON; is it Elasticsearch?") from error
     except elastic_transport.TransportError as error:
         if "FingerprintMismatch" in type(error.__context__).__name__:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
-from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.connection import Server, understood
 from sparcode_es.engines.plans import Call, Plan
 from sparcode_es.errors import ConfigError, EngineError, NotFoundError
 
@@ -100,15 +100,16 @@ def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
     answer = server.call("GET", path_of(f"{name}-*", "_mapping"), params={**params, "ignore_unavailable": "true"})
     listed = server.call("GET", path_of(f"{name}-*", "_settings"), params={"filter_path": "*.settings.index.uuid"})
     found: dict[str, dict[str, Any]] = {}
-    for index in listed or {}:
-        for prefix in (f"{alias}-" for alias in aliases_of(name)):
-            suffix = index.removeprefix(prefix)
-            if index.startswith(prefix) and SUFFIX.fullmatch(suffix):
-                meta = (answer or {}).get(index, {}).get("mappings", {}).get("_meta", {})
-                if prefix == f"{name}-":
-                    found[suffix] = meta
-                else:
-                    found.setdefault(suffix, {})
+    with understood(server.where):
+        for index in dict(listed or {}):
+            for prefix in (f"{alias}-" for alias in aliases_of(name)):
+                suffix = index.removeprefix(prefix)
+                if index.startswith(prefix) and SUFFIX.fullmatch(suffix):
+                    meta = (answer or {}).get(index, {}).get("mappings", {}).get("_meta", {})
+                    if prefix == f"{name}-":
+                        found[suffix] = dict(meta)
+                    else:
+                        found.setdefault(suffix, {})
     return dict(sorted(found.items()))
 
 
@@ -127,6 +128,8 @@ def live_generation(server: Server, name: str) -> str | None:
         answer = server.call("GET", path_of(name, "_alias"))
     except NotFoundError:
         return None
+    if not isinstance(answer, dict):
+        raise EngineError(f"{server.where} answered with something of another kind; is it Elasticsearch?")
     if name in answer:
         raise EngineError(f"{name} is an index, not an alias; choose another --index, or delete that index yourself.")
     if len(answer) != 1:
@@ -150,6 +153,14 @@ def meta_plan(where: str, name: str, generation: str | None = None) -> Plan[dict
         answer = yield Call("GET", path_of(generation or name, "_mapping"))
     except NotFoundError as error:
         raise NotFoundError(f"{where} has no index alias {generation or name}; {hint}.") from error
+    with understood(where):
+        return _checked_meta(answer, where, name, hint)
+
+
+def _checked_meta(answer: Any, where: str, name: str, hint: str) -> dict[str, Any]:
+    """The metadata out of a mapping's answer, checked against the mapping."""
+    if not isinstance(answer, dict):
+        raise TypeError("it is no JSON object")
     if name in answer:
         raise EngineError(f"{name} on {where} is an index, not an alias that `sparcode-es index` made; {hint}.")
     if len(answer) != 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.conditions import Between
 from sparcode_es.engines.elasticsearch import request
-from sparcode_es.engines.elasticsearch.connection import PASSING, api_error, refuse_error
+from sparcode_es.engines.elasticsearch.connection import MALFORMED, PASSING, api_error, refuse_error, understood
 from sparcode_es.engines.elasticsearch.layout import Indices, meta_plan, path_of, users_name
 from sparcode_es.engines.plans import Call, Plan
 from sparcode_es.errors import EngineError, EngineUnavailableError, SparcodeError
@@ -57,8 +57,9 @@ class ElasticsearchSource:
             asked, known = self._metas[generation]
             if time.monotonic() - asked <= age:
                 return known
-        meta: dict[str, Any] = yield from meta_plan(self.where, self.name, generation)
-        name = str(meta["generation"])
+        with understood(self.where):
+            meta: dict[str, Any] = yield from meta_plan(self.where, self.name, generation)
+            name = str(meta["generation"])
         latest = [pair for pair in self._metas.items() if pair[0] != name][1 - LISTED :]
         self._metas = {**dict(latest), name: (time.monotonic(), meta)}
         return meta
@@ -66,34 +67,37 @@ class ElasticsearchSource:
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
         """See `Source.info`."""
         meta = yield from self.meta(generation, FRESH_SECONDS)
-        counts = meta["counts"]
-        return EngineInfo(
-            engine="elasticsearch",
-            where=self.where,
-            generation=meta["generation"],
-            model_hash=meta["model_hash"],
-            codebook_hash=meta["codebook_hash"],
-            num_items=int(counts.get("items", 0)),
-            num_users=int(counts.get("users", 0)),
-            field_type=meta["field_type"],
-            artifact=meta.get("artifact"),
-        )
+        with understood(self.where):
+            counts = meta["counts"]
+            return EngineInfo(
+                engine="elasticsearch",
+                where=self.where,
+                generation=meta["generation"],
+                model_hash=meta["model_hash"],
+                codebook_hash=meta["codebook_hash"],
+                num_items=int(counts.get("items", 0)),
+                num_users=int(counts.get("users", 0)),
+                field_type=meta["field_type"],
+                artifact=meta.get("artifact"),
+            )
 
     def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:
         """See `Source.popular`: `index` writes them into the metadata."""
         meta = yield from self.meta(generation)
-        return tuple(str(item) for item in meta.get("popular", ()))
+        with understood(self.where):
+            return tuple(str(item) for item in meta.get("popular", ()))
 
     def users(self, user_ids: Sequence[str]) -> Plan[dict[str, UserEntry]]:
         """See `Source.users`."""
         prefix = f"{users_name(self.name)}-"
         found = {}
         rows = yield from self._rows(self.indices.users, list(dict.fromkeys(user_ids)), ["codes", "seen"])
-        for row in rows:
-            source = row.get("_source", {})
-            clauses = tuple(Clause(code["term"], float(code["boost"])) for code in source.get("codes", []))
-            generation = f"{self.name}-{row['_index'].removeprefix(prefix)}" if "_index" in row else None
-            found[row["_id"]] = UserEntry(clauses, tuple(source.get("seen", [])), generation)
+        with understood(self.where):
+            for row in rows:
+                source = row.get("_source", {})
+                clauses = tuple(Clause(_text(code["term"]), float(code["boost"])) for code in source.get("codes", []))
+                generation = f"{self.name}-{row['_index'].removeprefix(prefix)}" if "_index" in row else None
+                found[row["_id"]] = UserEntry(clauses, tuple(map(_text, source.get("seen", []))), generation)
         return found
 
     def documents(self, items: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
@@ -101,11 +105,8 @@ class ElasticsearchSource:
         rows = yield from self._rows(
             generation or self.indices.items, list(dict.fromkeys(items)), ["title", "attributes"]
         )
-        return {
-            row["_id"]: ItemDocument(row["_id"], source.get("title"), source.get("attributes", {}))
-            for row in rows
-            for source in [row.get("_source", {})]
-        }
+        with understood(self.where):
+            return {row["_id"]: _document(row["_id"], row.get("_source", {})) for row in rows}
 
     def _rows(self, index: str, ids: list[str], fields: list[str]) -> Plan[list[dict[str, Any]]]:
         """The documents that there are of some ids."""
@@ -115,10 +116,11 @@ class ElasticsearchSource:
         paths = "docs._index,docs._id,docs.found,docs._source,docs.error"
         params = {"_source_includes": ",".join(fields), "filter_path": paths}
         answer = yield Call("POST", path_of(index, "_mget"), {"ids": ids}, params)
-        for row in self._part(answer, "docs"):
-            if "error" in row:
-                raise api_error(self.where, _status_of(row["error"]), row)
-        return [row for row in answer["docs"] if row.get("found")]
+        with understood(self.where):
+            for row in self._part(answer, "docs"):
+                if "error" in row:
+                    raise api_error(self.where, _status_of(row["error"]), row)
+            return [row for row in answer["docs"] if row.get("found")]
 
     def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
         """See `Source.code_items`."""
@@ -127,11 +129,9 @@ class ElasticsearchSource:
             return {}
         body = {"size": len(wanted), "query": {"terms": {"code": wanted}}, "_source": ["code", "title", "attributes"]}
         answer = yield Call("POST", path_of(generation or self.indices.items, "_search"), body)
-        return {
-            source["code"]: ItemDocument(row["_id"], source.get("title"), source.get("attributes", {}))
-            for row in self._part(self._part(answer, "hits", dict), "hits")
-            for source in [row["_source"]]
-        }
+        with understood(self.where):
+            rows = self._part(self._part(answer, "hits", dict), "hits")
+            return {row["_source"]["code"]: _document(row["_id"], row["_source"]) for row in rows}
 
     def search_many(self, queries: Sequence[Query]) -> Plan[list[list[Hit] | SparcodeError]]:
         """See `Source.search_many`: one `_search`, or `_msearch` in chunks."""
@@ -207,8 +207,8 @@ class ElasticsearchSource:
             raise EngineUnavailableError(f"{self.where} gave up the search of {self.name} after its time limit.")
         try:
             rows = answer.get("hits", {}).get("hits", [])
-            hits = [Hit(row["fields"]["item"][0], float(row["_score"])) for row in rows]
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            hits = [Hit(_text(row["fields"]["item"][0]), float(row["_score"])) for row in rows]
+        except MALFORMED as error:
             raise EngineError(f"{self.where} answered a search with hits of another kind ({error!r}).") from error
         hits = [hit for hit in hits if hit.item not in query.exclude and hit.score > 0]
         hits.sort(key=lambda hit: (-hit.score, hit.item.encode()))
@@ -227,10 +227,11 @@ class ElasticsearchSource:
         names = list(found)
         bodies = [request.explain_body(field_type, each.term, names) for each in query.clauses]
         answers = yield from self._msearch(self.indices.items, [query] * len(bodies), bodies)
-        for each, answer in zip(query.clauses, answers, strict=True):
-            refuse_error(self.where, answer)
-            for item, score in self._scores(answer):
-                found[item].append(Contribution(each.term, each.boost, score))
+        with understood(self.where):
+            for each, answer in zip(query.clauses, answers, strict=True):
+                refuse_error(self.where, answer)
+                for item, score in self._scores(answer):
+                    found[item].append(Contribution(each.term, each.boost, score))
         return found
 
     def _scores(self, answer: Any) -> Iterator[tuple[str, float]]:
@@ -264,3 +265,18 @@ class ElasticsearchSource:
         if not isinstance(part, kind):
             raise EngineError(f"{self.where} answered without `{name}`; is it Elasticsearch?")
         return part
+
+
+def _text(value: Any) -> str:
+    """A text of an answer. Raises `TypeError` for anything else, and `ValueError` for what no request can hold again."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    value.encode()
+    return value
+
+
+def _document(item: Any, source: Mapping[str, Any]) -> ItemDocument:
+    title, attributes = source.get("title"), source.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise TypeError(f"{attributes!r} are no attributes")
+    return ItemDocument(_text(item), None if title is None else _text(title), attributes)

@@ -1,0 +1,94 @@
+"""Invariants of readers that hypothesis looks for holes in."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sparcode_es_cli.train import parse_setting
+
+from sparcode_es.config import Config, from_mapping, load_config, parse_toml, to_mapping, to_toml
+from sparcode_es.data.importer import ImportOptions, read_log
+from sparcode_es.errors import CheckpointError, ConfigError, DataError, SparcodeError
+from sparcode_es.files import parse_json
+from sparcode_es.training.checkpoint import load_tensors, read_checkpoint
+
+ANY = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@ANY
+@given(
+    content=st.binary(max_size=400),
+    name=st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.dat", "a.parquet", "a.gz", "a.zip"]),
+)
+def test_any_bytes_are_a_log_or_a_sentence(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with contextlib.suppress(DataError):
+        read_log(tmp_path / name, ImportOptions(skip_bad_rows=True))
+
+
+@ANY
+@given(text=st.text(max_size=60))
+def test_any_setting_is_a_value_or_a_sentence(text: str) -> None:
+    try:
+        config = load_config(overrides=dict([parse_setting(text)]))
+    except ConfigError:
+        return
+    assert to_mapping(from_mapping(Config, parse_toml(to_toml(config)))) == to_mapping(config)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000 + "x", '"\ud800', ""])
+def test_no_document_is_too_deep_to_be_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+    with pytest.raises(ConfigError):
+        parse_toml(f"a = {text}")
+
+
+def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path: Path) -> None:
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"\0" * (1 << 26)))
+    with pytest.raises(DataError, match="made to fill memory"):
+        read_log(tmp_path / "log.csv.gz", ImportOptions())
+    with zipfile.ZipFile(tmp_path / "ml.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("u.data", b"\0" * (1 << 26))
+    with pytest.raises(DataError, match="made to fill memory"):
+        read_log(tmp_path / "ml.zip", ImportOptions())
+
+
+def test_a_packed_part_of_a_checkpoint_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * (1 << 26))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("tokenizer", "dim", 10**9),
+        ("quantizer", "codes", 10**12),
+        ("tokenizer", "layers", 10**9),
+        ("scorer", "hidden", [10**9]),
+    ],
+)
+def test_sizes_of_a_header_are_held_against_the_file(
+    seeds: Path, tmp_path: Path, table: str, key: str, value: object
+) -> None:
+    import json
+
+    content = torch.load(seeds / "model.pt", weights_only=True)
+    header = json.loads(content["header"])
+    header["config"][table][key] = value
+    out = io.BytesIO()
+    torch.save({**content, "header": json.dumps(header)}, out)
+    (tmp_path / "model.pt").write_bytes(out.getvalue())
+    with pytest.raises(SparcodeError, match=r"model\.pt is damaged"):
+        read_checkpoint(tmp_path / "model.pt")
