@@ -8,6 +8,8 @@ import numpy as np
 
 from sparcode_es.errors import DataError
 
+LONGEST = 40
+"""Digits of a whole number; longer identifiers are texts."""
 SHOWN = 5
 """How many bad rows a report spells out."""
 
@@ -86,7 +88,7 @@ def _compact(numbers: np.ndarray, ids: list[str]) -> tuple[np.ndarray, list[str]
 
 
 def _renumber(numbers: np.ndarray, ids: list[str]) -> tuple[np.ndarray, list[str]]:
-    whole = all(text.isascii() and text.isdigit() for text in ids)
+    whole = all(len(text) <= LONGEST and text.isascii() and text.isdigit() for text in ids)
     keys = [(int(text), text) for text in ids] if whole else [text.encode("utf-8", "surrogatepass") for text in ids]
     order = sorted(range(len(ids)), key=keys.__getitem__)
     place = np.empty(len(ids), dtype=np.int64)

@@ -62,6 +62,13 @@ def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool 
     Bad rows: an identifier that is empty, NaN or a negative number, a time that is missing, negative, or neither a number
     nor ISO 8601, too few or too many columns. In Parquet a row's number stands for its line.
     """
+    try:
+        return _good_events(path, columns, parquet, skip_bad_rows)
+    except pa.ArrowException as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _good_events(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool) -> Events:
     found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
     users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
     times = None
@@ -167,7 +174,10 @@ def _read_csv(path: Path, columns: Columns) -> _Table:
     separator = columns.separator or separator_of(first)
     if len(separator.encode()) != 1:
         raise DataError(f"a separator of CSV is one ASCII character, not {separator!r}")
-    header = next(csv.reader(io.StringIO(first), delimiter=separator))
+    try:
+        header = next(csv.reader(io.StringIO(first), delimiter=separator), [])
+    except (csv.Error, TypeError, ValueError) as error:
+        raise DataError(f"cannot read the header of {path} with the separator {separator!r}: {error}") from error
     user, item, time = _choose(columns, header, str(path))
     refused: list[pacsv.InvalidRow] = []
 

@@ -84,6 +84,7 @@ class EmbeddedEngine:
         starts, stops = self._offsets.take(rows), self._offsets.take(rows + 1)
         parts = list(map(slice, starts.tolist(), stops.tolist()))
         items = np.concatenate([self._items[part] for part in parts]).astype(np.int64)
+        self.artifact.require_items(items)
         scores = from_grid(np.concatenate([self._grid[part] for part in parts]))
         lengths = stops - starts
         return items, scores * boosts.repeat(lengths), int(lengths[0])

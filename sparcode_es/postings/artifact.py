@@ -60,7 +60,8 @@ class Artifact:
     def open(cls, path: Path | str, verify: bool = False) -> Artifact:
         """Open an artifact. Raises `ArtifactError` when it is missing, foreign, of another version or damaged.
 
-        Sizes are always checked; `verify=True` also recomputes every file's SHA-256 and checks the numbers' ranges.
+        Sizes, and what users' numbers and offsets point to, are always checked; `verify=True` also recomputes every file's SHA-256
+        and checks the postings' numbers.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -69,8 +70,7 @@ class Artifact:
             artifact = cls(path, manifest)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
-        if verify:
-            artifact._check_ranges()
+        artifact._check_ranges(verify)
         return artifact
 
     def _offsets(self, name: str, rows: int, last: int) -> np.ndarray:
@@ -89,9 +89,10 @@ class Artifact:
             raise ArtifactError(f"{self.path} is damaged: {name} has {len(table)} rows, not {rows}; {REBUILD}")
         return table
 
-    def _check_ranges(self) -> None:
+    def _check_ranges(self, postings: bool) -> None:
+        """Raise `ArtifactError` for users' numbers and offsets out of range; those of the postings, which are many, where asked."""
         for name, numbers, bound in (
-            ("item_numbers", self.item_numbers, self.num_items),
+            ("item_numbers", self.item_numbers if postings else self.item_numbers[:0], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),
             ("user_seen", self.user_seen_items, self.num_items),
         ):
@@ -157,12 +158,18 @@ class Artifact:
     @functools.cached_property
     def postings_by_item(self) -> np.ndarray:
         """How many postings each item has, int64 [I]. One pass over all of them, the first time."""
+        self.require_items(self.item_numbers)
         return count_by_item(self.item_numbers, self.num_items)
+
+    def require_items(self, numbers: np.ndarray) -> None:
+        """Raise `ArtifactError` where item numbers of postings name items that are not there."""
+        if len(numbers) and int(numbers.max()) >= self.num_items:
+            raise ArtifactError(
+                f"{self.path} is damaged: item_numbers hold {numbers.max()} of {self.num_items}; {REBUILD}"
+            )
 
     def popular(self, count: int) -> list[str]:
         """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""
-        if len(self.user_seen_items) and int(self.user_seen_items.max()) >= self.num_items:
-            raise ArtifactError(f"{self.path} is damaged: user_seen holds items that are not there; {REBUILD}")
         seen = np.bincount(self.user_seen_items, minlength=self.num_items)
         items = np.flatnonzero(seen)
         best = items[np.lexsort((self.item_ranks[items], -seen[items]))][:count]

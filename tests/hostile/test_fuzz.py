@@ -20,7 +20,10 @@ SHARES = {
 FOUND = {
     "movielens": [0, 2, 11],  # zlib's errors, an archive without its directory
     "data folder": [10, 23, 148, 212],  # a manifest whose files are no tables; numpy's header parser; counts that lack
-    "artifact": [249, 267],  # item numbers that ask for 22 GiB
+    "artifact": [249, 267, 1096, 1500],  # item numbers that ask for 22 GiB, or point nowhere
+    "sequences": [1004],  # identifiers of 5,000 digits
+    "csv, tsv": [1084],  # no header
+    "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
     "answers": [2, 13, 21],  # nesting without end, codes without terms
     "encoder": [101, 112, 124, 243],  # metadata of other types; ten to the thirty codes a token
