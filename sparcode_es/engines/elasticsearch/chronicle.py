@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.connection import Server, understood
 from sparcode_es.engines.elasticsearch.layout import (
     born,
     chronicle_name,
@@ -36,7 +36,8 @@ def record(server: Server, name: str) -> None:
     """Write what generations the alias `name` has. It never fails: what the server refuses is a warning of the log
     `sparcode_es.generations`, since the step that is recorded has been done."""
     try:
-        _write(server, name)
+        with understood(server.where):
+            _write(server, name)
     except SparcodeError as error:
         LOGGER.warning("%s could not be written: %s", chronicle_name(name), error)
 
