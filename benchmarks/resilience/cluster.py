@@ -18,6 +18,7 @@ from resilience.outcome import Outcome
 from resilience.world import K, World, count_lost
 from resilience.writer import judge_finished
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.engines.node import LocalNode
 from sparcode_es.engines.plans import Limits
 from sparcode_es.errors import EngineUnavailableError, SparcodeError
@@ -56,6 +57,21 @@ class Cluster:
                     if not health["timed_out"]:
                         return True
         return False
+
+    def loading_on(self, name: str, worker: threading.Thread) -> tuple[int, bool]:
+        """Wait until the shards of a generation that is being loaded are there: a node, not the first, that holds one of them;
+        the last node, where the first holds all."""
+        server = self.server(self.urls[0])
+        while worker.is_alive():
+            loading = [s for s, meta in generations(server, name).items() if meta.get("state") == "loading"]
+            shards = server.call("GET", f"/_cat/shards/{name}*", params={"format": "json", "h": "index,state,node"})
+            holders = {
+                row["node"] for row in shards if row["state"] == "STARTED" and row["index"].endswith(tuple(loading))
+            }
+            if loading and holders:
+                others = sorted(holders - {"node-0"})
+                return (int(others[0][-1]), True) if others else (self.node.nodes - 1, False)
+        return self.node.nodes - 1, False
 
 
 @dataclass
@@ -165,9 +181,9 @@ def death_while_loading(node: LocalNode, world: World, deaths: int, how: int, na
     outcome = Outcome(f"node {'killed -9' if how == signal.SIGKILL else 'frozen for 10 s'} while loading")
     outcome.command(index(cluster.urls[0], name, world.artifacts[0]), 0)
     for number in range(1, deaths + 1):
-        victim = 1 + number % 2
         worker = _Index(cluster.urls[0], name, world, number % 2)
-        time.sleep(1.0 + 1.5 * number / deaths)
+        victim, held = cluster.loading_on(name, worker)
+        outcome.seen["nodes that held a shard of the load" if held else "nodes that held none"] += 1
         cluster.signal(victim, how)
         if how == signal.SIGKILL:
             time.sleep(1)

@@ -32,7 +32,7 @@ def wait_until_started(server: Server, indices: Sequence[str], seconds: float, a
         if time.monotonic() > deadline:
             raise EngineUnavailableError(
                 f"{server.where} started {there} of {wanted} shards of {indices[0]} and its companions in {seconds:.0f} s; "
-                f"{advice}. `GET _cluster/allocation/explain` says what keeps them: full disks, most often, or allocation "
-                "turned off."
+                f"{advice}. `GET _cluster/allocation/explain` says what keeps them: a node that left, full disks, "
+                "or allocation turned off."
             )
         time.sleep(POLL_SECONDS)
