@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
 Format = Literal["auto", "movielens", "sequences", "csv", "parquet", "deezer"]
+NUMBER = re.compile(r"-?\d{1,18}")
 MOVIELENS_FEATURES = (
     FeatureSpec("user", "age", "numerical"),
     FeatureSpec("user", "gender", "categorical"),
@@ -149,11 +151,12 @@ def detect_format(path: Path) -> Format:
     lines = content[: 1 << 16].decode("utf-8", "replace").splitlines()[:20]
     if suffix in (".dat", ".inter") or lines[0].count("::") == 3:
         return "movielens"
-    words = [line.split() for line in lines[: max(1, len(lines) - 1)] if line.strip()]
-    if all(word.lstrip("-").isdigit() for row in words for word in row):
-        tabbed = all(line.count("\t") == 3 for line in lines[: len(words)])
+    whole = [line for line in lines[: max(1, len(lines) - 1)] if line.strip()]
+    rows = [line.split() for line in whole]
+    if rows and all(NUMBER.fullmatch(word) for row in rows for word in row):
+        tabbed = all(line.count("\t") == 3 for line in whole) and all(len(row) == 4 for row in rows)
         # Four numbers a line with a date of this age in the fourth: MovieLens-100K's `u.data` under another name.
-        dated = tabbed and float(np.median([int(row[3]) for row in words])) > 1e8
+        dated = tabbed and float(np.median([int(row[3]) for row in rows])) > 1e8
         return "movielens" if dated else "sequences"
     if any(separator in lines[0] for separator in ",\t;"):
         return "csv"

@@ -60,8 +60,8 @@ class Artifact:
     def open(cls, path: Path | str, verify: bool = False) -> Artifact:
         """Open an artifact. Raises `ArtifactError` when it is missing, foreign, of another version or damaged.
 
-        Sizes, and what users' numbers and offsets point to, are always checked; `verify=True` also recomputes every file's SHA-256
-        and checks the postings' numbers.
+        Sizes, and what users' numbers and offsets point to, are always checked; `verify=True` also recomputes every file's
+        SHA-256 and checks the postings' numbers.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -90,7 +90,7 @@ class Artifact:
         return table
 
     def _check_ranges(self, postings: bool) -> None:
-        """Raise `ArtifactError` for users' numbers and offsets out of range; those of the postings, which are many, where asked."""
+        """Raise `ArtifactError` for users' numbers and offsets out of range; of the postings, which are many, where asked."""
         for name, numbers, bound in (
             ("item_numbers", self.item_numbers if postings else self.item_numbers[:0], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),

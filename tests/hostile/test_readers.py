@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sparcode_es_cli.train import parse_setting
 
@@ -24,6 +24,10 @@ ANY = settings(max_examples=80, deadline=None, suppress_health_check=list(Health
 
 
 @ANY
+@example(content=b"\x1c", name="a.txt")
+@example(content=b"1\t\t\t2\n1\t\t\t2\n", name="a.txt")
+@example(content="1\t2\t3\t²\n".encode() * 2, name="a.txt")
+@example(content=b"1 2 --3\n" * 2, name="a.txt")
 @given(
     content=st.binary(max_size=400),
     name=st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.dat", "a.parquet", "a.gz", "a.zip"]),
