@@ -150,8 +150,8 @@ def detect_format(path: Path) -> Format:
     if suffix in (".dat", ".inter") or lines[0].count("::") == 3:
         return "movielens"
     words = [line.split() for line in lines[: max(1, len(lines) - 1)] if line.strip()]
-    if all(word.lstrip("-").isdigit() for row in words for word in row):
-        tabbed = all(line.count("\t") == 3 for line in lines[: len(words)])
+    if words and all(word.lstrip("-").isdecimal() and len(word) < 20 for row in words for word in row):
+        tabbed = all(line.count("\t") == 3 for line in lines[: len(words)]) and all(len(row) == 4 for row in words)
         # Four numbers a line with a date of this age in the fourth: MovieLens-100K's `u.data` under another name.
         dated = tabbed and float(np.median([int(row[3]) for row in words])) > 1e8
         return "movielens" if dated else "sequences"
