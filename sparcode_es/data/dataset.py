@@ -185,7 +185,7 @@ class Dataset:
         try:
             _folder(path).check(manifest["files"], verify)
             return cls(path, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
             raise DataError(f"{path / 'manifest.json'} is damaged ({error!r}); import the data again") from error
 
     def _require_described(self) -> None:

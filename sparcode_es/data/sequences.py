@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from sparcode_es.data.events import Events, ReadReport
 from sparcode_es.data.text import bad_identifiers, lines_of, make_events
+from sparcode_es.errors import DataError
 
 Layout = Literal["auto", "pairs", "lines"]
 
@@ -23,6 +24,8 @@ def read_sequences(content: bytes, source: str, layout: Layout = "auto", skip_ba
     lines = lines_of(content, source)
     filled = pc.not_equal(lines, "").to_numpy(zero_copy_only=False)
     numbers = np.flatnonzero(filled) + 1
+    if not filled.any():
+        raise DataError(f"{source} is empty")
     words = pc.utf8_split_whitespace(lines.filter(pa.array(filled)))
     lengths = pc.list_value_length(words).to_numpy(zero_copy_only=False).astype(np.int64)
     if layout == "auto":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.arrays import ArrayFolder
-from sparcode_es.codes import Clause, term_of
+from sparcode_es.codes import ITEM_HEAD, Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.files import parse_json
 from sparcode_es.postings.terms import TermRows
@@ -68,7 +68,7 @@ class Artifact:
         try:
             _folder(path).check(manifest["files"], verify)
             artifact = cls(path, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
             raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
         artifact._check_ranges(verify)
         return artifact
@@ -90,7 +90,7 @@ class Artifact:
         return table
 
     def _check_ranges(self, postings: bool) -> None:
-        """Raise `ArtifactError` for users' numbers and offsets out of range; of the postings, which are many, where asked."""
+        """Raise `ArtifactError` for users' numbers and offsets out of range; of postings, which are many, where asked."""
         for name, numbers, bound in (
             ("item_numbers", self.item_numbers if postings else self.item_numbers[:0], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),
@@ -126,6 +126,9 @@ class Artifact:
     @functools.cached_property
     def term_rows(self) -> TermRows:
         """The rows of codes by term."""
+        items = np.asarray(self.codes[self.codes[:, 0] == ITEM_HEAD, 1])
+        if len(items) and int(items.max()) >= self.num_items:
+            raise ArtifactError(f"{self.path} is damaged: codes hold item {items.max()} of {self.num_items}; {REBUILD}")
         return TermRows(self.codes, self.shared_heads)
 
     def code_row(self, term: str) -> int | None:
