@@ -1,7 +1,7 @@
 """Every picture of the documentation: `make doc-pictures`.
 
 The tutorial's shop is made and trained, loaded into a real Elasticsearch, and its Kibana panels are drawn from that server's
-answers; the report is looked at in Chromium; the data flow is drawn by hand. Takes some two minutes.
+answers; the report and the live page are looked at in Chromium; the data flow is drawn by hand. Takes some two minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,29 @@ def kibana(folder: Path, version: str) -> None:
         server.close()
 
 
+@contextmanager
+def live_page(folder: Path) -> Iterator[str]:
+    """The address of `sparcode-es ui` on the shop."""
+    words = ["ui", "--postings", "runs/postings", "--checkpoint", "runs/shop/model.pt", "--port", "0"]
+    program = [sys.executable, "-m", "sparcode_es_cli", *words]
+    with subprocess.Popen(program, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stderr is not None
+            said = next((found for line in running.stderr if (found := re.search(r"http://\S+", line))), None)
+            assert said is not None, "sparcode-es ui ended without an address"
+            yield said[0]
+        finally:
+            running.terminate()
+
+
 def pages(folder: Path) -> None:
-    """The report, in light and dark."""
+    """The report in light and dark; the live page wide, and on a phone in the dark."""
     url = (folder / "report.html").resolve().as_uri()
     slim(screenshot(url, PICTURES / "report.png", 900, 1700))
     slim(screenshot(url, PICTURES / "report-dark.png", 900, 1700, dark=True))
+    with live_page(folder) as address:
+        slim(screenshot(f"{address}?user=u1", PICTURES / "ui.png", 1280, 900))
+        slim(screenshot(f"{address}?user=u1", PICTURES / "ui-phone.png", 390, 844, dark=True))
 
 
 def main() -> None:
