@@ -23,6 +23,7 @@ FOUND = {
     "artifact": [249, 267, 1096, 1500, 2143, 2275],  # item numbers that ask for 22 GiB, or point nowhere
     "sequences": [1004],  # identifiers of 5,000 digits
     "csv, tsv": [1084],  # no header
+    "side tables": [782],  # a lone surrogate among the values of a feature
     "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
     "answers": [2, 13, 21],  # nesting without end, codes without terms
