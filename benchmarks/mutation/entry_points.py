@@ -110,7 +110,7 @@ def _parse(rng: random.Random) -> None:
     arguments = [part for _ in range(rng.randint(0, 5)) for part in (rng.choice([*flags, _word(rng)]), _value(rng))]
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            command.make_context("x", arguments)
+            command.make_context("x", [part.replace("\0", "0") for part in arguments])
     except (click.ClickException, click.exceptions.Exit) as error:
         raise Refused(str(error)) from error
 

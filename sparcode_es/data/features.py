@@ -52,7 +52,7 @@ class FeatureTable:
             np.save(folder / f"{stem}{part}.npy", array)
         if vocabulary is not None:
             text = json.dumps(vocabulary, ensure_ascii=False)
-            (folder / f"{stem}.vocabulary.json").write_text(text, encoding="utf-8")
+            (folder / f"{stem}.vocabulary.json").write_bytes(text.encode("utf-8", "surrogatepass"))
         return {"name": self.name, "side": self.side, "kind": self.kind, **entry}
 
 

@@ -80,7 +80,9 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
             first = content[:65536].decode("utf-8", "replace").split("\n", 1)[0]
             separator = max(",\t;|", key=first.count)
             frame = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False)
-    except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # pandas and Arrow raise whatever damaged metadata lead to
         raise DataError(f"cannot read the table {path}: {error}") from error
     id_column = id_column or str(frame.columns[0])
     if id_column not in frame.columns:

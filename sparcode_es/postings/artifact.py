@@ -93,6 +93,7 @@ class Artifact:
         """Raise `ArtifactError` for users' numbers and offsets out of range; of postings, which are many, where asked."""
         for name, numbers, bound in (
             ("item_numbers", self.item_numbers if postings else self.item_numbers[:0], self.num_items),
+            ("codes", self.codes[self.codes[:, 0] == ITEM_HEAD, 1:2], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),
             ("user_seen", self.user_seen_items, self.num_items),
         ):
@@ -126,9 +127,6 @@ class Artifact:
     @functools.cached_property
     def term_rows(self) -> TermRows:
         """The rows of codes by term."""
-        items = np.asarray(self.codes[self.codes[:, 0] == ITEM_HEAD, 1])
-        if len(items) and int(items.max()) >= self.num_items:
-            raise ArtifactError(f"{self.path} is damaged: codes hold item {items.max()} of {self.num_items}; {REBUILD}")
         return TermRows(self.codes, self.shared_heads)
 
     def code_row(self, term: str) -> int | None:

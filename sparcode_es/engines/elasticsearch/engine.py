@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sparcode_es.engines.base import Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
-from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.connection import Server, understood
 from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
 from sparcode_es.errors import NotFoundError, SparcodeError
 
@@ -21,7 +21,8 @@ class ElasticsearchEngine:
     def __init__(self, server: Server, name: str, suffix: str | None = None) -> None:
         self.server, self.source, self.name = server, ElasticsearchSource(server.where, name, suffix), name
         self.suffix, self.indices = suffix, self.source.indices
-        self._field_type = str(server.run(self.source.meta())["field_type"])
+        with understood(server.where):
+            self._field_type = str(server.run(self.source.meta())["field_type"])
 
     def info(self) -> EngineInfo:
         """What the alias stands for now."""

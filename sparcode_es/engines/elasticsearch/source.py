@@ -153,7 +153,8 @@ class ElasticsearchSource:
         ranged = any(isinstance(each, Between) and each.numeric for query in queries for each in query.filter)
         if ranged and not meta.get("numbers"):
             raise EngineError(f"{meta['generation']} was indexed without numbers to compare; index again.")
-        return str(meta["field_type"])
+        with understood(self.where):
+            return str(meta["field_type"])
 
     def _chunk(self, queries: Sequence[Query], types: dict[str | None, str]) -> Plan[list[list[Hit] | SparcodeError]]:
         if len(queries) == 1:
