@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import traceback
 import warnings
 from pathlib import Path
@@ -65,10 +66,12 @@ def main() -> None:
         sys.argv[1],
         int(sys.argv[2]),
         int(sys.argv[3]),
-        Path(sys.argv[4]),
-        Path(sys.argv[5]),
+        Path(sys.argv[4]).resolve(),
+        Path(sys.argv[5]).resolve(),
     )
-    with os.fdopen(os.dup(1), "w", buffering=1) as said:
+    # A damaged argument may be the name of a file to write: not where we stand.
+    with tempfile.TemporaryDirectory() as here, os.fdopen(os.dup(1), "w", buffering=1) as said:
+        os.chdir(here)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
         work.mkdir(parents=True, exist_ok=True)

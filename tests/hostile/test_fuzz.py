@@ -36,6 +36,8 @@ def run(target: str, seed: int, seeds: Path, work: Path, monkeypatch: pytest.Mon
     from mutation.targets import run_case
 
     monkeypatch.setenv("SPARCODE_DEBUG", "1")
+    # A damaged argument may be the name of a file to write.
+    monkeypatch.chdir(work)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
