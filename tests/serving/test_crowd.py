@@ -32,6 +32,7 @@ class Held(FakeServer):
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
         self.go_on, self.waiting, self.most_waiting = threading.Event(), 0, 0
+        self.arrived = threading.Semaphore(0)
         self._lock = threading.Lock()
 
     def reply(self, path: str, body: bytes) -> Any:
@@ -39,6 +40,7 @@ class Held(FakeServer):
             with self._lock:
                 self.waiting += 1
                 self.most_waiting = max(self.most_waiting, self.waiting)
+            self.arrived.release()
             assert self.go_on.wait(30)
             with self._lock:
                 self.waiting -= 1
@@ -66,6 +68,8 @@ def test_calls_that_are_too_many_get_popular_items(held: Held, artifact: Artifac
             call.add_done_callback(lambda call: (done.append(call.result()), shed.release()))
         for _ in range(CALLS - MOST):
             assert shed.acquire(timeout=30)
+        for _ in range(MOST):
+            assert held.arrived.acquire(timeout=30)
         assert {(answer.source, str(answer.reason)[:5]) for answer in done} == {("popular", "shed:")}
         assert {tuple(item.id for item in answer) for answer in done} == {tuple(artifact.popular(4))}
         held.go_on.set()
