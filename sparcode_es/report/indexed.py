@@ -10,13 +10,14 @@ import numpy as np
 
 from sparcode_es.codes import Clause
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.elasticsearch.capabilities import capabilities
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.index import index_bytes
 from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import codes_name, path_of, read_meta, users_name
 from sparcode_es.engines.elasticsearch.reading import each_document, msearch
-from sparcode_es.errors import EngineAuthError
+from sparcode_es.errors import EngineAuthError, EngineError
 from sparcode_es.postings.principal import Rows
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile
 from sparcode_es.postings.survey import QUANTILES
@@ -63,8 +64,8 @@ class IndexHolding:
     def software(self) -> str:
         """See `Holding.software`. Without a version where the credentials may not ask: a reader needs no such right."""
         try:
-            return f"Elasticsearch {self._server.call('GET', '/')['version']['number']}"
-        except (EngineAuthError, KeyError, TypeError):
+            return f"Elasticsearch {'.'.join(map(str, capabilities(self._server).version))}"
+        except (EngineAuthError, EngineError):
             return "Elasticsearch"
 
     def place(self) -> Place:
