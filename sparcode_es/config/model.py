@@ -58,6 +58,7 @@ class TokenizerConfig:
             )
             require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
         require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
+        require(self.attention_heads >= 1, f"tokenizer.attention_heads must be at least 1, not {self.attention_heads}")
         require(
             self.kind != "self_attention" or self.dim % self.attention_heads == 0,
             f"tokenizer.dim ({self.dim}) must be a multiple of attention_heads ({self.attention_heads})",

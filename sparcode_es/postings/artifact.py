@@ -76,8 +76,9 @@ class Artifact:
     def _offsets(self, name: str, rows: int, last: int) -> np.ndarray:
         """CSR offsets, uint64 [rows + 1], that end at `last`."""
         offsets = self._folder.array(name, np.uint64, (rows + 1,))
-        if int(offsets[-1]) != last:
-            raise ArtifactError(f"{self.path / name}.npy is damaged: it ends at {offsets[-1]}, not {last}; {REBUILD}")
+        end = int(offsets[-1]) if len(offsets) else None
+        if end != last:
+            raise ArtifactError(f"{self.path / name}.npy is damaged: it ends at {end}, not {last}; {REBUILD}")
         return offsets
 
     def _table(self, name: str, rows: int, searchable: bool = True) -> StringTable:
