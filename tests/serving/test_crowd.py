@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.small_world import FakeServer, build
+from serving.small_world import FakeServer
 from sparcode_es import AsyncRecommender, Limits, Recommender
 from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.postings.artifact import Artifact
@@ -19,11 +19,6 @@ from sparcode_es.serving.crowd import Crowd, Gate
 
 MOST, CALLS = 3, 12
 LIMITS = Limits(timeout=30, budget=60, in_flight=MOST)
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("crowd") / "postings")
 
 
 class Held(FakeServer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import sparcode_es_mappings
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli, main
 
-from serving.small_world import FakeServer, build
+from serving.small_world import FakeServer
 from sparcode_es import AsyncRecommender, Limits, LogOptions, QueryLog, Recommender
 from sparcode_es.errors import ConfigError, EngineUnavailableError, StorageError
 from sparcode_es.postings.artifact import Artifact
@@ -52,18 +52,6 @@ class Kept:
     @property
     def documents(self) -> list[dict[str, Any]]:
         return [document for batch in self.batches for document in batch]
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("log") / "postings")
-
-
-@pytest.fixture
-def fake(artifact: Artifact) -> Iterator[FakeServer]:
-    server = FakeServer(artifact)
-    yield server
-    server.close()
 
 
 Logged = Callable[[Callable[[Recommender], object]], list[dict[str, Any]]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.small_world import USERS, attributes_of, build
+from serving.small_world import USERS, attributes_of
 from sparcode_es import Ask, AsyncRecommender, Dsl, Limits, MaxPer, Mmr, Recommendations, Recommender, Text
 from sparcode_es.engines.conditions import FilterLike, holds, parse_boosts, parse_filter, weight_of
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -54,11 +54,6 @@ class Place:
             if all(holds(each, item, own) for each in parse_filter(filter)):
                 found.append((item, score * weight_of(parse_boosts(boost), item, own)))
         return sorted(found, key=lambda pair: (-pair[1], pair[0].encode()))
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("contract") / "postings")
 
 
 @pytest.fixture(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.small_world import USERS, FakeServer, Fault, build
+from serving.small_world import USERS, FakeServer, Fault
 from sparcode_es import AsyncRecommender, Limits, Recommendations, Recommender
 from sparcode_es.codes import UserCodes
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
@@ -27,18 +27,6 @@ QUICK = Limits(timeout=5, budget=10, attempts=3, pause=0.001)
 IMPATIENT = Limits(timeout=0.1, budget=0.15, attempts=3, pause=0.001)
 FAULTS: list[Fault] = [429, 502, 503, 504, "drop", "cut"]
 LASTING: list[Fault] = [*FAULTS, 401, 403, 404, 500, "garbage"]
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("faults") / "postings")
-
-
-@pytest.fixture
-def fake(artifact: Artifact) -> Iterator[FakeServer]:
-    server = FakeServer(artifact)
-    yield server
-    server.close()
 
 
 Asked = Callable[..., list[Recommendations]]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from sparcode_es_cli.main import cli
 
-from serving.small_world import FakeServer, build
+from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender
 from sparcode_es.errors import MissingExtraError
 from sparcode_es.postings.artifact import Artifact
@@ -24,11 +24,6 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from sparcode_es.serving.service import make_app
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("service") / "postings")
 
 
 @pytest.fixture(scope="module")
