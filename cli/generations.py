@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -64,6 +64,11 @@ def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
 
     with open_server(flags) as server:
         removed = generations.prune(server, name, keep)
+    print_removed(removed, as_json)
+
+
+def print_removed(removed: Sequence[str], as_json: bool) -> None:
+    """Say which indices were deleted."""
     if as_json:
         click.echo(json.dumps({"removed": removed}))
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.connection import open_server
-from sparcode_es_cli.generations import generation_options
+from sparcode_es_cli.generations import generation_options, print_removed
 
 
 @click.group(
@@ -47,10 +47,4 @@ def roll(days: float, name: str, as_json: bool, **flags: Any) -> None:
 
     with open_server(flags) as server:
         removed = query_log.roll(server, name, days)
-    if as_json:
-        click.echo(json.dumps({"removed": removed}))
-        return
-    for index in removed:
-        click.echo(f"removed  {index}")
-    if not removed:
-        click.echo("nothing to remove")
+    print_removed(removed, as_json)

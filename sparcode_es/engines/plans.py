@@ -6,6 +6,7 @@ stands. `run` and `arun` are the two drivers; `within` puts retries and a total 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import sys
@@ -96,10 +97,6 @@ class _Course(Generic[T]):
         """Go on with the error that came of it."""
         self._advance(self.plan.throw, error)
 
-    def end(self) -> None:
-        """Let the plan clean up, wherever it stands."""
-        self.plan.close()
-
     def _advance(self, step: Callable[[Any], Operation], value: Any) -> None:
         try:
             self.wanted = step(value)
@@ -109,8 +106,8 @@ class _Course(Generic[T]):
 
 def run(plan: Plan[T], perform: Callable[[Operation], Any]) -> T:
     """Carry out a plan here and now."""
-    course = _Course(plan)
-    try:
+    with contextlib.closing(plan):
+        course = _Course(plan)
         while course.wanted is not None:
             try:
                 value = perform(course.wanted)
@@ -118,15 +115,13 @@ def run(plan: Plan[T], perform: Callable[[Operation], Any]) -> T:
                 course.fail(error)
             else:
                 course.answer(value)
-    finally:
-        course.end()
     return course.result
 
 
 async def arun(plan: Plan[T], perform: Callable[[Operation], Awaitable[Any]]) -> T:
     """Carry out a plan while others run."""
-    course = _Course(plan)
-    try:
+    with contextlib.closing(plan):
+        course = _Course(plan)
         while course.wanted is not None:
             try:
                 value = await perform(course.wanted)
@@ -134,8 +129,6 @@ async def arun(plan: Plan[T], perform: Callable[[Operation], Awaitable[Any]]) ->
                 course.fail(error)
             else:
                 course.answer(value)
-    finally:
-        course.end()
     return course.result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from sparcode_es.errors import DataError, MismatchError
 from sparcode_es.evaluation.metrics import KS
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.slices import MEASURED, Slice
+from sparcode_es.files import parse_json
 from sparcode_es.report.facts import Evaluated, Evaluation
 
 FILES = "evaluation*.json"
@@ -71,7 +71,7 @@ def _unsaid(first: Evaluation, other: Evaluation) -> str:
 def _read(file: Path) -> Evaluation:
     """One file, with one system."""
     try:
-        found = json.loads(file.read_bytes())
+        found = parse_json(file.read_bytes())
         system = Evaluated(
             system=_text(found["model"]),
             file=file.stem,
@@ -82,7 +82,7 @@ def _read(file: Path) -> Evaluation:
         return Evaluation(data, data_hash, split, convention, _count(found["cases"]), (system,))
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}; give what `evaluate --json` printed") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} is not what `sparcode-es evaluate --json` of this version prints; run that again and keep what it prints"
         ) from error

@@ -1,9 +1,11 @@
-"""What is asked of a recommender over HTTP, as JSON, and the statuses of its errors. Needs the extra `serve`."""
+"""Questions to a recommender over HTTP, how answers are written, and the statuses of errors. Needs the extra `serve`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from sparcode_es.engines.base import Text
@@ -33,6 +35,14 @@ STATUSES: tuple[tuple[type[SparcodeError], int], ...] = (
 def status_of(error: SparcodeError) -> int:
     """The HTTP status that an error is answered with."""
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+class Json(JSONResponse):
+    """ASCII only, so that any text can be said, half a surrogate pair too; numbers keep every digit."""
+
+    def render(self, content: Any) -> bytes:
+        """See `JSONResponse`."""
+        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
 class _Strict(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -21,7 +20,7 @@ from pydantic import BaseModel
 
 from sparcode_es import __version__
 from sparcode_es.errors import NotFoundError, SparcodeError
-from sparcode_es.serving.bodies import Id, RecommendBody, status_of
+from sparcode_es.serving.bodies import Id, Json, RecommendBody, status_of
 from sparcode_es.serving.crowd import Bounded, Crowd, Gate
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.recommender import Recommender
@@ -154,16 +153,16 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         metrics.registry.register(LogCollector(recommender.log))
 
     @app.exception_handler(SparcodeError)
-    def failed(request: Request, error: SparcodeError) -> Response:
+    def failed(request: Request, error: SparcodeError) -> Json:
         metrics.errors.labels(type(error).__name__).inc()
-        return Response(json.dumps({"error": str(error)}), status_of(error), media_type="application/json")
+        return Json({"error": str(error)}, status_of(error))
 
     @app.exception_handler(RequestValidationError)
-    def not_understood(request: Request, error: RequestValidationError) -> Response:
+    def not_understood(request: Request, error: RequestValidationError) -> Json:
         """What is wrong and where, without what was sent: it may hold what no JSON can."""
         metrics.errors.labels("RequestValidationError").inc()
         detail = [{"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
-        return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+        return Json({"detail": detail}, 422)
 
     @app.post("/recommend", responses={**WRONG, **DOWN})
     def recommend(body: RecommendBody) -> RecommendOut:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from sparcode_es.codes import is_item_term
-from sparcode_es.engines.base import Clause, Contribution, ItemDocument
+from sparcode_es.engines.base import Clause, Contribution, ItemDocument, Query
 from sparcode_es.engines.conditions import said, weight_of
+from sparcode_es.engines.elasticsearch.request import merged
 from sparcode_es.engines.inspector import Inspector, Part
 from sparcode_es.errors import NotFoundError
 from sparcode_es.inspection.views import code_view
@@ -28,7 +29,7 @@ def answer(place: Place, ask: Ask) -> dict[str, Any]:
     begin = time.perf_counter()
     found = place.recommender.recommend_many([replace(ask, explain=True)])[0]
     milliseconds = 1000 * (time.perf_counter() - begin)
-    clauses = _merged(() if found.query is None else found.query.clauses)
+    clauses = [] if found.query is None else _heaviest(found.query)
     profiles = place.inspector.codes([clause.term for clause in clauses])
     latest = list(reversed(found.seen[-LATEST:]))
     documents = place.inspector.engine.documents(latest)
@@ -79,12 +80,9 @@ def document_json(document: ItemDocument) -> dict[str, Any]:
     return {"id": document.item, "title": document.title, "attributes": dict(document.attributes)}
 
 
-def _merged(clauses: Iterable[Clause]) -> list[Clause]:
-    """Repeated codes as one, the largest boosts first."""
-    boosts: dict[str, float] = {}
-    for each in clauses:
-        boosts[each.term] = boosts.get(each.term, 0.0) + each.boost
-    return sorted((Clause(*pair) for pair in boosts.items()), key=lambda each: (-each.boost, each.term))
+def _heaviest(query: Query) -> list[Clause]:
+    """Its codes, repeated ones as one, the largest boosts first."""
+    return sorted((Clause(*pair) for pair in merged(query).items()), key=lambda each: (-each.boost, each.term))
 
 
 def _codes(clauses: Sequence[Clause], profiles: Mapping[str, CodeProfile]) -> list[dict[str, Any]]:

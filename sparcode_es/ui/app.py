@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -10,12 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field
 
 from sparcode_es import __version__
 from sparcode_es.errors import SparcodeError
-from sparcode_es.serving.bodies import Id, RecommendBody, status_of
+from sparcode_es.serving.bodies import Id, Json, RecommendBody, status_of
 from sparcode_es.ui import answers
 from sparcode_es.ui.compare import compare
 from sparcode_es.ui.guard import Guard, Hosts
@@ -47,14 +46,6 @@ class WhyBody(RecommendBody):
 
     place: str = Field("", max_length=4096)
     item: Id
-
-
-class Json(JSONResponse):
-    """ASCII only, so that any text can be said, half a surrogate pair too; numbers keep every digit."""
-
-    def render(self, content: Any) -> bytes:
-        """See `JSONResponse`."""
-        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
 def make_app(places: Places, histories: bool, hosts: Hosts) -> Guard:

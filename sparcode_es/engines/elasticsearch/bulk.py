@@ -119,12 +119,15 @@ def upload(server: Server, index: str, documents: Iterator[Document], done: Call
             raise
 
 
-def send(server: Server, index: str, chunk: list[Document], attempts: int = ATTEMPTS) -> int:
-    """Send one chunk, again for those documents only that met a full queue; returns how many documents it held."""
+def send(server: Server, index: str, chunk: list[Document], attempts: int = ATTEMPTS, refresh: bool = False) -> int:
+    """Send one chunk, again for those documents only that met a full queue; returns how many documents it held.
+
+    refresh: whether searches find them at once.
+    """
     left, why = chunk, ""
     for attempt in range(1, attempts + 1):
         body = b"".join(orjson.dumps({"index": {"_id": name}}) + b"\n" + source + b"\n" for name, source in left)
-        params = {"filter_path": "items.*.status,items.*.error,errors"}
+        params = {"filter_path": "items.*.status,items.*.error,errors"} | ({"refresh": "true"} if refresh else {})
         answer = server.call("POST", path_of(index, "_bulk"), body, params=params, attempts=attempts)
         left, why = _again(server, left, answer)
         if not left:
@@ -139,12 +142,8 @@ def send(server: Server, index: str, chunk: list[Document], attempts: int = ATTE
 
 def _again(server: Server, sent: list[Document], answer: Any) -> tuple[list[Document], str]:
     """The documents to send once more, and why. Raises `EngineError` for the first that is refused for good."""
-    items = answer.get("items") if isinstance(answer, dict) else None
-    if not isinstance(items, list) or len(items) != len(sent):
-        raise EngineError(f"{server.where} answered a bulk request with something else; is it Elasticsearch?")
     again, why = [], ""
-    for document, row in zip(sent, items, strict=True):
-        result = row["index"]
+    for document, result in zip(sent, results_of(server, answer, len(sent)), strict=True):
         if result["status"] < 300:
             continue
         error = result.get("error", {})
@@ -155,6 +154,14 @@ def _again(server: Server, sent: list[Document], answer: Any) -> tuple[list[Docu
         again.append(document)
         why = f"({result['status']}) {error.get('type')}: {reason}"
     return again, why
+
+
+def results_of(server: Server, answer: Any, count: int) -> list[dict[str, Any]]:
+    """What a bulk request's answer says of each of its `count` documents. Raises `EngineError` for another answer."""
+    items = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list) or len(items) != count:
+        raise EngineError(f"{server.where} answered a bulk request with something else; is it Elasticsearch?")
+    return [result for row in items for result in row.values()]
 
 
 def sample_rows(count: int, size: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sparcode_es.engines.elasticsearch.bulk import send
 from sparcode_es.engines.elasticsearch.connection import Server, understood
 from sparcode_es.engines.elasticsearch.layout import (
     born,
@@ -21,7 +22,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     state_of,
 )
 from sparcode_es.engines.elasticsearch.templates import chronicle_body
-from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
+from sparcode_es.errors import NotFoundError, SparcodeError
 
 LOGGER = logging.getLogger("sparcode_es.generations")
 REMOVED = "removed"
@@ -52,16 +53,9 @@ def _write(server: Server, name: str) -> None:
         before = []
     for each in (hit["_source"] for hit in before):
         documents.setdefault(each["generation"], {**each, "state": REMOVED, "live": False})
-    body = b"".join(
-        orjson.dumps({"index": {"_id": key}}) + b"\n" + orjson.dumps(source) + b"\n"
-        for key, source in documents.items()
-    )
-    if not body:
-        return
-    answer = server.call("POST", f"{index}/_bulk", body, params={"refresh": "true"})
-    if answer["errors"]:
-        reasons = (row["index"].get("error") for row in answer["items"])
-        raise EngineError(f"{server.where} refused a document: {next(reason for reason in reasons if reason)}")
+    if documents:
+        chunk = [(key, orjson.dumps(source)) for key, source in documents.items()]
+        send(server, chronicle_name(name), chunk, server.attempts, refresh=True)
 
 
 def current(server: Server, name: str) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import sparcode_es_mappings
 
+from sparcode_es.engines.elasticsearch.bulk import results_of
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import check_name, path_of, queries_name
 from sparcode_es.errors import EngineAuthError, EngineError, NotFoundError
@@ -129,12 +130,9 @@ class ElasticsearchSink:
         answer = self.server.call(
             "POST", path_of(self.name, "_bulk"), body, params=params, attempts=ATTEMPTS, timeout=SECONDS
         )
-        if not isinstance(answer, dict) or len(answer.get("items", ())) != len(documents):
-            raise EngineError(f"{self.server.where} answered a bulk request with something else; is it Elasticsearch?")
-        results = [row["create"] for row in answer["items"]]
         return [
             f"{self.where} refused a document ({each['status']}): {str((each.get('error') or {}).get('reason'))[:300]}"
-            for each in results
+            for each in results_of(self.server, answer, len(documents))
             if each["status"] >= 300
         ]
 
