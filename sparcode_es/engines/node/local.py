@@ -63,7 +63,10 @@ def running_nodes() -> list[NodeState]:
     """The servers that `node up` or tests started and that were not taken down, running or not."""
     found = []
     for file in sorted((cache_folder() / "nodes").glob("*/state.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:  # taken down by another process since it was listed
+            continue
         found.append(NodeState(**{**content, "pids": tuple(content["pids"])}))
     return found
 
