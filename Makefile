@@ -48,6 +48,7 @@ speed: $(VENV)/.bench
 	$(BIN)/python benchmarks/speed_retrieval.py --items 54542
 	$(BIN)/python benchmarks/speed_retrieval.py --items 200000 --parts local,servers
 	$(BIN)/python benchmarks/speed_retrieval.py --items 1000000 --parts local,servers --judged 30 --heap 3g
+	$(BIN)/python benchmarks/speed_retrieval.py --items 1000000 --parts cluster --judged 30 --queries 300
 	$(BIN)/python benchmarks/speed_upload.py --items 54542
 	$(MAKE) speed-report
 

@@ -33,7 +33,8 @@ from timing import one_thread
 from sparcode_es.engines.node import VERSIONS, LocalNode
 from sparcode_es.postings.artifact import Artifact
 
-PARTS = ("local", "servers", "sweeps")
+PARTS = ("local", "servers", "sweeps", "cluster")
+NODES, SHARDS = 3, (1, 3)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def run_local(run: Run, made: Made) -> None:
 
 
 @contextmanager
-def started(version: str, heap: str) -> Iterator[LocalNode]:
+def started(version: str, heap: str, nodes: int = 1) -> Iterator[LocalNode]:
     """A server for as long as it is asked."""
-    with LocalNode(version, heap=heap, start_seconds=600) as node:
+    with LocalNode(version, nodes=nodes, heap=heap, start_seconds=600) as node:
         yield node
 
 
@@ -132,12 +133,27 @@ def run_sweeps(run: Run, folder: Path) -> None:
     write_record(run.out, f"speed-retrieval-{run.recipe.items}-sweeps", run.recipe, rows, server=version)
 
 
+def run_cluster(run: Run, made: Made) -> None:
+    """Three nodes on this machine, a replica, one shard beside three; the last of the servers."""
+    version = run.versions[-1]
+    with started(version, run.heap, NODES) as node, one_thread():
+        loaded = [servers.ours(node.url, made.artifact, made.queries, version, None, shards) for shards in SHARDS]
+        settings = [f"{shards} shard{'s' * (shards > 1)}, a replica" for shards in SHARDS]
+        systems = [replace(system, setting=text) for system, text in zip(loaded, settings, strict=True)]
+        warm(systems, run.queries, len(made.queries))
+        rows = time_asks([*systems, embedded(made.artifact, made.queries)], made.exact, run.queries, run.judged, 1)
+        rows += time_crowds(systems, run.queries, len(made.queries), 1)
+        memory = server_mebibytes(node)
+    more = {"server": version, "nodes": NODES, "heap": run.heap, "server_mebibytes": memory}
+    write_record(run.out, f"speed-retrieval-{run.recipe.items}-cluster", run.recipe, rows, **more)
+
+
 @click.command(epilog="\b\nExample:\n  python benchmarks/speed_retrieval.py --items 54542 --parts local,servers")
 @click.option("--items", default=54_542, show_default=True)
 @click.option("--postings", default=Recipe.postings, show_default=True, help="Postings a code, whatever the items.")
 @click.option("--queries", default=1000, show_default=True, help="Timed queries of each system and ask.")
 @click.option("--judged", default=100, show_default=True, help="Users whose answers are compared with the exact ones.")
-@click.option("--parts", default=",".join(PARTS), show_default=True)
+@click.option("--parts", default=",".join(PARTS[:3]), show_default=True, help=f"Some of {', '.join(PARTS)}.")
 @click.option("--versions", default=",".join(VERSIONS), show_default=True, help="Servers, one at a time.")
 @click.option("--heap", default="1g", show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -147,7 +163,7 @@ def main(
     items: int, postings: int, queries: int, judged: int, parts: str, versions: str, heap: str, seed: int,
     work: Path | None, out: Path,
 ) -> None:  # fmt: skip
-    """Time and quality of retrieval on synthetic items, in parts: local, servers, sweeps."""
+    """Time and quality of retrieval on synthetic items, in parts: local, servers, sweeps, cluster."""
     chosen = parts.split(",")
     if not set(chosen) <= set(PARTS):
         raise click.UsageError(f"--parts takes some of {', '.join(PARTS)}, not {parts!r}")
@@ -162,6 +178,8 @@ def main(
                 run_server(run, made, version, folder)
         if "sweeps" in chosen:
             run_sweeps(run, folder)
+        if "cluster" in chosen:
+            run_cluster(run, made)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ import pandas as pd
 import torch
 from pictures import COLOURS, styled
 from report import markdown_table
+from retrieval.other_goals import ONE_EACH, OURS, THEIRS
 from speed import child, write_speed
 
 from sparcode_es.baselines.two_tower import TwoTower
@@ -43,7 +44,6 @@ from sparcode_es.training.trainer import Trainer, make_optimizer
 
 PINS = ("recbole==1.2.1", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.11.4")
 """What works together; RecBole 1.2.1 uses names that numpy 2 has not."""
-OURS, ONE_EACH, THEIRS = "ours (two-tower, SASRec)", "ours, one target a history", "RecBole SASRec"
 WARM_UP = 5
 COLUMNS = ("system", "steps/s", "steps a CPU second", "targets/s", "seconds an epoch",
            "best N@10, validation", "epochs to it", "seconds to it",

@@ -52,6 +52,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
 )
+@click.option(
+    "--shards", type=click.IntRange(1, 1024), default=1, show_default=True, help="Primary shards of the items' index."
+)
 @click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from 10,000 items.")
 @click.option(
     "--update",
@@ -72,6 +75,7 @@ def command(
     field_type: str,
     store_codes: bool,
     keep: int,
+    shards: int,
     compact: bool | None,
     in_place: bool,
     rollback: bool,
@@ -104,7 +108,7 @@ def command(
         if in_place:
             report = update(server, artifact, name)
         else:
-            report = load(server, artifact, IndexOptions(name, field_type, store_codes, keep, compact))
+            report = load(server, artifact, IndexOptions(name, field_type, store_codes, keep, compact, shards))
     if as_json:
         click.echo(json.dumps(report))
         return

@@ -30,7 +30,7 @@ def page(results: Results, pictures: Sequence[str], reasons: dict[str, str]) -> 
         _sources(results.records),
     ]
     parts += [f"![{name}](results/{name}.png)" for name in pictures]
-    for record in results.retrieval():
+    for record in (*results.retrieval(), *results.clusters()):
         parts += [f"## {record.items:,} items: {_place(record)}", _figures(record.rows)]
         if "stages_ms" in record.content:
             parts.append(_stages(record))
@@ -68,8 +68,14 @@ def _sources(records: list[Record]) -> str:
 
 
 def _place(record: Record) -> str:
-    server = record.content.get("server")
-    return f"Elasticsearch {server}, and beside it" if server else "in one process"
+    server, nodes = record.content.get("server"), record.content.get("nodes", 1)
+    if server is None:
+        return "in one process"
+    return (
+        f"Elasticsearch {server}, {nodes} nodes on this machine"
+        if nodes > 1
+        else f"Elasticsearch {server}, and beside it"
+    )
 
 
 def _figures(rows: list[Row]) -> str:

@@ -60,6 +60,10 @@ class Results:
         """Sparsity and clauses."""
         return [each for each in self.records if each.name.endswith("-sweeps")]
 
+    def clusters(self) -> list[Record]:
+        """Servers of several nodes."""
+        return [each for each in self.records if each.name.endswith("-cluster")]
+
     def uploads(self) -> list[Record]:
         """Uploads, the most items first."""
         found = [each for each in self.records if each.name.startswith("speed-upload-")]
@@ -67,7 +71,8 @@ class Results:
 
     def retrieval(self) -> list[Record]:
         """All parts `local` and of servers, by items."""
-        found = [e for e in self.records if e.name.startswith("speed-retrieval-") and not e.name.endswith("-sweeps")]
+        others = ("-sweeps", "-cluster")
+        found = [e for e in self.records if e.name.startswith("speed-retrieval-") and not e.name.endswith(others)]
         return sorted(found, key=lambda each: (each.items, each.name))
 
     def named(self, beginning: str) -> list[Record]:

@@ -27,17 +27,18 @@ FILTER_PATH = "hits.hits._score,hits.hits.fields"
 MERGE_SECONDS = 7200.0
 
 
-def ours(url: str, artifact: Artifact, queries: Queries, version: str, compact: bool | None) -> System:
+def ours(url: str, artifact: Artifact, queries: Queries, version: str, compact: bool | None, shards: int = 1) -> System:
     """Load the artifact, and ask it through our engine; a client has a connection of its own."""
+    name = NAME if shards == 1 else f"{NAME}-{shards}"
     server = Server(ConnectionConfig(url=url, timeout=120))
     started = time.perf_counter()
     # The index of codes is there to be looked at and not asked here: it takes longer to make than the postings to load.
     with mock.patch.object(bulk, "code_documents", empty_codes):
-        report = index(server, artifact, IndexOptions(NAME, compact=compact), lambda *_: None)
+        report = index(server, artifact, IndexOptions(name, compact=compact, shards=shards), lambda *_: None)
     about = {"build_s": round(time.perf_counter() - started, 1), "mebibytes": round(report.bytes / 2**20, 1)}
     about |= {"version": version, "field_type": report.field_type, "bytes_per_posting": report.bytes_per_posting}
     server.close()
-    return asked(url, queries, version, about)
+    return asked(url, queries, version, about, name=name)
 
 
 def empty_codes(artifact: Artifact) -> Iterator[bulk.Document]:
@@ -47,11 +48,13 @@ def empty_codes(artifact: Artifact) -> Iterator[bulk.Document]:
         yield term, orjson.dumps({"code": term})
 
 
-def asked(url: str, queries: Queries, version: str, about: dict[str, Any], clauses: int | None = None) -> System:
+def asked(
+    url: str, queries: Queries, version: str, about: dict[str, Any], clauses: int | None = None, name: str = NAME
+) -> System:
     """Our engine over what the alias holds."""
 
     def client() -> Callable[[Ask, int], list[Any]]:
-        engine = ElasticsearchEngine(Server(ConnectionConfig(url=url, timeout=120)), NAME)
+        engine = ElasticsearchEngine(Server(ConnectionConfig(url=url, timeout=120)), name)
 
         def answer(ask: Ask, first: int) -> list[Any]:
             if ask.batch == 1:

@@ -19,6 +19,7 @@ from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Serve
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.node import LocalNode
 from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
@@ -32,17 +33,18 @@ TOLERANCE = 1e-6
 Opener = Callable[[pytest.FixtureRequest, Artifact], Engine]
 
 
-def indexed(request: pytest.FixtureRequest, artifact: Artifact, node: str) -> Engine:
-    """The artifact in a real server, behind the alias `contract`."""
+def indexed(request: pytest.FixtureRequest, artifact: Artifact, node: str, shards: int = 1) -> Engine:
+    """The artifact in a real server, behind the alias `contract-SHARDS`."""
     server = Server(ConnectionConfig(url=request.getfixturevalue(node).url))
-    index(server, artifact, IndexOptions("contract"), lambda what, more, total: None)
-    return ElasticsearchEngine(server, "contract")
+    index(server, artifact, IndexOptions(f"contract-{shards}", shards=shards), lambda what, more, total: None)
+    return ElasticsearchEngine(server, f"contract-{shards}")
 
 
 OPENERS: dict[str, Opener] = {
     "embedded": lambda request, artifact: EmbeddedEngine(artifact),
     "elasticsearch 7.17": lambda request, artifact: indexed(request, artifact, "elasticsearch_7"),
     "elasticsearch 9": lambda request, artifact: indexed(request, artifact, "elasticsearch_9"),
+    "elasticsearch 9, three shards": lambda request, artifact: indexed(request, artifact, "elasticsearch_9", 3),
 }
 
 
@@ -110,6 +112,20 @@ def test_the_settings_of_the_load_are_not_those_of_service(
     assert (found["refresh_interval"], found["auto_expand_replicas"]) == ("1s", "0-1")
     segments = server.call("GET", f"/{report.generation}/_segments")["indices"][report.generation]["shards"]["0"]
     assert len(segments[0]["segments"]) == 1
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.elasticsearch
+def test_every_shard_is_compacted(elasticsearch_9: LocalNode, artifact: Artifact) -> None:
+    server = Server(ConnectionConfig(url=elasticsearch_9.url))
+    options = IndexOptions("shards", shards=3, compact=True)
+    report = index(server, artifact, options, lambda what, more, total: None)
+    shards = server.call("GET", f"/{report.generation}/_segments")["indices"][report.generation]["shards"]
+    segments = [list(shard[0]["segments"].values()) for shard in shards.values()]
+    assert [len(each) for each in segments] == [1, 1, 1]
+    assert sum(each[0]["num_docs"] for each in segments) == ITEMS
+    assert [each[0]["deleted_docs"] for each in segments] == [0, 0, 0]
     server.close()
 
 

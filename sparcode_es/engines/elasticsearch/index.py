@@ -6,6 +6,7 @@ Killed anywhere, the aliases still answer the old generation; the next run remov
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -69,6 +70,8 @@ class IndexOptions:
     """Generations kept, the live one counted."""
     compact: bool | None = None
     """Wait (half a minute) until the load's history may be dropped, then merge. None: from 10,000 items on."""
+    shards: int = 1
+    """Primary shards of the items' index. Scores know nothing of shards; BM25 of titles counts words in each of them."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class _Load:
     def _create(self, version: tuple[int, ...], field_type: str) -> None:
         meta = self._meta("loading", field_type)
         items = items_body(field_type, version, self.options.store_codes, meta)
+        items["settings"]["index"]["number_of_shards"] = self.options.shards
         for name, body in zip(self.indices, (items, users_body(meta), codes_body(meta)), strict=True):
             self._put_index(name, loading(body))
         others = [s for s in loading_generations(self.server, self.name) if s != self.suffix]
@@ -220,16 +224,29 @@ class _Load:
         deadline = time.monotonic() + COMPACT_SECONDS
         while not history_released(self.server, self.items) and time.monotonic() < deadline:
             time.sleep(1.0)
-        self._add_segment()
+        self._add_segments()
 
-    def _add_segment(self) -> None:
-        """Index and delete one empty document: a merge rewrites nothing, and frees nothing, where there is one segment."""
+    def _add_segments(self) -> None:
+        """Index and delete one empty document in each shard: a merge rewrites nothing, and frees nothing, where there is
+        one segment."""
         spare = "merge"
         while self.artifact.item_ids.find(spare) is not None:
             spare += "_"
-        self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params={"refresh": "true"})
-        with contextlib.suppress(NotFoundError):  # gone, and only the answer was lost
-            self.server.call("DELETE", path_of(self.items, "_doc", spare), params={"refresh": "true"})
+        for routing in self._routings():
+            flags = {"refresh": "true", "routing": routing}
+            self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params=flags)
+            with contextlib.suppress(NotFoundError):  # gone, and only the answer was lost
+                self.server.call("DELETE", path_of(self.items, "_doc", spare), params=flags)
+
+    def _routings(self) -> list[str]:
+        """A value for `routing` that leads to each shard."""
+        found: dict[int, str] = {}
+        for value in map(str, itertools.count()):
+            if len(found) == self.options.shards:
+                break
+            answer = self.server.call("GET", path_of(self.items, "_search_shards"), params={"routing": value})
+            found.setdefault(answer["shards"][0][0]["shard"], value)
+        return list(found.values())
 
     def _swap(self, field_type: str) -> None:
         """Only a generation that is or was live is called ready. A swap without an answer may still happen: what it leaves is
