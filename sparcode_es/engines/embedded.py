@@ -70,12 +70,12 @@ class EmbeddedEngine:
 
     def _clauses(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
         """The rows of the codes that count, int64 [c], and their boosts, float64 [c]."""
-        row_of, rows, boosts = self.artifact.term_rows.find, [], []
-        for clause in query.clauses:
-            row = row_of(clause.term)
-            if row is not None and clause.boost > 0:
-                rows.append(row)
-                boosts.append(clause.boost)
+        wanted = [clause for clause in query.clauses if clause.boost > 0]
+        rows = [self.artifact.term_rows.find(clause.term) for clause in wanted]
+        boosts = [clause.boost for clause in wanted]
+        if None in rows:
+            known = [place for place, row in enumerate(rows) if row is not None]
+            rows, boosts = [rows[place] for place in known], [boosts[place] for place in known]
         return np.array(rows, dtype=np.int64), np.array(boosts)
 
     def _gathered(self, rows: np.ndarray, boosts: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -122,7 +122,8 @@ class EmbeddedEngine:
             pairs += [pair for pair in found if pair[0] not in query.exclude] if query.exclude else found
             if len(pairs) >= query.k:
                 break
-        return list(itertools.starmap(Hit, pairs[: query.k]))
+        # `Hit(*pair)` would run Python's own `__new__` k times; this is the tuple's, a third of the time.
+        return list(map(tuple.__new__, itertools.repeat(Hit), pairs[: query.k]))
 
     def _names(self, items: np.ndarray) -> list[str]:
         """The identifiers of some items. Those that were returned once stay in memory, some 60 bytes each."""
