@@ -10,6 +10,7 @@
 # make load   5 minutes each of 50, 80 and 120 % of what a server holds; docs/resiliency.md's table
 # make lock   .requirements/dev.txt from pyproject.toml: every package of the development environment, pinned and hashed
 # make audit  the locked packages against the known vulnerabilities
+# make audit-offline ADVISORIES=path/to/advisory-database: the same against a copy of PyPA's database
 # make docs   the documentation's site, in build/docs
 # make doc-pictures  every picture of the documentation, from a real training, server and browser
 
@@ -20,7 +21,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
 FAULTS_FLAGS ?=
 
-.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit docs doc-pictures clean
+.PHONY: demo test fast check bench speed speed-report faults fuzz load lock audit audit-offline docs doc-pictures clean
 
 demo: $(VENV)/.train
 	$(BIN)/sparcode-es demo
@@ -72,6 +73,9 @@ lock: $(VENV)/.tools
 audit: $(VENV)/.tools
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .requirements/dev.txt
 
+audit-offline: $(VENV)/.tools
+	$(BIN)/python .ci/audit.py $(ADVISORIES)
+
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
 
@@ -88,7 +92,7 @@ $(VENV)/bin/python:
 
 # The tools of `make lock` and `make audit` alone, without the package and its torch.
 $(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
-	$(PIP) 'uv>=0.5' 'pip-audit>=2.7'
+	$(PIP) 'uv>=0.5' 'pip-audit>=2.7' 'packaging>=23' 'pyyaml>=6'
 	@touch $@
 
 # One stamp an extra: installed again only when pyproject.toml changes.
