@@ -70,13 +70,15 @@ def _embedded(results: Results) -> Iterator[Outcome]:
         yield against(f"embedded, {items:,} items, k 50: ≤ {_share(limit)} of FlatIP's p50", limit, local, *pair)
     local = results.local(LARGE)
     goal = f"embedded, {LARGE:,} items, k 50: ≤ IVFPQ's p50 at equal or better quality"
-    found = sorted(local.picked("Faiss IVFPQ"), key=lambda row: (-row["recall"], row["p50_ms"])) if local else []
-    if local is None or not found:
+    ours = local.pick("embedded") if local else None
+    found = sorted(local.picked("Faiss IVFPQ"), key=lambda row: row["p50_ms"]) if local else []
+    if local is None or ours is None or not found:
         yield Outcome(goal)
         return
-    fastest = min(found, key=lambda row: row["p50_ms"])
-    note = f"the best of its settings; the fastest, {fastest['setting']}: {ms(fastest)}"
-    yield against(goal, 1.0, local, local.pick("embedded"), found[0], note)
+    best = max(found, key=lambda row: row["recall"])
+    alike = next((row for row in found if row["recall"] >= ours["uncut"]), best)
+    note = "the fastest of its settings with our quality" if alike["recall"] >= ours["uncut"] else "its best setting"
+    yield against(goal, 1.0, local, ours, alike, f"{note}; the fastest of all, {found[0]['setting']}: {ms(found[0])}")
 
 
 def _servers(results: Results) -> Iterator[Outcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import faiss
@@ -45,29 +46,39 @@ def embedded(artifact: Artifact, queries: Queries, setting: str = "", clauses: i
     return System("embedded", setting, "sparse", client(), ALL, about, client, numbers)
 
 
-def faiss_parameters(items: int) -> list[tuple[str, str, Parameters]]:
-    """Name, setting and parameters of the Faiss systems; IVFPQ with √I × 2 lists."""
+def faiss_parameters(items: int, dim: int) -> list[tuple[str, str, Parameters]]:
+    """Name, setting and parameters of the Faiss systems; IVFPQ with √I × 2 lists and two sizes of an item."""
     lists = max(4, int(2 * items**0.5))
     found: list[tuple[str, str, Parameters]] = [("Faiss FlatIP", "", FlatIP())]
     found += [
-        ("Faiss IVFPQ", f"{probes} of {lists} lists", IVFPQ(lists, probes, 16))
+        ("Faiss IVFPQ", f"{size} bytes, {probes} of {lists} lists", IVFPQ(lists, probes, size))
+        for size in (dim // 4, dim // 2)
         for probes in (4, 16, 64)
         if probes <= lists
     ]
     return found + [("Faiss HNSW", f"ef {ef}", HNSW(ef_search=ef)) for ef in (16, 64, 256)]
 
 
+def without_search(parameters: Parameters) -> Parameters:
+    """The parameters that an index is built by: what a search alone reads has one value."""
+    if isinstance(parameters, IVFPQ):
+        return replace(parameters, probes=1)
+    return replace(parameters, ef_search=1) if isinstance(parameters, HNSW) else parameters
+
+
 def faiss_systems(world: World, queries: Queries) -> list[System]:
     """All of them; an index that differs in what a search reads only is built once."""
-    built: dict[str, tuple[FaissIndex, float]] = {}
+    built: dict[Parameters, tuple[FaissIndex, float]] = {}
     found = []
-    for name, setting, parameters in faiss_parameters(world.recipe.items):
-        if name not in built:
+    for name, setting, parameters in faiss_parameters(world.recipe.items, world.recipe.dim):
+        key, size = without_search(parameters), None
+        if key not in built:
             started = time.perf_counter()
-            built[name] = FaissIndex(world.vectors, parameters), time.perf_counter() - started
-        index, seconds = built[name]
-        size = faiss.serialize_index(index.index).nbytes / 2**20 if name not in {s.name for s in found} else None
-        about = {"mebibytes": size and round(size, 1), "build_s": round(seconds, 1)}
+            index = FaissIndex(world.vectors, parameters)
+            built[key] = index, time.perf_counter() - started
+            size = round(faiss.serialize_index(index.index).nbytes / 2**20, 1)
+        index, seconds = built[key]
+        about = {"mebibytes": size, "build_s": round(seconds, 1)}
         asks = (*KS, MANY.name) if name == "Faiss FlatIP" else KS
         found.append(System(name, setting, "dense", _searcher(index, parameters, queries), asks, about))
     return found
