@@ -19,10 +19,10 @@ embeddable/dashboard_container_persistable_state.ts) and by 9 (dashboard/server/
 Vega: `%context%` excludes `body.query`; with `%timefield%` it adds the dashboard's time range, and `%autointerval%` becomes the
 fixed or calendar interval that fits it (vis_types/vega/public/data_model/es_query_parser.ts at 0273b495d350, and the same in 9,
 012f5d9816b7). `timeFieldName` is an attribute of `index-pattern` in all (home/server/services/sample_data).
-Where `body.query` has `%dashboard_context-filter_clause%` in a list, the dashboard's filters take its place: in `should`, a
-filter that is another index's hides nothing (the same file). `input_control_vis` is registered by all of them, 9 too, where new
-ones can no longer be made by hand (input_control_vis/public at 026b9ed46230 and 27e605d76be0; its references:
-visualizations/public/utils/saved_visualization_references/controls_references.ts at 22563e251cfb).
+Where `body.query` has `%dashboard_context-filter_clause%` in a list, the dashboard's filters take its place (from 7.9 on,
+elastic/kibana#67963): in `should`, a filter that is another index's hides nothing. `input_control_vis` is registered by all of
+them, 9 too, where new ones can no longer be made by hand (input_control_vis/public at 026b9ed46230 and 27e605d76be0; its
+references: visualizations/public/utils/saved_visualization_references/controls_references.ts at 22563e251cfb).
 Commits read: 1cd9a7df2104 and 0a804db2a8e0 (7.x), 00171f7c9833 (8), 04698d03a652, 01a60f27774a, 385d45e489dc, 162de5e1ddcf and
 28ded81c8839 (9).
 """
