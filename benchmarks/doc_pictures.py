@@ -1,36 +1,31 @@
 """Every picture of the documentation: `make doc-pictures`.
 
 The tutorial's shop is made and trained, loaded into a real Elasticsearch, and its Kibana panels are drawn from that server's
-answers; the report and the live page are looked at in Chromium; the data flow is drawn by hand. Takes some two minutes.
+answers (`kibana_pictures.py`); the report and the live page are looked at in Chromium; the data flow is drawn by hand. Takes some
+two minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import vl_convert
 from browser import screenshot
 from flow_picture import flow
+from kibana_pictures import ALIAS, Chosen, draw_panels
 from PIL import Image
 
-from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
-from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es import Recommender
 from sparcode_es.engines.node import LocalNode
-from sparcode_es.kibana.objects import saved_objects
+from sparcode_es.postings.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-ALIAS = "recs"
-EVERYTHING = {"match_all": {}}
-"""What Kibana puts in for `%context%` while the dashboard has no filter."""
 LARGEST = 150_000
 """Bytes of one picture."""
 CURVES = {"sparsity": "figure6-sparsity-item-codes-beauty-4096.png", "quality": "quality-beauty.png"}
@@ -59,38 +54,6 @@ def make_shop(folder: Path) -> None:
     )
 
 
-def panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and specification of each Vega panel of the dashboard; the shop has no query log for the other one's."""
-    for each in saved_objects(ALIAS, "9"):
-        state = json.loads(each["attributes"].get("visState", "{}"))
-        if state.get("type") == "vega" and "%timefield%" not in state["params"]["spec"]:
-            title = state["title"].removesuffix(f" ({ALIAS})")
-            yield re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"), json.loads(state["params"]["spec"])
-
-
-def answered(spec: Any, server: Server) -> Any:
-    """The specification with each query replaced by the server's answer, as Kibana does."""
-    if isinstance(spec, list):
-        return [answered(each, server) for each in spec]
-    if not isinstance(spec, dict):
-        return spec
-    url = spec.get("url")
-    if isinstance(url, dict) and "index" in url:
-        body = {"track_total_hits": True, "query": EVERYTHING, **url["body"]}
-        answer = server.call("POST", path_of(url["index"], "_search"), body)
-        return {**{key: value for key, value in spec.items() if key != "url"}, "values": answer}
-    return {key: answered(value, server) for key, value in spec.items()}
-
-
-def drawn(spec: dict[str, Any]) -> bytes:
-    """A panel as a PNG, in the size of half a dashboard."""
-    fit = {"type": "fit", "contains": "padding"}
-    sized = {**spec, "width": 560, "height": 340, "autosize": fit, "background": "white"}
-    if "vega-lite" in spec["$schema"]:
-        return bytes(vl_convert.vegalite_to_png(sized, vl_version="5.8", scale=1.5))
-    return bytes(vl_convert.vega_to_png(sized, scale=1.5))
-
-
 def slim(path: Path, widest: int = 1200) -> None:
     """Keep at most 128 colours and `widest` pixels across: a third of the bytes, and no difference to the eye."""
     picture = Image.open(path).convert("RGB")
@@ -101,13 +64,12 @@ def slim(path: Path, widest: int = 1200) -> None:
 def kibana(folder: Path, version: str) -> None:
     """Load the shop's postings into a server, and draw each panel from what it answers."""
     with LocalNode(version, heap="512m") as node:
-        command(folder, "index", "--url", node.url, "--index", ALIAS)
-        server = Server(ConnectionConfig(url=node.url))
-        for name, spec in panels():
-            picture = PICTURES / f"kibana-{name}.png"
-            picture.write_bytes(drawn(answered(spec, server)))
+        command(folder, "index", "--url", node.url, "--index", ALIAS, "--store-codes")
+        artifact = Artifact.open(folder / "runs" / "postings")
+        with Recommender.from_elasticsearch(node.url, ALIAS) as recommender:
+            first = recommender.recommend("u1", k=1, exclude_seen=True).items[0]
+        for picture in draw_panels(node.url, artifact, Chosen("u1", first.id), PICTURES):
             slim(picture)
-        server.close()
 
 
 @contextmanager

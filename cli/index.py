@@ -48,7 +48,11 @@ FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="auto: what the server can do.",
 )
-@click.option("--store-codes", is_flag=True, help="Keep the codes in _source too, at about six times the disk.")
+@click.option(
+    "--store-codes",
+    is_flag=True,
+    help='Keep the codes in _source too, at about six times the disk; the Kibana dashboard "SparCode why" reads them.',
+)
 @click.option(
     "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
 )

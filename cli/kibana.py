@@ -23,8 +23,8 @@ VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
     "  sparcode-es kibana import --index recs --kibana-url http://localhost:5601"
 )
 def command() -> None:
-    """Write or install what shows an index in Kibana: data views, saved searches, the dashboards "SparCode index" and "SparCode
-    queries"; or write requests for its Dev Tools."""
+    """Write or install what shows an index in Kibana: data views, saved searches, the dashboards "SparCode index", "SparCode
+    queries" and "SparCode why"; or write requests for its Dev Tools."""
 
 
 @command.command(

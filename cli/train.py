@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from sparcode_es.config import Config, ModelName, load_config, preset_names, to_toml
 from sparcode_es.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sparcode_es.training.tensorboard import TensorBoard
 
 MODELS = get_args(ModelName)
 
@@ -35,6 +39,11 @@ MODELS = get_args(ModelName)
     type=click.Path(path_type=Path),
     help="Train again what this finished folder trained, on the validation events too, with what validation chose there.",
 )
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the log into this folder for TensorBoard too; needs the extra tensorboard.",
+)
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as TOML and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -47,6 +56,7 @@ def command(
     settings: tuple[str, ...],
     tower: Path | None,
     refit: Path | None,
+    tensorboard: Path | None,
     print_config: bool,
     as_json: bool,
 ) -> None:
@@ -76,13 +86,24 @@ def command(
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.training.loop import train
 
-    result = train(config, Dataset.open(data_path), out, tower=tower, echo=lambda line: click.echo(line, err=True))
+    dataset = Dataset.open(data_path)
+    with _board(tensorboard, config) as board:
+        result = train(config, dataset, out, tower=tower, echo=lambda line: click.echo(line, err=True), listen=board)
     if as_json:
         click.echo(json.dumps({"checkpoint": str(result.model_path), **result.report}))
     else:
         click.echo(f"checkpoint  {result.model_path}")
         for key, value in result.report.items():
             click.echo(f"{key}  {value:.4f}" if isinstance(value, float) else f"{key}  {value}")
+
+
+def _board(folder: Path | None, config: Config) -> AbstractContextManager[TensorBoard | None]:
+    """What listens to the training; nothing without a folder."""
+    if folder is None:
+        return nullcontext()
+    from sparcode_es.training.tensorboard import TensorBoard
+
+    return TensorBoard(folder, config)
 
 
 def _refit_config(run: Path) -> Config:

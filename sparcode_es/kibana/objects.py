@@ -19,6 +19,10 @@ embeddable/dashboard_container_persistable_state.ts) and by 9 (dashboard/server/
 Vega: `%context%` excludes `body.query`; with `%timefield%` it adds the dashboard's time range, and `%autointerval%` becomes the
 fixed or calendar interval that fits it (vis_types/vega/public/data_model/es_query_parser.ts at 0273b495d350, and the same in 9,
 012f5d9816b7). `timeFieldName` is an attribute of `index-pattern` in all (home/server/services/sample_data).
+Where `body.query` has `%dashboard_context-filter_clause%` in a list, the dashboard's filters take its place (from 7.9 on,
+elastic/kibana#67963): in `should`, a filter that is another index's hides nothing. `input_control_vis` is registered by all of
+them, 9 too, where new ones can no longer be made by hand (input_control_vis/public at 026b9ed46230 and 27e605d76be0; its
+references: visualizations/public/utils/saved_visualization_references/controls_references.ts at 22563e251cfb).
 Commits read: 1cd9a7df2104 and 0a804db2a8e0 (7.x), 00171f7c9833 (8), 04698d03a652, 01a60f27774a, 385d45e489dc, 162de5e1ddcf and
 28ded81c8839 (9).
 """
@@ -40,7 +44,7 @@ DATA_VIEW, SEARCH, VISUALIZATION, DASHBOARD = "index-pattern", "search", "visual
 SOURCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 """Name of the reference from a search or a visualization to its data view."""
 OVERVIEW = "overview"
-DASHBOARDS = ("queries", OVERVIEW)
+DASHBOARDS = ("queries", "why", OVERVIEW)
 SavedObject = dict[str, Any]
 
 
@@ -90,6 +94,8 @@ class _Maker:
             yield self._search(name, search)
         for name, metric in self._template("metrics").items():
             yield self._metric(name, metric)
+        for name, group in self._template("controls").items():
+            yield self._controls(name, group)
         for name in sparcode_es_mappings.vega_names():
             yield self._vega(name, self._template(f"vega/{name}"))
         for name in DASHBOARDS:
@@ -141,6 +147,17 @@ class _Maker:
         reference = self._reference(SOURCE, DATA_VIEW, template["view"])
         return self._visualization(name, template, "metric", params, aggregations, [reference])
 
+    def _controls(self, name: str, template: dict[str, Any]) -> SavedObject:
+        wanted = list(enumerate(template["controls"]))
+        params = {
+            "controls": [_control(object_id(self.alias, "control", each["label"]), i, each) for i, each in wanted],
+            "updateFiltersOnChange": True,
+            "useTimeFilter": False,
+            "pinFilters": False,
+        }
+        references = [self._reference(_control_view(i), DATA_VIEW, each["view"]) for i, each in wanted]
+        return self._visualization(name, template, "input_control_vis", params, [], references)
+
     def _vega(self, name: str, template: dict[str, Any]) -> SavedObject:
         return self._visualization(name, template, "vega", {"spec": json.dumps(template["spec"], indent=2)}, [], [])
 
@@ -159,7 +176,7 @@ class _Maker:
             "visState": _text({"title": titled["title"], "type": kind, "params": params, "aggs": aggregations}),
             "uiStateJSON": "{}",
             "version": 1,
-            "kibanaSavedObjectMeta": _search_source("", of_view=bool(references)),
+            "kibanaSavedObjectMeta": _search_source("", of_view=any(each["name"] == SOURCE for each in references)),
         }
         return self._object(VISUALIZATION, name, attributes, references)
 
@@ -196,6 +213,24 @@ def _aggregation(number: int, template: dict[str, Any]) -> dict[str, Any]:
         key: value for key, value in (("field", template.get("field")), ("customLabel", template["label"])) if value
     }
     return {"id": str(number), "enabled": True, "type": template["type"], "schema": "metric", "params": params}
+
+
+def _control(control: str, number: int, template: dict[str, Any]) -> dict[str, Any]:
+    """A list of one field's values, found by typing; each chosen makes a filter."""
+    options = {"type": "terms", "multiselect": False, "dynamicOptions": True, "size": 5, "order": "desc"}
+    return {
+        "id": control,
+        "fieldName": template["field"],
+        "parent": "",
+        "label": template["label"],
+        "type": "list",
+        "options": options,
+        "indexPatternRefName": _control_view(number),
+    }
+
+
+def _control_view(number: int) -> str:
+    return f"control_{number}_index_pattern"
 
 
 def _search_source(query: str, of_view: bool) -> dict[str, str]:

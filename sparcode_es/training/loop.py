@@ -29,7 +29,7 @@ from sparcode_es.training.build import MODELS, build_model
 from sparcode_es.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import train_codes, training_tokens
 from sparcode_es.training.memory import fit_memories
-from sparcode_es.training.stage import StageState
+from sparcode_es.training.stage import Listener, StageState
 from sparcode_es.training.trainer import Trainer
 
 
@@ -50,17 +50,18 @@ def train(
     tower: Path | None = None,
     echo: Callable[[str], None] = lambda line: None,
     bars: bool = True,
+    listen: Listener | None = None,
 ) -> TrainResult:
     """Train what `config.model` names into the folder `out`; run again after a kill, it goes on where it was.
 
-    tower: a two-tower checkpoint to begin from, instead of training one. Raises `ConfigError`, `DataError`,
-    `TrainingError`, `StorageError`.
+    tower: a two-tower checkpoint to begin from, instead of training one. listen: is told each record of the log, as
+    `sparcode_es.training.tensorboard` is. Raises `ConfigError`, `DataError`, `TrainingError`, `StorageError`.
     """
     begins_from_tower = MODELS[config.model].begins_from_tower
     if tower is not None and not begins_from_tower:
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
-    trainer = Trainer(config, dataset, out, echo, bars)
+    trainer = Trainer(config, dataset, out, echo, bars, listen)
     model_path, tower_path = out / "model.pt", out / "two_tower.pt"
     with storage_errors(out):
         if config.model == "two_tower":

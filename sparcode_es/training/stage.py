@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,23 @@ from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
 STAGES = ("tower", "codes", "model")
 
 
+Listener = Callable[[Mapping[str, Any]], None]
+"""Is told every record of a training's log."""
+
+
 class Log:
     """The training's log: one JSON object a line, appended and flushed."""
 
-    def __init__(self, path: Path, echo: Callable[[str], None]) -> None:
-        self.path, self.echo = path, echo
+    def __init__(self, path: Path, echo: Callable[[str], None], listen: Listener | None = None) -> None:
+        self.path, self.echo, self.listen = path, echo, listen
 
     def write(self, **record: Any) -> None:
-        """Append one record and show it as one line."""
+        """Append one record, show it as one line, and tell the listener."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self.echo("  ".join(f"{key} {_short(value)}" for key, value in record.items()))
+        if self.listen is not None:
+            self.listen(record)
 
 
 def _short(value: Any) -> str:

@@ -23,13 +23,21 @@ from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.speed import fast_matmul, keep_freed_memory
-from sparcode_es.training.stage import Log, Stage, StageState, run_stage
+from sparcode_es.training.stage import Listener, Log, Stage, StageState, run_stage
 
 
 class Trainer:
     """One training into one folder. `train` runs it; what a killed run left there is taken up."""
 
-    def __init__(self, config: Config, dataset: Dataset, out: Path, echo: Callable[[str], None], bars: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        out: Path,
+        echo: Callable[[str], None],
+        bars: bool,
+        listen: Listener | None = None,
+    ) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
         keep_freed_memory()
         self.device = pick_device(config)
@@ -38,7 +46,7 @@ class Trainer:
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         self._claim()
-        self.log = Log(out / "log.jsonl", echo)
+        self.log = Log(out / "log.jsonl", echo, listen)
         train = self.sequences = dataset.train_sequences(config.training.with_validation)
         self.windows = _examples(config, train)
         if not len(self.windows):

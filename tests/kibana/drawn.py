@@ -21,6 +21,8 @@ GENERATIONS = {"generations"}
 """Of the list of generations: in test_generation_panels.py."""
 EVERYTHING = {"bool": {"must": [], "filter": [], "should": [], "must_not": []}}
 """What Kibana puts in for `%context%` while the dashboard has no filter."""
+CHOSEN = {"why"}
+"""Of a user and an item: in test_why_panel.py."""
 OBJECTS = {each["id"]: each for each in saved_objects(ALIAS, "9")}
 
 
@@ -34,6 +36,22 @@ def spec_of(name: str) -> dict[str, Any]:
     assert state["type"] == "vega"
     spec: dict[str, Any] = json.loads(state["params"]["spec"])
     return spec
+
+
+def urls_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name → what each data source of a Vega or Vega-Lite specification asks."""
+    data = spec["data"] if isinstance(spec["data"], list) else [{"name": "", **spec["data"]}]
+    return {each["name"]: each["url"] for each in data if "url" in each}
+
+
+def filled(query: Any, context: dict[str, Any]) -> Any:
+    """A query with the dashboard's filters where it says so (`_injectContextVars`)."""
+    if isinstance(query, dict):
+        return {key: filled(value, context) for key, value in query.items()}
+    if not isinstance(query, list):
+        return query
+    clauses = {f"%dashboard_context-{kind}_clause%": context["bool"][kind] for kind in ("must", "filter", "must_not")}
+    return [one for each in query for one in (clauses[each] if isinstance(each, str) else [filled(each, context)])]
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,14 @@ class Shown:
             aggs = in_intervals(aggs, span.interval)
         return self.ask(url["index"], {**url["body"], "query": query, **({"aggs": aggs} if aggs else {})})
 
+    def sources(self, name: str, context: dict[str, Any] = EVERYTHING) -> dict[str, Any]:
+        """The answers to each data source of a panel that puts the filters where it wants them."""
+        asked = {}
+        for source, url in urls_of(spec_of(name)).items():
+            assert "%context%" not in url, "Kibana refuses a query of one's own beside it"
+            asked[source] = self.ask(url["index"], {**url["body"], "query": filled(url["body"]["query"], context)})
+        return asked
+
     def ask(self, name: str, body: dict[str, Any]) -> Any:
         return self.server.call("POST", path_of(name, "_search"), {"track_total_hits": True, **body})
 
@@ -91,6 +117,16 @@ def picture(name: str, answer: Any) -> bytes:
     spec["data"] = {"values": answer, "format": spec["data"]["format"]}
     spec |= {"width": 560, "height": 320, "autosize": {"type": "fit", "contains": "padding"}, "background": "white"}
     return bytes(vl_convert.vegalite_to_png(spec, vl_version="5.8"))
+
+
+def answered(name: str, answers: dict[str, Any], width: int = 900, height: int = 460) -> dict[str, Any]:
+    """A Vega panel's specification with its answers, in the size of a dashboard's whole width."""
+    spec = spec_of(name) | {"width": width, "height": height, "background": "white"}
+    for source in spec["data"]:
+        if source["name"] in answers:
+            del source["url"]
+            source["values"] = answers[source["name"]]
+    return spec
 
 
 def keep(name: str, png: bytes) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparcode_es_cli.main import cli, main
 
+from kibana.drawn import urls_of
 from sparcode_es.engines.elasticsearch.layout import COMPANIONS, NAME
 from sparcode_es.errors import ConfigError
 from sparcode_es.kibana.objects import VERSIONS, ndjson, saved_objects
@@ -43,10 +44,10 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every string in it, and in the JSON that its strings hold."""
+    """Every string in it, and in the JSON that its strings hold; an expression of Vega's may look like JSON, and is not."""
     if isinstance(value, dict):
-        for each in value.values():
-            yield from texts(each)
+        for key, each in value.items():
+            yield from [each] if key in ("signal", "update") and isinstance(each, str) else texts(each)
     elif isinstance(value, list):
         for each in value:
             yield from texts(each)
@@ -117,6 +118,21 @@ def test_the_dashboards_show_every_visualization_once_and_panels_do_not_overlap(
     assert sorted(shown) == sorted(each["id"] for each in objects if each["type"] == "visualization")
 
 
+@every_version
+def test_controls_are_of_data_views_in_the_file(version: str) -> None:
+    """As Kibana reads them: each control names a reference, and the visualization itself searches nothing."""
+    objects = {each["id"]: each for each in saved_objects("recs", version)}
+    states = {key: json.loads(each["attributes"].get("visState", "{}")) for key, each in objects.items()}
+    ((key, state),) = [(key, each) for key, each in states.items() if each.get("type") == "input_control_vis"]
+    named = {each["name"]: objects[each["id"]] for each in objects[key]["references"]}
+    controls = state["params"]["controls"]
+    shown = [(each["fieldName"], named[each["indexPatternRefName"]]["attributes"]["title"]) for each in controls]
+    assert shown == [("user", "recs-users"), ("item", "recs")]
+    assert len({each["id"] for each in controls}) == len(controls) == len(named)
+    assert not any(each["options"]["multiselect"] or each["parent"] for each in controls)
+    assert "indexRefName" not in json.loads(objects[key]["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"])
+
+
 def panels_of(dashboard: dict[str, Any]) -> None:
     panels = json.loads(dashboard["attributes"]["panelsJSON"])
     named = {each["name"]: each for each in dashboard["references"]}
@@ -142,19 +158,18 @@ def test_fields_are_those_of_the_mappings() -> None:
         assert set(re.findall(r"(\w+):", each["query"])) <= fields[each["view"]]
     for each in sparcode_es_mappings.kibana("metrics", "a").values():
         assert {aggregation["field"] for aggregation in each["aggs"] if "field" in aggregation} <= fields[each["view"]]
+    for each in sparcode_es_mappings.kibana("controls", "a").values():
+        assert all(control["field"] in fields[control["view"]] for control in each["controls"])
+    views = sparcode_es_mappings.kibana("data-views", "a")
     for name in sparcode_es_mappings.vega_names():
-        url = sparcode_es_mappings.kibana(f"vega/{name}", "a")["spec"]["data"]["url"]
-        known = fields[view_of(url["index"])]
-        body = url["body"]
-        assert set(aggregated(body.get("aggs", {}))) <= known
-        assert url.get("%timefield%") == sparcode_es_mappings.kibana("data-views", "a")[view_of(url["index"])].get(
-            "time"
-        )
-        assert {
-            *(name.partition(".")[0] for name in body.get("_source", [])),
-            *(field for each in body.get("sort", []) for field in each),
-        } <= known
-    for name, each in sparcode_es_mappings.kibana("data-views", "a").items():
+        for url in urls_of(sparcode_es_mappings.kibana(f"vega/{name}", "a")["spec"]).values():
+            body, known = url["body"], fields[view_of(url["index"])]
+            assert set(aggregated(body.get("aggs", {}))) <= known
+            assert url.get("%timefield%") == views[view_of(url["index"])].get("time")
+            assert ("%context%" in url) == ("query" not in body)
+            shown = {field.partition(".")[0] for field in body.get("_source", [])}
+            assert {*shown, *(field for each in body.get("sort", []) for field in each)} <= known
+    for name, each in views.items():
         assert each["formats"].keys() <= fields[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engines.shelf import ITEMS, make_shelf
-from kibana.drawn import ALIAS, EVERYTHING, GENERATIONS, LOG_PANELS, OBJECTS, Shown, found, keep, picture
+from kibana.drawn import ALIAS, CHOSEN, EVERYTHING, GENERATIONS, LOG_PANELS, OBJECTS, Shown, found, keep, picture
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
@@ -74,7 +74,7 @@ def test_every_vega_panel_is_asked_here() -> None:
         for each in OBJECTS.values()
         if each["type"] == "visualization"
     }
-    asked = VEGA | LOG_PANELS | GENERATIONS
+    asked = VEGA | LOG_PANELS | GENERATIONS | CHOSEN
     assert {key for key, kind in kinds.items() if kind == "vega"} == {
         object_id(ALIAS, "visualization", each) for each in asked
     }
