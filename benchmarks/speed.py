@@ -72,7 +72,8 @@ def write_speed(
     parts = [f"# {title}", where, body]
     if chart is not None:
         parts.append(f"![{title}]({stem}.png)")
-    write_files(out, stem, "\n\n".join(parts) + "\n", {"benchmark": stem, "environment": environment, **result}, chart)
+    head = {"benchmark": stem, "command": command, "environment": environment}
+    write_files(out, stem, "\n\n".join(parts) + "\n", {**head, **result}, chart)
 
 
 def numbers_of(text: str) -> list[int]:
