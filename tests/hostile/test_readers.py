@@ -7,6 +7,7 @@ import gzip
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +72,38 @@ def test_a_packed_part_of_a_checkpoint_is_refused_before_it_is_unpacked(tmp_path
         archive.writestr("archive/data.pkl", b"\0" * (1 << 26))
     with pytest.raises(CheckpointError, match="damaged"):
         load_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("item_memory.offsets", [0, 5, *[0] * 29]),
+        ("item_memory.offsets", [*[0] * 30, 1 << 40]),
+        ("memory.offsets", [*[-1] * 9]),
+        ("memory.items", [7]),
+        ("memory.of_item", [1, 2, 3]),
+        ("tokenizer.item_features.table_of kind", [[4]] * 30),
+        ("tokenizer.item_features.table_of genres", [[-1, 0]] * 30),
+    ],
+)
+def test_numbers_of_a_checkpoint_point_inside_its_tables(
+    seeds: Path, tmp_path: Path, name: str, values: list[Any]
+) -> None:
+    content = torch.load(seeds / "model.pt", weights_only=True)
+    content["model"][name] = torch.tensor(values, dtype=content["model"][name].dtype)
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+def test_a_tensor_that_repeats_few_numbers_is_refused_before_it_fills_memory(seeds: Path, tmp_path: Path) -> None:
+    content = torch.load(seeds / "model.pt", weights_only=True)
+    content["model"]["item_memory.items"] = torch.zeros(1, dtype=torch.int32).expand(1 << 40)
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="more than is stored"):
+        read_checkpoint(tmp_path / "model.pt")
 
 
 @pytest.mark.slow
