@@ -40,7 +40,8 @@ def read_counts(artifact: Artifact, model: SparCode) -> Counts:
             found[name] = sparse.csr_matrix(memory.shape, dtype=np.float32)
             continue
         try:
-            found[name] = counts_table(*(_part(artifact, name, part) for part in PARTS), memory.shape)
+            offsets, items, data = (_part(artifact, name, part) for part in PARTS)
+            found[name] = counts_table(offsets, items, data, memory.shape)
         except Exception as error:  # numpy raises whatever its parser of headers meets
             raise ArtifactError(f"the folded counts in {artifact.path} are damaged: {error}; {REBUILD}") from error
     return found
