@@ -138,6 +138,21 @@ ACTIONS: dict[str, tuple[Action, set[str]]] = {
 }
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+ELSEWHERE = "what somebody may above, on another alias"
+
+
+def matrix() -> str:
+    """Who may do what, as the page of operations shows it."""
+    lines = [["on " + " and ".join(SERVERS) + " alike", *PASSWORDS], ["---", *[":-:"] * len(PASSWORDS)]]
+    lines += [[action, *("yes" if role in may else "no" for role in PASSWORDS)] for action, (_, may) in ACTIONS.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [*lines, [ELSEWHERE, *["no"] * len(PASSWORDS)]])
+
+
+def test_the_page_shows_who_may_do_what() -> None:
+    assert f"<!-- rights -->\n\n{matrix()}\n\n<!-- end -->" in PAGE.read_text(encoding="utf-8"), matrix()
+
+
 def _bulk(server: Server, name: str) -> None:
     answer = server.call("POST", path_of(name, "_bulk"), b'{"index":{"_id":"bulk"}}\n{"item":"bulk"}\n')
     if answer["errors"]:
@@ -212,7 +227,7 @@ def test_who_may_do_what(secured: Secured, action: str, role: str) -> None:
 @pytest.mark.slow
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("role", ["reader", "writer", "logger"])
+@pytest.mark.parametrize("role", PASSWORDS)
 @pytest.mark.parametrize("action", [name for name, (_, allowed) in ACTIONS.items() if allowed])
 def test_other_aliases_are_out_of_reach(secured: Secured, action: str, role: str, name: str) -> None:
     server = secured.server(role)
