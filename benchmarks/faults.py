@@ -108,12 +108,12 @@ PARTS: dict[str, Part] = {
 }
 
 
-def keep(out: Path, page: Path | None, outcome: Outcome) -> None:
+def keep(out: Path, page: Path | None, outcome: Outcome, items: int) -> None:
     """Put an outcome in the place of an older one of the same fault and server, in the JSON and in the table."""
     file = out / "faults.json"
     rows: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     key = " ".join((outcome.fault, *outcome.versions))
-    rows[key] = {**outcome.as_dict(), "environment": describe_environment()}
+    rows[key] = {**outcome.as_dict(), "items": items, "environment": describe_environment()}
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(file, "w") as sink:
         sink.write(json.dumps(rows, indent=1) + "\n")
@@ -152,7 +152,7 @@ def main(
         run = Run(world, tuple(versions.split(",")), kills, deaths, recommendations, seconds, Path(name))
         for part in _chosen(parts):
             for outcome in PARTS[part](run):
-                keep(out, page, outcome)
+                keep(out, page, outcome, items)
                 click.echo(json.dumps({"part": part, **outcome.as_dict()}))
                 failures += outcome.failures
     if failures:

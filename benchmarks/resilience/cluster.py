@@ -59,18 +59,20 @@ class Cluster:
         return False
 
     def loading_on(self, name: str, worker: threading.Thread) -> tuple[int, bool]:
-        """Wait until the shards of a generation that is being loaded are there: a node, not the first, that holds one of them;
-        the last node, where the first holds all."""
+        """Wait until a shard of a generation that is being loaded lies on another node than the first, through which it is loaded:
+        that node, the one with the items if it can be; the last node, where `index` ends before."""
         server = self.server(self.urls[0])
         while worker.is_alive():
             loading = [s for s, meta in generations(server, name).items() if meta.get("state") == "loading"]
             shards = server.call("GET", f"/_cat/shards/{name}*", params={"format": "json", "h": "index,state,node"})
             holders = {
-                row["node"] for row in shards if row["state"] == "STARTED" and row["index"].endswith(tuple(loading))
+                row["index"]: row["node"]
+                for row in shards
+                if row["state"] == "STARTED" and row["index"].endswith(tuple(loading)) and row["node"] != "node-0"
             }
-            if loading and holders:
-                others = sorted(holders - {"node-0"})
-                return (int(others[0][-1]), True) if others else (self.node.nodes - 1, False)
+            if holders:
+                items = next((each for each in holders if each.removeprefix(f"{name}-") in loading), min(holders))
+                return int(holders[items][-1]), True
         return self.node.nodes - 1, False
 
 

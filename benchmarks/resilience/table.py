@@ -10,7 +10,11 @@ from typing import Any
 from sparcode_es.files import atomic_write
 
 BEGIN, END = "<!-- fault table -->", "<!-- end -->"
-HEAD = "| fault | servers | made | lost | wrong | mixed | unhandled | else |\n|---|---|---:|---:|---:|---:|---:|---|"
+HEAD = (
+    "| fault | servers | items | made | lost | wrong | mixed | unhandled | else |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|---|"
+)
+"""Items: of each of the two artifacts, where it was kept."""
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
@@ -19,7 +23,8 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     for row in rows.values():
         counts = " | ".join(f"{row[key]:,}" for key in ("cases", "lost", "wrong", "mixed", "unhandled"))
         more = ", ".join(f"{what} {count:,}" for what, count in row["seen"].items())
-        lines.append(f"| {row['fault']} | {', '.join(row['versions'])} | {counts} | {more} |")
+        items = f"{row['items']:,}" if "items" in row else ""
+        lines.append(f"| {row['fault']} | {', '.join(row['versions'])} | {items} | {counts} | {more} |")
         about = row["environment"]
         machine = about["machine"]
         origins.append(f"{about['date'][:10]}, commit {about['commit']}, {machine['cores']} cores ({machine['cpu']})")
