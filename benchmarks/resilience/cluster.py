@@ -59,7 +59,7 @@ class Cluster:
         return False
 
     def loading_on(self, name: str, worker: threading.Thread) -> tuple[int, bool]:
-        """Wait until a shard of a generation that is being loaded lies on another node than the first, through which it is loaded:
+        """Wait until a shard of a generation that is being loaded lies on another node than the first, to which `index` talks:
         that node, the one with the items if it can be; the last node, where `index` ends before."""
         server = self.server(self.urls[0])
         while worker.is_alive():

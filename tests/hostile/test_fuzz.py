@@ -28,6 +28,7 @@ FOUND = {
     "http requests": [11],  # NaN in what is refused
     "answers": [2, 13, 21, 10266],  # nesting without end, codes without terms
     "checkpoint": [30142, 31098],  # no attention heads; offsets of a sparse table that point outside it
+    "configuration": [50490],  # one key of two thousand parts, twice
     "encoder": [101, 112, 124, 243],  # metadata of other types; ten to the thirty codes a token
 }
 """Cases that were defects once."""

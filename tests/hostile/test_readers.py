@@ -57,6 +57,14 @@ def test_no_document_is_too_deep_to_be_refused(text: str) -> None:
         parse_toml(f"a = {text}")
 
 
+@pytest.mark.parametrize("key", ["a." * 2000 + "a", "training.seed" + ".a" * 2000])
+def test_no_setting_is_too_deep_to_be_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "config.toml").write_text(f"{key} = 1")
+    for source in ({"path": tmp_path / "config.toml"}, {"overrides": {key: 1, f"{key}.b": 2}}):
+        with pytest.raises(ConfigError, match="nested"):
+            load_config(**source)
+
+
 def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path: Path) -> None:
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"\0" * (1 << 26)))
     with pytest.raises(DataError, match="made to fill memory"):
