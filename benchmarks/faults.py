@@ -108,11 +108,13 @@ PARTS: dict[str, Part] = {
 }
 
 
-def keep(out: Path, page: Path | None, outcome: Outcome, items: int) -> None:
-    """Put an outcome in the place of an older one of the same fault and server, in the JSON and in the table."""
+def keep(out: Path, page: Path | None, outcome: Outcome, items: int, add: bool = False) -> None:
+    """Put an outcome in the place of an older one of the same fault and server, or add it, in the JSON and in the table."""
     file = out / "faults.json"
     rows: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     key = " ".join((outcome.fault, *outcome.versions))
+    if add and key in rows:
+        outcome = Outcome.kept(rows[key]).joined(outcome)
     rows[key] = {**outcome.as_dict(), "items": items, "environment": describe_environment()}
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(file, "w") as sink:
@@ -138,11 +140,12 @@ def _chosen(parts: str) -> Sequence[str]:
 @click.option("--recommendations", default=100_000, show_default=True, help="Asked through swaps and a node's death.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long bulks are refused and a node is frozen.")
 @click.option("--items", default=1_000, show_default=True)
+@click.option("--add", is_flag=True, help="Add the counts to those of the runs before, instead of replacing them.")
 @click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs" / "resiliency.md", show_default=True,
               help="The page whose table is filled.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / "results", show_default=True)
 def main(
-    parts: str, versions: str, kills: int, deaths: int, recommendations: int, seconds: float, items: int,
+    parts: str, versions: str, kills: int, deaths: int, recommendations: int, seconds: float, items: int, add: bool,
     page: Path, out: Path,
 ) -> None:  # fmt: skip
     """Make faults on real servers, in parts, and count what was lost, wrong, mixed or unhandled. Ends with 1 if anything was."""
@@ -152,7 +155,7 @@ def main(
         run = Run(world, tuple(versions.split(",")), kills, deaths, recommendations, seconds, Path(name))
         for part in _chosen(parts):
             for outcome in PARTS[part](run):
-                keep(out, page, outcome, items)
+                keep(out, page, outcome, items, add)
                 click.echo(json.dumps({"part": part, **outcome.as_dict()}))
                 failures += outcome.failures
     if failures:

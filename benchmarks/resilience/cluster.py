@@ -58,6 +58,12 @@ class Cluster:
                         return True
         return False
 
+    def holder(self, name: str) -> int:
+        """A node, not the first, to which `index` talks, that holds a copy of what an alias of items stands for."""
+        server = self.server(self.urls[0])
+        shards = server.call("GET", f"/_cat/shards/{name}", params={"format": "json", "h": "state,node"})
+        return min(int(row["node"][-1]) for row in shards if row["state"] == "STARTED" and row["node"] != "node-0")
+
     def loading_on(self, name: str, worker: threading.Thread) -> tuple[int, bool]:
         """Wait until a shard of a generation that is being loaded lies on another node than the first, to which `index` talks:
         that node, the one with the items if it can be; the last node, where `index` ends before."""
@@ -142,8 +148,8 @@ class Load:
 
 
 def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, name: str = "constant") -> Outcome:
-    """Constant load while generations are loaded, swapped, rolled back, a node is frozen for `freeze` seconds and one killed
-    −9; after that another generation is loaded on the two that are left."""
+    """Constant load while generations are loaded, swapped, rolled back, a node that holds the items is frozen for `freeze`
+    seconds and one killed −9; after that another generation is loaded on the two that are left."""
     cluster, outcome = Cluster(node), Outcome("generations swapped, a node frozen, a node killed -9, under load")
     first, second = world.artifacts
     url = cluster.urls[0]
@@ -151,9 +157,10 @@ def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, na
     load = Load(cluster, name, world, outcome)
 
     def frozen() -> None:
-        cluster.signal(1, signal.SIGSTOP)
+        victim = cluster.holder(name)
+        cluster.signal(victim, signal.SIGSTOP)
         time.sleep(freeze)
-        cluster.signal(1, signal.SIGCONT)
+        cluster.signal(victim, signal.SIGCONT)
         cluster.settled(3)
 
     events = [
@@ -163,7 +170,7 @@ def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, na
         ),
         Event(asked * 4 // 10, frozen),
         Event(asked * 5 // 10, lambda: outcome.command(index(url, name, second), 0)),
-        Event(asked * 6 // 10, lambda: cluster.signal(2, signal.SIGKILL)),
+        Event(asked * 6 // 10, lambda: cluster.signal(cluster.holder(name), signal.SIGKILL)),
         Event(asked * 8 // 10, lambda: outcome.command(index(url, name, first), 0)),
         Event(asked, lambda: None),
     ]
