@@ -26,7 +26,7 @@ FOUND = {
     "side tables": [782, 10756, 11168],  # a lone surrogate in a feature; Parquet whose metadata of pandas are damaged
     "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
-    "answers": [2, 13, 21, 10266],  # nesting without end, codes without terms
+    "answers": [2, 13, 21, 10266, 54298],  # nesting without end, codes without terms, a boost that is infinite
     "checkpoint": [30142, 31098],  # no attention heads; offsets of a sparse table that point outside it
     "configuration": [50490],  # one key of two thousand parts, twice
     "encoder": [101, 112, 124, 243],  # metadata of other types; ten to the thirty codes a token
