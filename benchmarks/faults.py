@@ -90,7 +90,7 @@ PARTS: dict[str, Part] = {
     ),
     "cut": alone(
         lambda url, run: writer.cut_while_writing(url, run.world),
-        lambda url, run: writer.cut_while_reading(url, run.world, 2_000),
+        lambda url, run: writer.cut_while_reading(url, run.world, min(2_000, run.recommendations)),
     ),
     "flooded": alone(lambda url, run: servers.flooded(url, run.world)),
     "red": alone(lambda url, run: servers.red(url, run.world)),
@@ -137,7 +137,12 @@ def _chosen(parts: str) -> Sequence[str]:
 @click.option(
     "--deaths", default=3, show_default=True, help="Nodes killed, and nodes frozen, while an index is loaded."
 )
-@click.option("--recommendations", default=100_000, show_default=True, help="Asked through swaps and a node's death.")
+@click.option(
+    "--recommendations",
+    default=100_000,
+    show_default=True,
+    help="Asked through swaps and a node's death; while answers are cut, 2,000 of them.",
+)
 @click.option("--seconds", default=10.0, show_default=True, help="How long bulks are refused and a node is frozen.")
 @click.option("--items", default=1_000, show_default=True)
 @click.option("--add", is_flag=True, help="Add the counts to those of the runs before, instead of replacing them.")
