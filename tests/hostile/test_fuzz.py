@@ -23,7 +23,12 @@ FOUND = {
     "artifact": [249, 267, 1096, 1500, 2143, 2275, 31359],  # item numbers that ask for 22 GiB, or point nowhere
     "sequences": [1004],  # identifiers of 5,000 digits
     "csv, tsv": [1084],  # no header
-    "side tables": [782, 10756, 11168],  # a lone surrogate in a feature; Parquet whose metadata of pandas are damaged
+    "side tables": [
+        782,
+        10756,
+        11168,
+        68233,
+    ],  # a lone surrogate in a feature; Parquet with damaged metadata of pandas, or text
     "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
     "answers": [2, 13, 21, 10266, 54298],  # nesting without end, codes without terms, a boost that is infinite

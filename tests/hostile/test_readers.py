@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -17,6 +19,8 @@ from sparcode_es_cli.train import parse_setting
 
 from sparcode_es.config import Config, from_mapping, load_config, parse_toml, to_mapping, to_toml
 from sparcode_es.data.importer import ImportOptions, read_log
+from sparcode_es.data.side import read_side
+from sparcode_es.data.vectors import batches
 from sparcode_es.errors import CheckpointError, ConfigError, DataError, SparcodeError
 from sparcode_es.files import parse_json
 from sparcode_es.training.checkpoint import load_tensors, read_checkpoint
@@ -63,6 +67,15 @@ def test_no_setting_is_too_deep_to_be_refused(tmp_path: Path, key: str) -> None:
     for source in ({"path": tmp_path / "config.toml"}, {"overrides": {key: 1, f"{key}.b": 2}}):
         with pytest.raises(ConfigError, match="nested"):
             load_config(**source)
+
+
+def test_parquet_texts_that_are_not_utf_8_are_a_sentence(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xb7"]).view(pa.string())
+    pq.write_table(pa.table({"item": ["1", "2"], "kind": texts}), tmp_path / "items.parquet")
+    with pytest.raises(DataError, match="UTF"):
+        read_side(tmp_path / "items.parquet")
+    with pytest.raises(DataError, match="UTF"):
+        next(batches(tmp_path / "items.parquet", ["kind"]))
 
 
 def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path: Path) -> None:
