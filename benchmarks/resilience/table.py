@@ -19,16 +19,19 @@ HEAD = (
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """A line a part and server, and where and when each was measured."""
-    lines, origins = [], []
-    for row in rows.values():
+    lines: list[str] = []
+    commits: dict[str, list[str]] = {}
+    faults = list(dict.fromkeys(row["fault"] for row in rows.values()))
+    for row in sorted(rows.values(), key=lambda row: (faults.index(row["fault"]), row["versions"])):
         counts = " | ".join(f"{row[key]:,}" for key in ("cases", "lost", "wrong", "mixed", "unhandled"))
         more = ", ".join(f"{what} {count:,}" for what, count in row["seen"].items())
         items = f"{row['items']:,}" if "items" in row else ""
         lines.append(f"| {row['fault']} | {', '.join(row['versions'])} | {items} | {counts} | {more} |")
-        about = row["environment"]
-        machine = about["machine"]
-        origins.append(f"{about['date'][:10]}, commit {about['commit']}, {machine['cores']} cores ({machine['cpu']})")
-    told = "; ".join(dict.fromkeys(origins))
+        about, machine = row["environment"], row["environment"]["machine"]
+        commits.setdefault(f"{about['date'][:10]}, {machine['cores']} cores ({machine['cpu']})", []).append(
+            about["commit"]
+        )
+    told = "; ".join(f"{where}, commits {', '.join(dict.fromkeys(made))}" for where, made in commits.items())
     return f"{HEAD}\n" + "\n".join(lines) + f"\n\nMeasured {told}, busy with other work meanwhile."
 
 
