@@ -203,6 +203,8 @@ def death_while_loading(node: LocalNode, world: World, deaths: int, how: int, na
         outcome.command(worker.result(), 0, 8, 10, 12)
         outcome.cases += 1
         cluster.settled(3)
+        if worker.done.returncode == 0:
+            count_lost(cluster.server(cluster.urls[0]), name, world.artifacts[number % 2], outcome)
         world.ask_all(cluster.urls[0], name, outcome)
     outcome.command(index(cluster.urls[0], name, world.artifacts[0]), 0)
     judge_finished(cluster.urls[0], name, world, 0, outcome)
