@@ -90,7 +90,7 @@ PARTS: dict[str, Part] = {
     ),
     "cut": alone(
         lambda url, run: writer.cut_while_writing(url, run.world),
-        lambda url, run: writer.cut_while_reading(url, run.world, 2_000),
+        lambda url, run: writer.cut_while_reading(url, run.world, min(2_000, run.recommendations)),
     ),
     "flooded": alone(lambda url, run: servers.flooded(url, run.world)),
     "red": alone(lambda url, run: servers.red(url, run.world)),
@@ -108,12 +108,14 @@ PARTS: dict[str, Part] = {
 }
 
 
-def keep(out: Path, page: Path | None, outcome: Outcome) -> None:
-    """Put an outcome in the place of an older one of the same fault and server, in the JSON and in the table."""
+def keep(out: Path, page: Path | None, outcome: Outcome, items: int, add: bool = False) -> None:
+    """Put an outcome in the place of an older one of the same fault and server, or add it, in the JSON and in the table."""
     file = out / "faults.json"
     rows: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     key = " ".join((outcome.fault, *outcome.versions))
-    rows[key] = {**outcome.as_dict(), "environment": describe_environment()}
+    if add and key in rows:
+        outcome = Outcome.kept(rows[key]).joined(outcome)
+    rows[key] = {**outcome.as_dict(), "items": items, "environment": describe_environment()}
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(file, "w") as sink:
         sink.write(json.dumps(rows, indent=1) + "\n")
@@ -135,14 +137,20 @@ def _chosen(parts: str) -> Sequence[str]:
 @click.option(
     "--deaths", default=3, show_default=True, help="Nodes killed, and nodes frozen, while an index is loaded."
 )
-@click.option("--recommendations", default=100_000, show_default=True, help="Asked through swaps and a node's death.")
+@click.option(
+    "--recommendations",
+    default=100_000,
+    show_default=True,
+    help="Asked through swaps and a node's death; while answers are cut, 2,000 of them.",
+)
 @click.option("--seconds", default=10.0, show_default=True, help="How long bulks are refused and a node is frozen.")
 @click.option("--items", default=1_000, show_default=True)
+@click.option("--add", is_flag=True, help="Add the counts to those of the runs before, instead of replacing them.")
 @click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs" / "resiliency.md", show_default=True,
               help="The page whose table is filled.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / "results", show_default=True)
 def main(
-    parts: str, versions: str, kills: int, deaths: int, recommendations: int, seconds: float, items: int,
+    parts: str, versions: str, kills: int, deaths: int, recommendations: int, seconds: float, items: int, add: bool,
     page: Path, out: Path,
 ) -> None:  # fmt: skip
     """Make faults on real servers, in parts, and count what was lost, wrong, mixed or unhandled. Ends with 1 if anything was."""
@@ -152,7 +160,7 @@ def main(
         run = Run(world, tuple(versions.split(",")), kills, deaths, recommendations, seconds, Path(name))
         for part in _chosen(parts):
             for outcome in PARTS[part](run):
-                keep(out, page, outcome)
+                keep(out, page, outcome, items, add)
                 click.echo(json.dumps({"part": part, **outcome.as_dict()}))
                 failures += outcome.failures
     if failures:

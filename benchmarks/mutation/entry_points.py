@@ -7,6 +7,7 @@ import contextlib
 import functools
 import io
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _parse(rng: random.Random) -> None:
     arguments = [part for _ in range(rng.randint(0, 5)) for part in (rng.choice([*flags, _word(rng)]), _value(rng))]
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            command.make_context("x", [part.replace("\0", "0") for part in arguments])
+            command.make_context("x", _as_given(arguments))
     except (click.ClickException, click.exceptions.Exit) as error:
         raise Refused(str(error)) from error
 
@@ -120,6 +121,11 @@ VALUES = ("1", "user:age:numerical", "kind=a", "kind=a:2", "1=2", "NaN", "-1")
 
 def _value(rng: random.Random) -> str:
     return str(rng.choice((*VALUES, _word(rng), hostile_value(rng))))[:3000]
+
+
+def _as_given(arguments: list[str]) -> list[str]:
+    """Arguments as a process gets them: bytes without zeros, of which those that are no UTF-8 become half surrogate pairs."""
+    return [os.fsdecode(part.replace("\0", "0").encode("utf-8", "surrogatepass")) for part in arguments]
 
 
 def _arguments(rng: random.Random, seeds: Path, work: Path) -> list[str]:
@@ -146,7 +152,7 @@ def _arguments(rng: random.Random, seeds: Path, work: Path) -> list[str]:
     for _ in range(rng.randint(0, 3)):
         flag = rng.choice([*(flag for flag in flags if flag not in banned), "--json", "--set"])
         arguments += [flag, _value(rng)] if rng.random() < 0.7 else [flag]
-    return [part.replace("\0", "0") for part in arguments]
+    return _as_given(arguments)
 
 
 def _run(arguments: list[str]) -> None:

@@ -136,19 +136,17 @@ SHAPES = ("(4611686018427387904,)", "(1099511627776,)", "(-1,)", "()", "(0,)", "
 
 def npy_header(rng: random.Random, content: bytes) -> bytes:
     """An array's file with another shape, type or order in its header, of the same length."""
-    if content[:6] != b"\x93NUMPY":
+    if content[:6] != b"\x93NUMPY" or len(content) < 10:
         return mutate_bytes(rng, content)
     size = struct.unpack("<H", content[8:10])[0]
     header, body = content[10 : 10 + size].decode("latin-1"), content[10 + size :]
-    shape = rng.choice(
-        ("(4611686018427387904,)", "(1099511627776,)", "(-1,)", "()", "(0,)", "(1, 1)", "(2, 9223372036854775807)")
-    )
+    shape = rng.choice(SHAPES)
     kind = rng.choice(("|O", "<f8", ">u4", "<U9", "|V2147483647", "<u8", "|u1"))
     if rng.random() < 0.6:
         header = header.partition("'shape':")[0] + f"'shape': {shape}, }}"
     else:
         first, _, rest = header.partition("'descr': '")
-        header = f"{first}'descr': '{kind}{rest[rest.index(chr(39)) :]}"
+        header = f"{first}'descr': '{kind}'{rest.partition(chr(39))[2]}"
     return content[:10] + header.ljust(size)[:size].encode("latin-1") + body
 
 

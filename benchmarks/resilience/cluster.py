@@ -58,19 +58,27 @@ class Cluster:
                         return True
         return False
 
+    def holder(self, name: str) -> int:
+        """A node, not the first, to which `index` talks, that holds a copy of what an alias of items stands for."""
+        server = self.server(self.urls[0])
+        shards = server.call("GET", f"/_cat/shards/{name}", params={"format": "json", "h": "state,node"})
+        return min(int(row["node"][-1]) for row in shards if row["state"] == "STARTED" and row["node"] != "node-0")
+
     def loading_on(self, name: str, worker: threading.Thread) -> tuple[int, bool]:
-        """Wait until the shards of a generation that is being loaded are there: a node, not the first, that holds one of them;
-        the last node, where the first holds all."""
+        """Wait until a shard of a generation that is being loaded lies on another node than the first, to which `index` talks:
+        that node, the one with the items if it can be; the last node, where `index` ends before."""
         server = self.server(self.urls[0])
         while worker.is_alive():
             loading = [s for s, meta in generations(server, name).items() if meta.get("state") == "loading"]
             shards = server.call("GET", f"/_cat/shards/{name}*", params={"format": "json", "h": "index,state,node"})
             holders = {
-                row["node"] for row in shards if row["state"] == "STARTED" and row["index"].endswith(tuple(loading))
+                row["index"]: row["node"]
+                for row in shards
+                if row["state"] == "STARTED" and row["index"].endswith(tuple(loading)) and row["node"] != "node-0"
             }
-            if loading and holders:
-                others = sorted(holders - {"node-0"})
-                return (int(others[0][-1]), True) if others else (self.node.nodes - 1, False)
+            if holders:
+                items = next((each for each in holders if each.removeprefix(f"{name}-") in loading), min(holders))
+                return int(holders[items][-1]), True
         return self.node.nodes - 1, False
 
 
@@ -140,8 +148,8 @@ class Load:
 
 
 def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, name: str = "constant") -> Outcome:
-    """Constant load while generations are loaded, swapped, rolled back, a node is frozen for `freeze` seconds and one killed
-    −9; after that another generation is loaded on the two that are left."""
+    """Constant load while generations are loaded, swapped, rolled back, a node that holds the items is frozen for `freeze`
+    seconds and one killed −9; after that another generation is loaded on the two that are left."""
     cluster, outcome = Cluster(node), Outcome("generations swapped, a node frozen, a node killed -9, under load")
     first, second = world.artifacts
     url = cluster.urls[0]
@@ -149,9 +157,10 @@ def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, na
     load = Load(cluster, name, world, outcome)
 
     def frozen() -> None:
-        cluster.signal(1, signal.SIGSTOP)
+        victim = cluster.holder(name)
+        cluster.signal(victim, signal.SIGSTOP)
         time.sleep(freeze)
-        cluster.signal(1, signal.SIGCONT)
+        cluster.signal(victim, signal.SIGCONT)
         cluster.settled(3)
 
     events = [
@@ -161,7 +170,7 @@ def swaps_and_death(node: LocalNode, world: World, asked: int, freeze: float, na
         ),
         Event(asked * 4 // 10, frozen),
         Event(asked * 5 // 10, lambda: outcome.command(index(url, name, second), 0)),
-        Event(asked * 6 // 10, lambda: cluster.signal(2, signal.SIGKILL)),
+        Event(asked * 6 // 10, lambda: cluster.signal(cluster.holder(name), signal.SIGKILL)),
         Event(asked * 8 // 10, lambda: outcome.command(index(url, name, first), 0)),
         Event(asked, lambda: None),
     ]
@@ -194,6 +203,8 @@ def death_while_loading(node: LocalNode, world: World, deaths: int, how: int, na
         outcome.command(worker.result(), 0, 8, 10, 12)
         outcome.cases += 1
         cluster.settled(3)
+        if worker.done.returncode == 0:
+            count_lost(cluster.server(cluster.urls[0]), name, world.artifacts[number % 2], outcome)
         world.ask_all(cluster.urls[0], name, outcome)
     outcome.command(index(cluster.urls[0], name, world.artifacts[0]), 0)
     judge_finished(cluster.urls[0], name, world, 0, outcome)

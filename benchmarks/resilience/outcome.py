@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,12 @@ class Outcome:
         self.seen.update(other.seen)
         self.say(*other.sentences)
         return self
+
+    @classmethod
+    def kept(cls, row: Mapping[str, Any]) -> Outcome:
+        """One that was kept as JSON."""
+        found = {key: row[key] for key in ("fault", "cases", "lost", "wrong", "mixed", "unhandled", "sentences")}
+        return cls(**found, versions=tuple(row["versions"]), seen=Counter(row["seen"]))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

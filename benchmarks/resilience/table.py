@@ -10,20 +10,28 @@ from typing import Any
 from sparcode_es.files import atomic_write
 
 BEGIN, END = "<!-- fault table -->", "<!-- end -->"
-HEAD = "| fault | servers | made | lost | wrong | mixed | unhandled | else |\n|---|---|---:|---:|---:|---:|---:|---|"
+HEAD = (
+    "| fault | servers | items | made | lost | wrong | mixed | unhandled | else |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|---|"
+)
+"""Items: of each of the two artifacts, where it was kept."""
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """A line a part and server, and where and when each was measured."""
-    lines, origins = [], []
-    for row in rows.values():
+    lines: list[str] = []
+    commits: dict[str, list[str]] = {}
+    faults = list(dict.fromkeys(row["fault"] for row in rows.values()))
+    for row in sorted(rows.values(), key=lambda row: (faults.index(row["fault"]), row["versions"])):
         counts = " | ".join(f"{row[key]:,}" for key in ("cases", "lost", "wrong", "mixed", "unhandled"))
         more = ", ".join(f"{what} {count:,}" for what, count in row["seen"].items())
-        lines.append(f"| {row['fault']} | {', '.join(row['versions'])} | {counts} | {more} |")
-        about = row["environment"]
-        machine = about["machine"]
-        origins.append(f"{about['date'][:10]}, commit {about['commit']}, {machine['cores']} cores ({machine['cpu']})")
-    told = "; ".join(dict.fromkeys(origins))
+        items = f"{row['items']:,}" if "items" in row else ""
+        lines.append(f"| {row['fault']} | {', '.join(row['versions'])} | {items} | {counts} | {more} |")
+        about, machine = row["environment"], row["environment"]["machine"]
+        commits.setdefault(f"{about['date'][:10]}, {machine['cores']} cores ({machine['cpu']})", []).append(
+            about["commit"]
+        )
+    told = "; ".join(f"{where}, commits {', '.join(dict.fromkeys(made))}" for where, made in commits.items())
     return f"{HEAD}\n" + "\n".join(lines) + f"\n\nMeasured {told}, busy with other work meanwhile."
 
 

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 OWN_TABLES = {"two_tower", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"}
 """Tables that only the model of that name reads."""
+DEEPEST = 32
+"""Levels of tables and lists that are read. A configuration has four; what is nested without end would overflow the stack."""
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -100,7 +102,18 @@ def parse_toml(text: str, where: str = "the configuration") -> dict[str, Any]:
         found: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
+    _check_depth(found, where)
     return found
+
+
+def _check_depth(value: Any, where: str) -> None:
+    """Raise `ConfigError` where a level lies below `DEEPEST` others."""
+    level = [value]
+    for _ in range(DEEPEST):
+        inside = (each.values() if isinstance(each, Mapping) else each for each in level)
+        level = [part for parts in inside for part in parts if isinstance(part, (Mapping, list, tuple))]
+    if level:
+        raise ConfigError(f"{where} is nested more than {DEEPEST} levels deep")
 
 
 def preset_names() -> list[str]:
@@ -129,6 +142,7 @@ def load_config(
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
+        _check_depth(nested, key if len(key) < 80 else f"{key[:80]}…")
         _merge(values, nested)
     return from_mapping(Config, values)
 

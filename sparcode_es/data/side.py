@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.data.features import KINDS, FeatureTable
@@ -75,7 +76,9 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
         if suffix == ".json":
             return _from_json(parse_json(content), path)
         if content[:4] == b"PAR1":
-            frame = pd.read_parquet(io.BytesIO(content))
+            table = pq.read_table(io.BytesIO(content))
+            table.validate(full=True)  # else text that is not UTF-8 is found where it is read
+            frame = table.to_pandas()
         else:
             first = content[:65536].decode("utf-8", "replace").split("\n", 1)[0]
             separator = max(",\t;|", key=first.count)

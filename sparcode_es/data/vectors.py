@@ -40,6 +40,7 @@ def batches(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[li
             if missing is not None:
                 raise DataError(f"{path} has no column {missing!r}; it has: {', '.join(present[:20])}")
             for batch in file.iter_batches(rows, columns=list(columns)):
+                batch.validate(full=True)
                 yield [batch.column(name) for name in columns]
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {path} as Parquet: {error}; the file may be damaged") from error

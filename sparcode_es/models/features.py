@@ -82,6 +82,16 @@ class FeatureTables(nn.Module):
                 setattr(self, f"table_{spec.key}", values.to(table))
         self.loaded = True
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
+        """ValueError for a table with numbers that are not of its vocabulary."""
+        for spec in self.specs:
+            saved = state_dict.get(f"{prefix}table_{spec.key}")
+            if spec.integral and saved is not None and saved.numel():
+                least, most = int(saved.min()), int(saved.max())
+                if not 0 <= least <= most < spec.size:
+                    raise ValueError(f"the feature {spec.name} has values {least} to {most}, not 0 to {spec.size - 1}")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def fit_scales(self) -> None:
         """Set the scale of each vector feature from its table; rows of zeros, which are missing, do not count."""
         for spec in self.specs:

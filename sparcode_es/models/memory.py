@@ -39,8 +39,9 @@ class Memory(nn.Module):
     lifts: sparse.csr_matrix
     """float32 [rows, num_items]"""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, num_items: int) -> None:
         super().__init__()
+        self.num_items = num_items
         self.register_buffer("offsets", torch.zeros(rows + 1, dtype=torch.int64))
         self.register_buffer("items", torch.zeros(0, dtype=torch.int32))
         self.register_buffer("counts", torch.zeros(0))
@@ -67,8 +68,7 @@ class Memory(nn.Module):
 
     def trained(self) -> sparse.csr_matrix:
         """n(k, c) of the training pairs, float32 [rows, num_items]."""
-        table = (self.counts.cpu().numpy(), self.items.cpu().numpy(), self.offsets.cpu().numpy())
-        return sparse.csr_matrix(table, shape=self.shape)
+        return counts_table(self.offsets.cpu().numpy(), self.items.cpu().numpy(), self.counts.cpu().numpy(), self.shape)
 
     def fold(self, added: sparse.csr_matrix | None) -> None:
         """Make the lifts those of the training pairs and of `added`, further counts n(k, c) [rows, num_items]."""
@@ -91,14 +91,29 @@ class Memory(nn.Module):
         return torch.from_numpy(self.lifts[rows][:, start:stop].toarray())
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
-        """Take the saved table's size before loading: it depends on the training pairs."""
+        """Take the saved table's size before loading: it depends on the training pairs. ValueError for one that is no table."""
         for name in ("items", "counts", "of_item"):
             saved = state_dict.get(prefix + name)
             if saved is not None:
                 setattr(self, name, torch.zeros_like(saved))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if len(self.items) == len(self.counts) == int(self.offsets[-1]):
-            self.fold(None)
+        if len(self.of_item) not in (0, self.num_items):
+            raise ValueError(f"{prefix}of_item is of {len(self.of_item)} items, not {self.num_items}")
+        self.fold(None)
+
+
+def counts_table(
+    offsets: np.ndarray, items: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    """Counts that were stored in CSR form, [rows, num_items]. scipy reads wherever the numbers point, so those that point outside
+    are a ValueError."""
+    if offsets.shape != (shape[0] + 1,) or items.ndim != 1 or items.shape != counts.shape:
+        raise ValueError(f"the table of counts has parts of {offsets.shape}, {items.shape} and {counts.shape}")
+    if offsets[0] != 0 or offsets[-1] != len(items) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"the offsets of the table of counts do not rise from 0 to {len(items)}")
+    if len(items) and not 0 <= int(items.min()) <= int(items.max()) < shape[1]:
+        raise ValueError(f"the table of counts names items {items.min()} to {items.max()} of {shape[1]}")
+    return sparse.csr_matrix((counts, items, offsets), shape=shape)
 
 
 def _lifts(counts: sparse.csr_matrix, of_row: np.ndarray, of_item: np.ndarray) -> sparse.csr_matrix:

@@ -50,8 +50,8 @@ class SparCode(RankingModel):
         codes = torch.zeros_like(self.quantizer.codebooks)
         self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None
         self.bias_parameter = nn.Parameter(torch.zeros(()))
-        self.memory = Memory(self.quantizer.sets * quantizer.codes) if scorer.memory else None
-        self.item_memory = Memory(self.num_items) if config.item_codes.latest else None
+        self.memory = Memory(self.quantizer.sets * quantizer.codes, self.num_items) if scorer.memory else None
+        self.item_memory = Memory(self.num_items, self.num_items) if config.item_codes.latest else None
 
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale, and a copy of its item vectors for the scorer."""

@@ -100,6 +100,8 @@ class Artifact:
         ):
             if len(numbers) and int(numbers.max()) >= bound:
                 raise ArtifactError(f"{self.path} is damaged: {name} holds {numbers.max()} of {bound}; {REBUILD}")
+        if postings and not np.isfinite(self.user_boosts).all():
+            raise ArtifactError(f"{self.path} is damaged: user_boosts holds what is no number; {REBUILD}")
         for name in ("code_offsets", "user_code_offsets", "user_seen_offsets"):
             offsets = getattr(self, name)
             if int(offsets[0]) != 0 or (offsets[1:] < offsets[:-1]).any():

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from sparcode_es.codes import item_code_rows
 from sparcode_es.errors import ArtifactError
-from sparcode_es.models.memory import Memory
+from sparcode_es.models.memory import Memory, counts_table
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import REBUILD, Artifact
 
@@ -40,13 +40,19 @@ def read_counts(artifact: Artifact, model: SparCode) -> Counts:
             found[name] = sparse.csr_matrix(memory.shape, dtype=np.float32)
             continue
         try:
-            offsets, items, data = (
-                np.load(artifact.path / f"folded_{name}.{part}.npy", allow_pickle=False) for part in PARTS
-            )
-            found[name] = sparse.csr_matrix((data, items, offsets), shape=memory.shape)
-        except (OSError, ValueError, EOFError) as error:
+            offsets, items, data = (_part(artifact, name, part) for part in PARTS)
+            found[name] = counts_table(offsets, items, data, memory.shape)
+        except Exception as error:  # numpy raises whatever its parser of headers meets
             raise ArtifactError(f"the folded counts in {artifact.path} are damaged: {error}; {REBUILD}") from error
     return found
+
+
+def _part(artifact: Artifact, name: str, part: str) -> np.ndarray:
+    """An array of a table. Mapped first: a header that promises more than the file holds is refused before it takes memory."""
+    array = np.load(artifact.path / f"folded_{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
+    if array.dtype != PARTS[part]:
+        raise ValueError(f"folded_{name}.{part}.npy holds {array.dtype}, not {np.dtype(PARTS[part])}")
+    return np.array(array)
 
 
 def fold_counts(model: SparCode, counts: Counts) -> None:

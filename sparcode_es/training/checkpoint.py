@@ -138,6 +138,8 @@ def _model(header: dict[str, Any], weights: Any) -> RankingModel:
         found = weights[name]
         if (found.dtype, found.layout) != (tensor.dtype, torch.strided) or tensor.numel() > found.numel():
             raise ValueError(f"{name} is {found.dtype} {list(found.shape)}, not {tensor.dtype} {list(tensor.shape)}")
+        if found.numel() * found.element_size() > found.untyped_storage().nbytes():
+            raise ValueError(f"{name} is said to be {list(found.shape)}, more than is stored of it")
     model = MODELS[config.model](*arguments)
     model.load_state_dict(weights)
     return model

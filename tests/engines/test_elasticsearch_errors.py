@@ -147,6 +147,17 @@ def test_nobody_listens() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999", b"[]", b'"x"'])
+def test_numbers_that_no_request_can_hold_again(fake: Fake, opened: ElasticsearchEngine, number: bytes) -> None:
+    fake.say((200, b'{"hits": {"hits": [{"_score": %s, "fields": {"item": ["a"]}}]}}' % number))
+    with pytest.raises(EngineError, match="of another kind"):
+        opened.search(QUERY)
+    user = b'{"_index": "shop-users-1", "_id": "u", "found": true, "_source": {"codes": [{"term": "1", "boost": %s}]}}'
+    fake.say((200, b'{"docs": [' + user % number + b"]}"))
+    with pytest.raises(EngineError, match="of another kind"):
+        opened.user("u")
+
+
 def test_a_busy_part_of_many_is_asked_again_alone(fake: Fake, opened: ElasticsearchEngine) -> None:
     hit = {"hits": {"hits": [{"_score": 1.0, "fields": {"item": ["a"]}}]}}
     fake.say((200, {"responses": [hit, {"status": 429, **reason("busy")}]}), (200, hit))

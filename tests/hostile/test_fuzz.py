@@ -20,13 +20,20 @@ SHARES = {
 FOUND = {
     "movielens": [0, 2, 11, 2393],  # zlib's errors, an archive without its directory
     "data folder": [10, 23, 148, 212],  # a manifest whose files are no tables; numpy's header parser; counts that lack
-    "artifact": [249, 267, 1096, 1500, 2143, 2275],  # item numbers that ask for 22 GiB, or point nowhere
+    "artifact": [249, 267, 1096, 1500, 2143, 2275, 31359],  # item numbers that ask for 22 GiB, or point nowhere
     "sequences": [1004],  # identifiers of 5,000 digits
     "csv, tsv": [1084],  # no header
-    "side tables": [782, 10756, 11168],  # a lone surrogate in a feature; Parquet whose metadata of pandas are damaged
+    "side tables": [
+        782,
+        10756,
+        11168,
+        68233,
+    ],  # a lone surrogate in a feature; Parquet with damaged metadata of pandas, or text
     "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
-    "answers": [2, 13, 21, 10266],  # nesting without end, codes without terms
+    "answers": [2, 13, 21, 10266, 54298],  # nesting without end, codes without terms, a boost that is infinite
+    "checkpoint": [30142, 31098],  # no attention heads; offsets of a sparse table that point outside it
+    "configuration": [50490],  # one key of two thousand parts, twice
     "encoder": [101, 112, 124, 243],  # metadata of other types; ten to the thirty codes a token
 }
 """Cases that were defects once."""

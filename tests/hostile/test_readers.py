@@ -7,7 +7,10 @@ import gzip
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -16,6 +19,8 @@ from sparcode_es_cli.train import parse_setting
 
 from sparcode_es.config import Config, from_mapping, load_config, parse_toml, to_mapping, to_toml
 from sparcode_es.data.importer import ImportOptions, read_log
+from sparcode_es.data.side import read_side
+from sparcode_es.data.vectors import batches
 from sparcode_es.errors import CheckpointError, ConfigError, DataError, SparcodeError
 from sparcode_es.files import parse_json
 from sparcode_es.training.checkpoint import load_tensors, read_checkpoint
@@ -56,6 +61,23 @@ def test_no_document_is_too_deep_to_be_refused(text: str) -> None:
         parse_toml(f"a = {text}")
 
 
+@pytest.mark.parametrize("key", ["a." * 2000 + "a", "training.seed" + ".a" * 2000])
+def test_no_setting_is_too_deep_to_be_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "config.toml").write_text(f"{key} = 1")
+    for source in ({"path": tmp_path / "config.toml"}, {"overrides": {key: 1, f"{key}.b": 2}}):
+        with pytest.raises(ConfigError, match="nested"):
+            load_config(**source)
+
+
+def test_parquet_texts_that_are_not_utf_8_are_a_sentence(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xb7"]).view(pa.string())
+    pq.write_table(pa.table({"item": ["1", "2"], "kind": texts}), tmp_path / "items.parquet")
+    with pytest.raises(DataError, match="UTF"):
+        read_side(tmp_path / "items.parquet")
+    with pytest.raises(DataError, match="UTF"):
+        next(batches(tmp_path / "items.parquet", ["kind"]))
+
+
 def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path: Path) -> None:
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"\0" * (1 << 26)))
     with pytest.raises(DataError, match="made to fill memory"):
@@ -71,6 +93,38 @@ def test_a_packed_part_of_a_checkpoint_is_refused_before_it_is_unpacked(tmp_path
         archive.writestr("archive/data.pkl", b"\0" * (1 << 26))
     with pytest.raises(CheckpointError, match="damaged"):
         load_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("item_memory.offsets", [0, 5, *[0] * 29]),
+        ("item_memory.offsets", [*[0] * 30, 1 << 40]),
+        ("memory.offsets", [*[-1] * 9]),
+        ("memory.items", [7]),
+        ("memory.of_item", [1, 2, 3]),
+        ("tokenizer.item_features.table_of kind", [[4]] * 30),
+        ("tokenizer.item_features.table_of genres", [[-1, 0]] * 30),
+    ],
+)
+def test_numbers_of_a_checkpoint_point_inside_its_tables(
+    seeds: Path, tmp_path: Path, name: str, values: list[Any]
+) -> None:
+    content = torch.load(seeds / "model.pt", weights_only=True)
+    content["model"][name] = torch.tensor(values, dtype=content["model"][name].dtype)
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+def test_a_tensor_that_repeats_few_numbers_is_refused_before_it_fills_memory(seeds: Path, tmp_path: Path) -> None:
+    content = torch.load(seeds / "model.pt", weights_only=True)
+    content["model"]["item_memory.items"] = torch.zeros(1, dtype=torch.int32).expand(1 << 40)
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="more than is stored"):
+        read_checkpoint(tmp_path / "model.pt")
 
 
 @pytest.mark.slow

@@ -110,10 +110,10 @@ def test_the_table(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     environment = {"date": "2026-11-25T", "commit": "abc", "machine": {"cores": 2, "cpu": "some"}}
-    row = {**Outcome("fault", ("9.4.5",), cases=20_000).as_dict(), "environment": environment}
+    row = {**Outcome("fault", ("9.4.5",), cases=20_000).as_dict(), "items": 1_000, "environment": environment}
     for _ in range(2):
         fill(page, {"fault": row})
     text = page.read_text()
-    assert text.count("| fault | 9.4.5 | 20,000 | 0 | 0 | 0 | 0 |") == 1
+    assert text.count("| fault | 9.4.5 | 1,000 | 20,000 | 0 | 0 | 0 | 0 |") == 1
     assert text.startswith("before\n")
     assert text.endswith("after\n")

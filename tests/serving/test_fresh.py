@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,6 +211,28 @@ class TestRefusals:
         world = World(tmp_path / "cut", random_world(4)[0], PostingsConfig(max_codes_per_item=3))
         with pytest.raises(ArtifactError, match="depends on every code's"):
             world.update(world.artifact, log_of({"u1": [3]}))
+
+
+@pytest.mark.parametrize(
+    ("part", "array"),
+    [
+        ("offsets", [0, 1 << 24]),
+        ("offsets", [[0, 0]]),
+        ("items", [ITEMS]),
+        ("items", [0.5]),
+        ("counts", []),
+    ],
+)
+def test_folded_counts_that_point_outside_their_table_are_refused(tmp_path: Path, part: str, array: list[Any]) -> None:
+    old, new = random_world(0)
+    world = World(tmp_path, old)
+    updated = world.update(world.artifact, log_of(new))
+    file = updated.path / f"folded_items.{part}.npy"
+    good = np.load(file)
+    bad = np.resize(array, good.shape) if np.ndim(array) == 1 and array else np.array(array)
+    np.save(file, bad.astype(good.dtype if bad.dtype.kind == "i" else bad.dtype))
+    with pytest.raises(ArtifactError, match="folded counts"):
+        as_updated(world.model, updated)
 
 
 def test_a_cut_per_code_is_kept(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class ElasticsearchSource:
         with understood(self.where):
             for row in rows:
                 source = row.get("_source", {})
-                clauses = tuple(Clause(_text(code["term"]), float(code["boost"])) for code in source.get("codes", []))
+                clauses = tuple(Clause(_text(code["term"]), _number(code["boost"])) for code in source.get("codes", []))
                 generation = f"{self.name}-{row['_index'].removeprefix(prefix)}" if "_index" in row else None
                 found[row["_id"]] = UserEntry(clauses, tuple(map(_text, source.get("seen", []))), generation)
         return found
@@ -208,7 +208,7 @@ class ElasticsearchSource:
             raise EngineUnavailableError(f"{self.where} gave up the search of {self.name} after its time limit.")
         try:
             rows = answer.get("hits", {}).get("hits", [])
-            hits = [Hit(_text(row["fields"]["item"][0]), float(row["_score"])) for row in rows]
+            hits = [Hit(_text(row["fields"]["item"][0]), _number(row["_score"])) for row in rows]
         except MALFORMED as error:
             raise EngineError(f"{self.where} answered a search with hits of another kind ({error!r}).") from error
         hits = [hit for hit in hits if hit.item not in query.exclude and hit.score > 0]
@@ -239,7 +239,7 @@ class ElasticsearchSource:
         """Item, score. Elasticsearch writes a float32 with as few digits as tell it from its neighbours: read as such, it is
         the posting's score on the grid again."""
         for row in answer.get("hits", {}).get("hits", []):
-            yield row["fields"]["item"][0], float(np.float32(row["_score"]))
+            yield row["fields"]["item"][0], float(np.float32(_number(row["_score"])))
 
     def _msearch(self, index: str, queries: Sequence[Query], bodies: Sequence[dict[str, Any]]) -> Plan[list[Any]]:
         """The answers of one search a query; as in `_search`, further attempts ask any copy."""
@@ -274,6 +274,14 @@ def _text(value: Any) -> str:
         raise TypeError(f"{value!r} is no text")
     value.encode()
     return value
+
+
+def _number(value: Any) -> float:
+    """A number of an answer. Raises `ValueError` for what no request can hold again."""
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{value!r} is no number")
+    return found
 
 
 def _document(item: Any, source: Mapping[str, Any]) -> ItemDocument:
