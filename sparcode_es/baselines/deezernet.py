@@ -48,7 +48,7 @@ class DeezerNet(RankingModel):
         dim = self.latents.dim
         latent = dim if self.reads_history else 0
         self.net = SideNet("user", self.user_specs, self.num_users, latent, settings.hidden, dim, "relu_norm")
-        self.segments = Segments(settings.segments, settings.segment_items, dim)
+        self.segments = Segments(settings.segments, settings.segment_items, dim, self.num_items)
 
     def load_features(self, tables: Mapping[Side, Mapping[str, np.ndarray]]) -> None:
         """The inputs and, where the data folder has them, the latents."""
@@ -64,7 +64,7 @@ class DeezerNet(RankingModel):
             raise ConfigError("deezernet learns from users who have events and a latent, and no training user has both")
         kept = sequences.take(np.flatnonzero(warm))
         users = self.latents.users[torch.from_numpy(kept.users.astype(np.int64)).to(self.latents.users.device)]
-        self.segments.fit(users, kept, self.num_items, self.config.deezernet.kmeans_iterations)
+        self.segments.fit(users, kept, self.config.deezernet.kmeans_iterations)
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
         """The mean squared error of û against the warm users' latents."""
@@ -91,4 +91,4 @@ class DeezerNet(RankingModel):
             items = self.latents.items.cpu()
             return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()
         segments = self.segments.nearest(users.to(self.segments.centres.device))
-        return lambda rows: self.segments.scores(segments[torch.from_numpy(rows).to(segments.device)], self.num_items)
+        return lambda rows: self.segments.scores(segments[torch.from_numpy(rows).to(segments.device)])

@@ -81,6 +81,13 @@ class TDM(RankingModel):
         for level, table in enumerate(children_of(self.bounds, config.tdm.branching)):
             self.register_buffer(f"children_{level}", torch.from_numpy(table), persistent=False)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
+        """ValueError for leaves that are not each item once."""
+        saved = state_dict.get(f"{prefix}order")
+        if saved is not None and not torch.equal(saved.cpu().sort().values, torch.arange(self.num_items)):
+            raise ValueError(f"{prefix}order does not name each of {self.num_items} items once")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     @property
     def depth(self) -> int:
         """The leaves' level."""

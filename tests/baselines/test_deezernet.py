@@ -48,7 +48,7 @@ def test_segments_and_their_popular_songs() -> None:
     first = int(segments.nearest(torch.tensor([[1.0, 0.0]])))
     assert sorted(segments.sizes.tolist()) == [3, 3]
     np.testing.assert_allclose(segments.centres[[first, 1 - first]].numpy(), CENTRES, atol=1e-5)
-    scores = segments.scores(torch.tensor([first, 1 - first]), 4)
+    scores = segments.scores(torch.tensor([first, 1 - first]))
     np.testing.assert_allclose(scores, [[3 / 6, 2 / 6, 1 / 6, INF], [INF, 1 / 5, 1 / 5, 3 / 5]], rtol=1e-6)
 
 
@@ -79,12 +79,19 @@ def test_the_loss_is_the_squared_error_of_the_warm_users() -> None:
 
 
 def test_few_users_leave_segments_empty() -> None:
-    segments = Segments(5, 2, 2)
-    segments.fit(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), sequences([0, 0, 1, 2, 2, 2], [1]), 3, 5)
+    segments = Segments(5, 2, 2, 3)
+    segments.fit(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), sequences([0, 0, 1, 2, 2, 2], [1]), 5)
     found = segments.nearest(torch.tensor([[2.0, 0.1], [0.1, 2.0]]))
     # Item 1 of the first user is not among the two most popular ones.
-    np.testing.assert_allclose(segments.scores(found, 3), [[2 / 6, INF, 3 / 6], [INF, 1.0, INF]], rtol=1e-6)
+    np.testing.assert_allclose(segments.scores(found), [[2 / 6, INF, 3 / 6], [INF, 1.0, INF]], rtol=1e-6)
     assert segments.sizes.tolist() == [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("item", [-1, 3])
+def test_saved_segments_name_items_that_there_are(item: int) -> None:
+    segments = Segments(5, 2, 2, 3)
+    with pytest.raises(ValueError, match="of 3"):
+        Segments(5, 2, 2, 3).load_state_dict(segments.state_dict() | {"items": torch.full((5, 2), item)})
 
 
 def test_the_history_is_an_input_where_latents_are_the_svds() -> None:

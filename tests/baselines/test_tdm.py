@@ -107,3 +107,10 @@ def test_items_that_are_not_reached_score_minus_infinity() -> None:
     assert (reached >= 2).all()
     assert (reached <= 4).all()
     assert np.isneginf(scores[~np.isfinite(scores)]).all()
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [0, 1, 3], [-1, 0, 1]])
+def test_a_saved_tree_has_each_item_once(order: list[int]) -> None:
+    model = _model(3)
+    with pytest.raises(ValueError, match="each of 3 items once"):
+        _model(3).load_state_dict(model.state_dict() | {"order": torch.tensor(order)})
