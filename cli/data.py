@@ -214,7 +214,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         features=_features(flags),
     )
     options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
-    _report(import_file(file, out, name or out.name, _preparation(flags), options))
+    _report(import_file(file, out, name or out.name, _preparation(flags), options, _note))
 
 
 @command.command()
@@ -243,13 +243,16 @@ def synthesize(schema: str, out: Path, users: int, songs: int, seed: int) -> Non
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--verify", is_flag=True, help="Recompute every file's checksum first.")
 def describe(folder: Path, as_json: bool, verify: bool) -> None:
-    """Print counts, density and length quantiles of a data folder.
+    """Print counts, density, length quantiles, titles, attributes and features of a data folder.
 
     \b
     Example:
       sparcode-es data describe data/ml-100k --json
     """
-    found = Dataset.open(folder, verify=verify).describe()
+    dataset = Dataset.open(folder, verify=verify)
+    found = dataset.describe()
+    if verify:
+        found["verified_files"] = len(dataset.manifest["files"])
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -260,7 +263,7 @@ def describe(folder: Path, as_json: bool, verify: bool) -> None:
 def _shown(value: Any) -> str:
     """A value of the description as text for people."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(value) or "none"
     if isinstance(value, bool):
