@@ -57,6 +57,7 @@ def preparation_options(function: Decorated) -> Decorated:
         click.option("--drop-duplicates", is_flag=True, help="Drop events that repeat a user, item and time."),
         click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
         click.option("--schema", type=FILE, help="TOML file with [[feature]] tables: side, name, kind."),
     ]
     for option in reversed(options):
@@ -112,7 +113,7 @@ def _note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _report(dataset: Dataset) -> None:
+def _report(dataset: Dataset, as_json: bool) -> None:
     counts = dataset.manifest["counts"]
     for key, text in {
         "bad_rows": "bad rows left out",
@@ -121,6 +122,10 @@ def _report(dataset: Dataset) -> None:
     }.items():
         if counts[key]:
             _note(f"{counts[key]:,} {text}")
+    if as_json:
+        found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
+        click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))
+        return
     sizes = f"{dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events"
     click.echo(f"{dataset.path}: {sizes}")
 
@@ -159,7 +164,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
     else:
         source = fetcher.archive(name, _note)
         options = ImportOptions("movielens", sides=sides, skip_bad_rows=flags["skip_bad_rows"])
-    _report(import_file(source, out or Path("data") / name, name, preparation, options))
+    _report(import_file(source, out or Path("data") / name, name, preparation, options), flags["as_json"])
 
 
 @command.command("import")
@@ -214,7 +219,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         features=_features(flags),
     )
     options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
-    _report(import_file(file, out, name or out.name, _preparation(flags), options, _note))
+    _report(import_file(file, out, name or out.name, _preparation(flags), options, _note), flags["as_json"])
 
 
 @command.command()

@@ -124,3 +124,11 @@ def test_other_encodings_are_told_with_line_byte_and_advice(tmp_path: Path, wher
     line, byte = {"header": (1, "e4"), "row": (7, "fc"), "items": (2, "fc"), "sequences": (2, "fc")}[where]
     assert isinstance(result.exception, DataError), result.output
     assert f"is not UTF-8 text (line {line}, byte 0x{byte}); save it as UTF-8" in str(result.exception)
+
+
+def test_the_report_as_json(tmp_path: Path) -> None:
+    result = run(tmp_path, "--json", "--items", table(tmp_path, "id\na\n"))
+    found = json.loads(result.stdout)
+    assert (found["data"], found["users"], found["items"], found["events"]) == (str(tmp_path / "data"), 2, 3, 5)
+    assert found["counts"]["bad_rows"] == 0
+    assert "knows 1 of the log's 3 items" in result.stderr
