@@ -28,9 +28,7 @@ def _need(*packages: str) -> None:
             try:
                 importlib.import_module(package)
             except ImportError as error:
-                raise MissingExtraError(
-                    f"this needs {package}, which this install lacks; install it with: pip install 'sparcode-es[train]'"
-                ) from error
+                raise MissingExtraError.of(f"this needs {package}", "train") from error
 
 
 @contextmanager
