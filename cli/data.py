@@ -16,6 +16,7 @@ from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
+from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
     from sparcode_es.data.tabular import Columns
@@ -110,7 +111,7 @@ def _features(flags: dict[str, Any]) -> Any:
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 def _report(dataset: Dataset, as_json: bool) -> None:
@@ -262,7 +263,7 @@ def describe(folder: Path, as_json: bool, verify: bool) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for key, value in found.items():
-        click.echo(f"{key:<16} {_shown(value)}")
+        click.echo(visible(f"{key:<16} {_shown(value)}"))
 
 
 def _shown(value: Any) -> str:

@@ -123,8 +123,10 @@ def matched(side: Side, path: Path, table: pd.DataFrame, ids: Sequence[str], col
 
     ids: the log's, read from its `column` ("" where it has no named ones).
     """
+    if not len(table):
+        raise DataError(f"{path} has no row below its header; leave out --{side}s, or give the whole table")
     known = table.index.isin(ids).sum()
-    if known == 0 and len(table) and len(ids):
+    if known == 0 and ids:
         theirs = "its keys" if table.index.name is None else f"its column {table.index.name!r}"
         ours = "the log" if not column else f"the log's column {column!r}"
         raise DataError(

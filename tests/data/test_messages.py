@@ -59,6 +59,19 @@ def test_a_side_table_of_other_ids_is_an_error(tmp_path: Path, side: str, column
     assert not (tmp_path / "data").exists()
 
 
+def test_names_of_columns_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    result = run(tmp_path, "--items", table(tmp_path, "id,\x1b[31mred\na,1\n"))
+    assert result.exit_code == 0
+    assert "red" in result.stderr
+    assert "\x1b" not in result.stderr + described(tmp_path / "data").output
+
+
+def test_a_side_table_without_rows_is_an_error(tmp_path: Path) -> None:
+    result = run(tmp_path, "--items", table(tmp_path, "id,title\n"))
+    assert isinstance(result.exception, DataError)
+    assert "books.csv has no row below its header; leave out --items" in str(result.exception)
+
+
 def test_describe_counts_titles_and_attributes(tmp_path: Path) -> None:
     books = table(tmp_path, "id,title,author,year\na,Ä,x,1999\nb,B,,2000\nc,,z,2001\n")
     run(tmp_path, "--items", books, "--feature", "item:year:numerical")
