@@ -16,6 +16,7 @@ from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
+from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
     from sparcode_es.data.tabular import Columns
@@ -57,6 +58,7 @@ def preparation_options(function: Decorated) -> Decorated:
         click.option("--drop-duplicates", is_flag=True, help="Drop events that repeat a user, item and time."),
         click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
         click.option("--schema", type=FILE, help="TOML file with [[feature]] tables: side, name, kind."),
     ]
     for option in reversed(options):
@@ -109,10 +111,10 @@ def _features(flags: dict[str, Any]) -> Any:
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
-def _report(dataset: Dataset) -> None:
+def _report(dataset: Dataset, as_json: bool) -> None:
     counts = dataset.manifest["counts"]
     for key, text in {
         "bad_rows": "bad rows left out",
@@ -121,6 +123,10 @@ def _report(dataset: Dataset) -> None:
     }.items():
         if counts[key]:
             _note(f"{counts[key]:,} {text}")
+    if as_json:
+        found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
+        click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))
+        return
     sizes = f"{dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events"
     click.echo(f"{dataset.path}: {sizes}")
 
@@ -159,7 +165,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
     else:
         source = fetcher.archive(name, _note)
         options = ImportOptions("movielens", sides=sides, skip_bad_rows=flags["skip_bad_rows"])
-    _report(import_file(source, out or Path("data") / name, name, preparation, options))
+    _report(import_file(source, out or Path("data") / name, name, preparation, options), flags["as_json"])
 
 
 @command.command("import")
@@ -214,7 +220,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         features=_features(flags),
     )
     options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
-    _report(import_file(file, out, name or out.name, _preparation(flags), options))
+    _report(import_file(file, out, name or out.name, _preparation(flags), options, _note), flags["as_json"])
 
 
 @command.command()
@@ -243,24 +249,27 @@ def synthesize(schema: str, out: Path, users: int, songs: int, seed: int) -> Non
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--verify", is_flag=True, help="Recompute every file's checksum first.")
 def describe(folder: Path, as_json: bool, verify: bool) -> None:
-    """Print counts, density and length quantiles of a data folder.
+    """Print counts, density, length quantiles, titles, attributes and features of a data folder.
 
     \b
     Example:
       sparcode-es data describe data/ml-100k --json
     """
-    found = Dataset.open(folder, verify=verify).describe()
+    dataset = Dataset.open(folder, verify=verify)
+    found = dataset.describe()
+    if verify:
+        found["verified_files"] = len(dataset.manifest["files"])
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for key, value in found.items():
-        click.echo(f"{key:<16} {_shown(value)}")
+        click.echo(visible(f"{key:<16} {_shown(value)}"))
 
 
 def _shown(value: Any) -> str:
     """A value of the description as text for people."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(value) or "none"
     if isinstance(value, bool):

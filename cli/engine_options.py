@@ -27,7 +27,7 @@ OPTIONS = (
         type=click.Choice(["auto", "embedded", "elasticsearch"]),
         default="auto",
         show_default=True,
-        help="auto: elasticsearch when --url or --cloud-id is given, else embedded.",
+        help="auto: elasticsearch when --url (ES_URL) or --cloud-id (ES_CLOUD_ID) names a server, else embedded.",
     ),
     click.option(
         "--postings",

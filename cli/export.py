@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -13,7 +14,8 @@ import click
 )
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="model.pt of `sparcode-es train`.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write, encoder.onnx say.")
-def command(checkpoint: Path, out: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(checkpoint: Path, out: Path, as_json: bool) -> None:
     """Write the model's encoder of histories as ONNX, for `query --encoder` on an install without torch."""
     from sparcode_es_cli.extras import need_training
 
@@ -23,4 +25,8 @@ def command(checkpoint: Path, out: Path) -> None:
 
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
     export_encoder(encoder.model, encoder.item_ids, out)
-    click.echo(f"{out}: encoder of model {encoder.hashes[0]}, {out.stat().st_size:,} bytes")
+    model, size = encoder.hashes[0], out.stat().st_size
+    if as_json:
+        click.echo(json.dumps({"encoder": str(out), "model_hash": model, "bytes": size}))
+    else:
+        click.echo(f"{out}: encoder of model {model}, {size:,} bytes")

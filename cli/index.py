@@ -116,8 +116,14 @@ def command(
     if as_json:
         click.echo(json.dumps(report))
         return
+    print_report(report)
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """A line a value that is not an empty list."""
     for key, value in report.items():
-        click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
+        if value != []:
+            click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,13 @@ def command() -> None:
     show_default=True,
     help="The Kibana that the file is for.",
 )
-def export_objects(out: Path | None, name: str, version: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the report of --out as JSON.")
+def export_objects(out: Path | None, name: str, version: str, as_json: bool) -> None:
     """Write an NDJSON file for Kibana's Stack Management → Saved Objects → Import. No server is asked."""
+    if as_json and out is None:
+        raise click.UsageError(
+            "--json reports what was written: give --out; without it the objects themselves are printed"
+        )
     from sparcode_es.files import atomic_write
     from sparcode_es.kibana.objects import ndjson, saved_objects
 
@@ -51,7 +58,10 @@ def export_objects(out: Path | None, name: str, version: str) -> None:
         return
     with atomic_write(out) as file:
         file.write(ndjson(objects))
-    click.echo(f"{len(objects)} objects in {out}", err=True)
+    if as_json:
+        click.echo(json.dumps({"objects": len(objects), "file": str(out)}))
+    else:
+        click.echo(f"{len(objects)} objects in {out}", err=True)
 
 
 @command.command(
@@ -61,9 +71,12 @@ def export_objects(out: Path | None, name: str, version: str) -> None:
 @click.option("--item", help="The item to explain.  [default: the first that is recommended]")
 @click.option("--code", help="The code to look at.  [default: the user's heaviest]")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@click.option("--json", "as_json", is_flag=True, help="The requests as JSON: what, index and body of each.")
 @index_option("name")
 @connection_options
-def snippets(user: str, item: str | None, code: str | None, out: Path | None, name: str, **flags: Any) -> None:
+def snippets(
+    user: str, item: str | None, code: str | None, out: Path | None, as_json: bool, name: str, **flags: Any
+) -> None:
     """Write requests for Kibana's Dev Tools with a user's codes: a code's top items, recommend, explain, the latest questions."""
     from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
     from sparcode_es.files import atomic_write
@@ -71,7 +84,7 @@ def snippets(user: str, item: str | None, code: str | None, out: Path | None, na
 
     with open_server(flags) as server:
         found = made(ElasticsearchEngine(server, name), user, item, code)
-    text = "\n".join(each.text() for each in found)
+    text = json.dumps([asdict(each) for each in found]) + "\n" if as_json else "\n".join(each.text() for each in found)
     if out is None:
         click.echo(text, nl=False)
         return
@@ -91,8 +104,9 @@ def snippets(user: str, item: str | None, code: str | None, out: Path | None, na
 )
 @index_option("name")
 @click.option("--kibana-version", "version", type=click.Choice(VERSIONS), help="Its version.  [default: what it says]")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @credentials_options
-def import_objects(kibana_url: str, name: str, version: str | None, **flags: Any) -> None:
+def import_objects(kibana_url: str, name: str, version: str | None, as_json: bool, **flags: Any) -> None:
     """Put the objects into Kibana, over older ones of the same alias and over nothing else."""
     from sparcode_es.engines.elasticsearch.layout import check_name
     from sparcode_es.kibana.install import PORT, Kibana
@@ -104,4 +118,4 @@ def import_objects(kibana_url: str, name: str, version: str | None, **flags: Any
         done = kibana.install(saved_objects(name, version or kibana.version()))
     finally:
         kibana.close()
-    click.echo(f"{done.objects} objects\n{done.dashboard}")
+    click.echo(json.dumps(asdict(done)) if as_json else f"{done.objects} objects\n{done.dashboard}")

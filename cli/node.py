@@ -26,7 +26,9 @@ class Heap(click.ParamType):
         return value
 
 
-@click.group(epilog="\b\nExample:\n  sparcode-es node up --version 9.4.5\n  sparcode-es node down")
+@click.group(
+    epilog="\b\nExample:\n  sparcode-es node up --version 9.4.5 --port 9200\n  sparcode-es node down --port 9200"
+)
 def command() -> None:
     """Start and stop a throw-away local Elasticsearch.
 
@@ -66,11 +68,15 @@ def status(as_json: bool) -> None:
         click.echo("no local server; `sparcode-es node up` starts one", err=True)
 
 
-@command.command(epilog="\b\nExample:\n  sparcode-es node down --version 9.4.5")
+@command.command(epilog="\b\nExample:\n  sparcode-es node down --port 9200\n  sparcode-es node down --all")
 @version_option
 @click.option("--port", type=int, help="Only the server that listens there.")
-def down(version: str | None, port: int | None) -> None:
-    """End servers and delete their data: all of them, or those named."""
+@click.option("--all", "every", is_flag=True, help="Every server of this account, or every one of --version.")
+def down(version: str | None, port: int | None, every: bool) -> None:
+    """End a server and delete its data: the only one, or the one that --port names.
+
+    What servers that have ended left behind is cleared away too.
+    """
     chosen = [
         state
         for state in running_nodes()
@@ -78,9 +84,20 @@ def down(version: str | None, port: int | None) -> None:
     ]
     if not chosen and (version or port):
         raise NotFoundError("no such local server; `sparcode-es node status` lists them")
+    running = [state for state in chosen if state.is_running()]
     for state in chosen:
-        state.remove()
-        click.echo(f"ended {state.url} ({state.version})", err=True)
+        if state not in running:
+            _end(state)
+    if len(running) > 1 and not every:
+        found = ", ".join(f"{state.url} ({state.version})" for state in running)
+        raise click.UsageError(f"more than one server is up: {found}; name one with --port, or end them with --all")
+    for state in running:
+        _end(state)
+
+
+def _end(state: NodeState) -> None:
+    state.remove()
+    click.echo(f"ended {state.url} ({state.version})", err=True)
 
 
 def _row(state: NodeState) -> dict[str, object]:

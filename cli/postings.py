@@ -91,13 +91,17 @@ def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **setting
 @click.argument("path", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def check(path: Path, as_json: bool) -> None:
-    """Recompute every checksum, check the numbers' ranges, and print the report."""
+    """Recompute every file's checksum, check the numbers' ranges, and print the report.
+
+    The commands that answer check sizes and bounds only; do this after copying an artifact, or when a disk is in doubt.
+    """
     from sparcode_es.postings.artifact import Artifact
 
-    _report(Artifact.open(path, verify=True), as_json)
+    artifact = Artifact.open(path, verify=True)
+    _report(artifact, as_json, {"verified_files": len(artifact.manifest["files"])})
 
 
-def _report(artifact: Any, as_json: bool) -> None:
+def _report(artifact: Any, as_json: bool, also: dict[str, Any] | None = None) -> None:
     manifest = artifact.manifest
     counts = manifest["counts"]
     size = sum(file["bytes"] for file in manifest["files"].values())
@@ -112,6 +116,7 @@ def _report(artifact: Any, as_json: bool) -> None:
         "bytes": size,
         "bytes_per_posting": postings / max(counts["postings"], 1),
         **{f"num_{name}": value for name, value in counts.items()},
+        **(also or {}),
     }
     if as_json:
         click.echo(json.dumps(report))

@@ -18,7 +18,7 @@ from sparcode_es_cli.connection import index_option
 @index_option("name")
 def command(kind: str, name: str) -> None:
     """Print the body of a role: a reader asks the alias, a writer loads and swaps its generations too, a logger appends to
-    its query log and reads nothing; none reaches others."""
+    its query log and reads nothing; none reaches others. It is JSON, as Elasticsearch takes it."""
     from sparcode_es.engines.elasticsearch.layout import check_name
 
     click.echo(json.dumps(sparcode_es_mappings.role(kind, check_name(name)), indent=2))

@@ -46,9 +46,7 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
         from sparcode_es.serving.crowd import Crowd
         from sparcode_es.serving.service import make_app
     except ImportError as error:
-        raise MissingExtraError(
-            f"serving needs {error.name}, which this install lacks; install it with: pip install 'sparcode-es[serve]'"
-        ) from error
+        raise MissingExtraError.of(f"serving needs {error.name}", "serve") from error
     from sparcode_es.engines.plans import Limits
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender

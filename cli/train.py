@@ -85,6 +85,7 @@ def command(
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.training.loop import train
+    from sparcode_es.training.stage import shown
 
     dataset = Dataset.open(data_path)
     with _board(tensorboard, config) as board:
@@ -94,7 +95,7 @@ def command(
     else:
         click.echo(f"checkpoint  {result.model_path}")
         for key, value in result.report.items():
-            click.echo(f"{key}  {value:.4f}" if isinstance(value, float) else f"{key}  {value}")
+            click.echo(f"{key}  {shown(key, value, '.4f')}")
 
 
 def _board(folder: Path | None, config: Config) -> AbstractContextManager[TensorBoard | None]:

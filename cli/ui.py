@@ -58,9 +58,7 @@ def command(
         from sparcode_es.ui.app import make_app
         from sparcode_es.ui.guard import Hosts
     except ImportError as error:
-        raise MissingExtraError(
-            f"the page needs {error.name}, which this install lacks; install it with: pip install 'sparcode-es[serve]'"
-        ) from error
+        raise MissingExtraError.of(f"the page needs {error.name}", "serve") from error
     from sparcode_es.engines.plans import Limits
     from sparcode_es.serving.encoding import require_model
     from sparcode_es.serving.recommender import Recommender

@@ -89,3 +89,11 @@ class MissingExtraError(SparcodeError):
     """A command needs a package that this install does not have; the message names the extra to install."""
 
     exit_code = 15
+
+    @classmethod
+    def of(cls, need: str, extra: str) -> MissingExtraError:
+        """The error that says what is needed, and how the extra is installed in a checkout or from an index."""
+        return cls(
+            f"{need}, which this install lacks; install it in the checkout with: pip install -e '.[{extra}]', or from an index "
+            f"with: pip install 'sparcode-es[{extra}]'"
+        )

@@ -327,6 +327,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is not a data folder: it has no manifest.json. `sparcode-es data import` makes one."
         ) from error
+    except NotADirectoryError as error:
+        raise DataError(
+            f"{path} is a file, and a data folder is expected; `sparcode-es data import {path} --out FOLDER` makes one of a log"
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:

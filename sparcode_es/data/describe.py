@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,20 @@ import numpy as np
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Dataset
 
+READ_BY: dict[str, tuple[str, ...]] = {
+    "leave-one-out": (),
+    "users": ("seed", "held_out", "context"),
+    "temporal": ("held_out", "valid_from", "test_from"),
+    "given": (),
+}
+"""What each protocol of a split reads of `SplitOptions`."""
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Counts, density (the share of all user-item pairs that occur), quantiles of events a user and an item, the split."""
     counts = dataset.manifest["counts"]
+    titles, attributes = _texts(dataset)
     pairs = np.unique(dataset.users.astype(np.int64) * dataset.num_items + dataset.items)
     times = dataset.times if dataset.has_times else None
     return {
@@ -31,13 +40,31 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "events_per_item": _quantiles(np.bincount(dataset.items, minlength=dataset.num_items)),
         "labels": {name: counts[name] for name in ("train", "valid", "test", "context")},
         "cases": {split: len(dataset.cases(split)) for split in ("valid", "test")},
-        "split": dataset.manifest["split"],
+        "split": _split(dataset.manifest["split"]),
         "k_core": dataset.manifest["k_core"],
         "removed": {name: counts[name] for name in ("bad_rows", "duplicates", "dropped_duplicates", "outside_k_core")},
+        "items_with_title": titles,
+        "attributes": attributes,
         "features": [
             f"{f.side}:{f.name}:{f.kind} ({f.size}{', a target' if f.role == 'target' else ''})" for f in dataset.schema
         ],
     }
+
+
+def _texts(dataset: Dataset) -> tuple[int, dict[str, int]]:
+    """How many items have a title, and how many have each attribute, by its name."""
+    titles, attributes = 0, Counter[str]()
+    for item in range(dataset.num_items):
+        document = dataset.item_doc(item)
+        titles += bool(document["title"])
+        attributes.update(document["attributes"].keys())
+    return titles, dict(sorted(attributes.items()))
+
+
+def _split(split: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the split's protocol reads and that were given."""
+    read = {"protocol", *READ_BY.get(split.get("protocol", ""), split)}
+    return {name: value for name, value in split.items() if name in read and value is not None}
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,8 @@ LONGEST = 40
 """Digits of a whole number; longer identifiers are texts."""
 SHOWN = 5
 """How many bad rows a report spells out."""
+LONGEST_VALUE = 40
+"""Characters of a bad value that are shown."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,15 @@ class ReadReport:
     rows: int = 0
     bad: int = 0
     first: list[BadRow] = field(default_factory=list)
+    user_column: str = ""
+    """Where the users were read; empty for a source without named columns."""
+    item_column: str = ""
 
-    def refuse(self, lines: np.ndarray, reason: str) -> None:
-        """Count these lines as bad for this reason."""
+    def refuse(self, lines: np.ndarray, reason: str, values: Sequence[str | None] = ()) -> None:
+        """Count these lines as bad for this reason. `values`: what stands there instead, for the first `SHOWN` lines."""
         self.bad += len(lines)
-        fresh = [BadRow(int(line), reason) for line in lines[:SHOWN]]
+        shown = [f": {value[:LONGEST_VALUE]!r}" if value else "" for value in values] or [""] * SHOWN
+        fresh = [BadRow(int(line), reason + value) for line, value in zip(lines[:SHOWN], shown, strict=False)]
         self.first = sorted([*self.first, *fresh], key=lambda row: row.line)[:SHOWN]
 
     def describe(self, source: str) -> str:
@@ -66,6 +73,14 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def used_users(self) -> list[str]:
+        """The identifiers of the users that have an event."""
+        return _compact(self.users, self.user_ids)[1]
+
+    def used_items(self) -> list[str]:
+        """The identifiers of the items that an event names."""
+        return _compact(self.items, self.item_ids)[1]
 
     def select(self, kept: np.ndarray) -> Events:
         """The events where `kept` (bool [E]) holds; identifiers that no event uses any more are dropped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.dataset import Dataset, Side
 from sparcode_es.data.deezer import SONGS, Embeddings, import_deezer
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
@@ -26,6 +26,8 @@ from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
 Format = Literal["auto", "movielens", "sequences", "csv", "parquet", "deezer"]
+TITLE = "title"
+"""The titles' column where none is named."""
 NUMBER = re.compile(r"-?\d{1,18}")
 MOVIELENS_FEATURES = (
     FeatureSpec("user", "age", "numerical"),
@@ -67,8 +69,18 @@ class ImportOptions:
     """Of Deezer's data: TT-SVD or UT-ALS (mf)."""
 
 
-def import_file(path: Path, out: Path, name: str, preparation: Preparation, options: ImportOptions) -> Dataset:
-    """Read `path` and write the data folder `out`. Raises `DataError` for anything wrong with the files."""
+def import_file(
+    path: Path,
+    out: Path,
+    name: str,
+    preparation: Preparation,
+    options: ImportOptions,
+    note: Callable[[str], None] = lambda text: None,
+) -> Dataset:
+    """Read `path` and write the data folder `out`. Raises `DataError` for anything wrong with the files.
+
+    note: is told what of the side tables was used.
+    """
     kind = detect_format(path) if options.format == "auto" else options.format
     if kind == "deezer":
         if preparation != Preparation() or options.sides != SideTables():
@@ -85,6 +97,15 @@ def import_file(path: Path, out: Path, name: str, preparation: Preparation, opti
     else:
         events, default = _read(path, kind, options), ()
     features = default if sides.features is None else sides.features
+    if sides.items is not None and items is not None:
+        note(matched("item", sides.items, items, events.used_items(), events.report.item_column))
+        if sides.title is None and TITLE not in items.columns:
+            columns = ", ".join(str(column) for column in list(items.columns)[:20]) or "no other"
+            note(
+                f"{sides.items} has no column {TITLE!r}, so items have no titles: name it with --title-column ({columns})"
+            )
+    if sides.users is not None and users is not None:
+        note(matched("user", sides.users, users, events.used_users(), events.report.user_column))
     tables = _tables(features, users, items, sides.separator)
     texts = _texts(items, sides, features)
     digest = sha256_of(path) if path.is_file() else ""
@@ -95,6 +116,24 @@ def read_log(path: Path, options: ImportOptions) -> Events:
     """The events of a log in any format, without side tables. Raises `DataError` as `import_file` does."""
     kind = detect_format(path) if options.format == "auto" else options.format
     return read_movielens(path, options.skip_bad_rows).events if kind == "movielens" else _read(path, kind, options)
+
+
+def matched(side: Side, path: Path, table: pd.DataFrame, ids: Sequence[str], column: str) -> str:
+    """How many of the log's users or items a side table knows. Raises `DataError` where it knows none.
+
+    ids: the log's, read from its `column` ("" where it has no named ones).
+    """
+    if not len(table):
+        raise DataError(f"{path} has no row below its header; leave out --{side}s, or give the whole table")
+    known = table.index.isin(ids).sum()
+    if known == 0 and ids:
+        theirs = "its keys" if table.index.name is None else f"its column {table.index.name!r}"
+        ours = "the log" if not column else f"the log's column {column!r}"
+        raise DataError(
+            f"{path} knows none of the log's {side}s: {theirs} has ids such as {str(table.index[0])!r}, {ours} such as "
+            f"{ids[0]!r}; name the column of the same ids with --{side}s-id-column"
+        )
+    return f"{path} knows {known:,} of the log's {len(ids):,} {side}s"
 
 
 def _read(path: Path, kind: str, options: ImportOptions) -> Events:
@@ -121,7 +160,7 @@ def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[Fea
     if items is None:
         return {}
     present = [str(name) for name in items.columns]
-    title = sides.title if sides.title is not None else "title" if "title" in present else None
+    title = sides.title if sides.title is not None else TITLE if TITLE in present else None
     vectors = {f.name for f in features if f.side == "item" and f.kind == "vector"}
     attributes = sides.attributes
     if attributes is None:

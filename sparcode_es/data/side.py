@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.data.features import KINDS, FeatureTable
-from sparcode_es.data.text import read_bytes
+from sparcode_es.data.text import not_utf8, read_bytes
 from sparcode_es.data.write import ItemText
 from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
@@ -86,14 +86,16 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
     except DataError:
         raise
     except Exception as error:  # pandas and Arrow raise whatever damaged metadata lead to
-        raise DataError(f"cannot read the table {path}: {error}") from error
+        raise (content[:4] != b"PAR1" and not_utf8(content, str(path))) or DataError(
+            f"cannot read the table {path}: {error}"
+        ) from error
     id_column = id_column or str(frame.columns[0])
     if id_column not in frame.columns:
         columns = ", ".join(str(c) for c in list(frame.columns)[:20])
         raise DataError(f"{path} has no column {id_column!r}; it has: {columns}")
     if any(is_missing(value) for value in frame[id_column]):
         raise DataError(f"{path} has a row without an identifier in the column {id_column!r}")
-    frame.index = pd.Index([as_text(value) for value in frame[id_column]], dtype=object)
+    frame.index = pd.Index([as_text(value) for value in frame[id_column]], dtype=object, name=id_column)
     if not frame.index.is_unique:
         repeated = frame.index[frame.index.duplicated()][0]
         raise DataError(f"{path} has the identifier {repeated!r} twice in the column {id_column!r}")

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from sparcode_es.data.events import Events, ReadReport
-from sparcode_es.data.text import bad_identifiers, make_events, read_bytes
+from sparcode_es.data.events import SHOWN, Events, ReadReport
+from sparcode_es.data.text import bad_identifiers, make_events, not_utf8, read_bytes
 from sparcode_es.data.times import Unit, parse_times
 from sparcode_es.errors import DataError
 
@@ -55,6 +55,17 @@ class _Table:
         chunks = self.table.column(name).combine_chunks()
         return pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
 
+    def refuse(self, reasons: dict[str, np.ndarray], column: str, bad: np.ndarray) -> np.ndarray:
+        """Report rows that a column makes bad, by reason (bool [n] each), but for those that are `bad` already; all of them."""
+        cells, bad = self.table.column(column), bad.copy()
+        for reason, rows in reasons.items():
+            fresh = np.flatnonzero(rows & ~bad)
+            values = [cells[int(row)].as_py() for row in fresh[:SHOWN]]
+            shown = [None if value is None else str(value) for value in values]
+            self.report.refuse(self.lines[fresh], f"{reason}, column {column!r}", shown)
+            bad |= rows
+        return bad
+
 
 def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool = False) -> Events:
     """Events of a table. Raises `DataError` for a missing column (it lists those found), bad rows, an empty file.
@@ -72,22 +83,21 @@ def _good_events(path: Path, columns: Columns, parquet: bool, skip_bad_rows: boo
     found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
     users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
     times = None
-    reasons: dict[str, np.ndarray] = {}
-    for name, column in (("user", users), ("item", items)):
+    bad = np.zeros(len(users), dtype=bool)
+    for name, column, source in (("user", users, found.user), ("item", items, found.item)):
         if pa.types.is_large_list(column.type) or pa.types.is_list(column.type):
-            reasons[f"the {name} is missing"] = pc.is_null(column).to_numpy(zero_copy_only=False)
+            bad |= found.refuse(
+                {f"the {name} is missing": pc.is_null(column).to_numpy(zero_copy_only=False)}, source, bad
+            )
             continue
         empty, missing, negative = bad_identifiers(column)
-        reasons |= {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
+        reasons = {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
         if not columns.negative_ids:
             reasons[f"the {name} is negative (--negative-ids takes such identifiers)"] = negative
+        bad |= found.refuse(reasons, source, bad)
     if found.time is not None:
-        times, wrong = parse_times(found.column(found.time), columns.unit)
-        reasons |= wrong
-    bad = np.zeros(len(users), dtype=bool)
-    for reason, rows in reasons.items():
-        found.report.refuse(found.lines[rows & ~bad], reason)
-        bad |= rows
+        times, reasons = parse_times(found.column(found.time), columns.unit)
+        bad |= found.refuse(reasons, found.time, bad)
     found.report.check(str(path), skip_bad_rows)
     return _events(users, items, times, ~bad, found.report)
 
@@ -155,7 +165,7 @@ def _read_parquet(path: Path, columns: Columns) -> _Table:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {path} as Parquet: {error}") from error
     lines = np.arange(1, table.num_rows + 1)
-    return _Table(table, lines, ReadReport(rows=table.num_rows), user, item, time)
+    return _Table(table, lines, ReadReport(table.num_rows, user_column=user, item_column=item), user, item, time)
 
 
 def separator_of(header: str) -> str:
@@ -170,7 +180,7 @@ def _read_csv(path: Path, columns: Columns) -> _Table:
     try:
         first = content.split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; convert it, or name its format") from error
+        raise not_utf8(content, str(path)) or DataError(f"cannot read {path}: {error}") from error
     separator = columns.separator or separator_of(first)
     if len(separator.encode()) != 1:
         raise DataError(f"a separator of CSV is one ASCII character, not {separator!r}")
@@ -203,7 +213,7 @@ def _read_csv(path: Path, columns: Columns) -> _Table:
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"cannot read {path} as CSV: {error}") from error
+        raise not_utf8(content, str(path)) or DataError(f"cannot read {path} as CSV: {error}") from error
     return _numbered(table, refused, user, item, time)
 
 
@@ -215,7 +225,7 @@ def _numbered(table: pa.Table, refused: list[pacsv.InvalidRow], user: str, item:
     blank = np.logical_and.reduce(columns)
     if blank.any():
         table, lines = table.filter(pa.array(~blank)), lines[~blank]
-    report = ReadReport(rows=table.num_rows + len(refused))
+    report = ReadReport(table.num_rows + len(refused), user_column=user, item_column=item)
     for row in refused:
         few = "few" if row.actual_columns < row.expected_columns else "many"
         report.refuse(

@@ -57,8 +57,21 @@ def lines_of(content: bytes, source: str) -> pa.LargeStringArray:
     try:
         lines.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{source} is not UTF-8 text; convert it, or name its format") from error
+        raise not_utf8(content, source) or DataError(f"cannot read {source}: {error}") from error
     return pc.utf8_trim_whitespace(lines)
+
+
+def not_utf8(content: bytes, source: str) -> DataError | None:
+    """The error that says where the content stops being UTF-8, or None where it is UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return DataError(
+            f"{source} is not UTF-8 text (line {line}, byte 0x{content[error.start]:02x}); save it as UTF-8, or convert it: "
+            "`iconv -f WINDOWS-1252 -t UTF-8` for a Western table of Excel's"
+        )
+    return None
 
 
 def bad_identifiers(column: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

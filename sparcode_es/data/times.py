@@ -13,6 +13,7 @@ from sparcode_es.errors import DataError
 
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 DIVISORS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+EXAMPLES = "2026-12-31 or 2026-12-31T18:30:00"
 NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
 
 
@@ -34,7 +35,7 @@ def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict
     negative = parsed & ~missing & (values < 0)
     reasons = {
         "the time is missing": missing,
-        "the time is neither a number nor ISO 8601": ~parsed & ~missing,
+        f"the time is neither a number nor ISO 8601 ({EXAMPLES})": ~parsed & ~missing,
         "the time is negative": negative,
     }
     good = parsed & ~missing & ~negative

@@ -114,9 +114,7 @@ def _faiss() -> Any:
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise MissingExtraError(
-            "this needs faiss, which this install lacks; install it with: pip install 'sparcode-es[faiss]'"
-        ) from error
+        raise MissingExtraError.of("this needs faiss", "faiss") from error
 
 
 def _ivfpq(faiss: Any, items: np.ndarray, parameters: IVFPQ) -> Any:

@@ -54,9 +54,7 @@ def export_encoder(model: SparCode, item_ids: StringTable, path: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(
-            f"this needs {error.name}, which this install lacks; install it with: pip install 'sparcode-es[onnx]'"
-        ) from error
+        raise MissingExtraError.of(f"this needs {error.name}", "onnx") from error
     graph = _graph(_Tokens(model.tokenizer).eval())
     ids = "\n".join(json.dumps(text) for text in item_ids).encode()
     _add_constant(onnx, graph, "codebooks", model.quantizer.codebooks.detach().cpu().numpy())

@@ -65,9 +65,7 @@ class ExportedEncoder:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MissingExtraError(
-                "this needs onnxruntime, which this install lacks; install it with: pip install 'sparcode-es[onnx]'"
-            ) from error
+            raise MissingExtraError.of("this needs onnxruntime", "onnx") from error
         if not path.is_file():
             raise CheckpointError(f"there is no encoder at {path}; `sparcode-es export` writes one")
         content = path.read_bytes()

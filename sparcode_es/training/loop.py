@@ -149,7 +149,7 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0], observe=True)
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}
-    trainer.log.write(stage="done", **report)
+    trainer.log.keep(stage="done", **report)
     model.requires_grad_(True)
     _save(trainer, model.cpu(), path, report)
     return report

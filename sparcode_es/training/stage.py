@@ -39,15 +39,26 @@ class Log:
 
     def write(self, **record: Any) -> None:
         """Append one record, show it as one line, and tell the listener."""
+        self.keep(**record)
+        self.echo("  ".join(f"{key} {shown(key, value)}" for key, value in record.items()))
+
+    def keep(self, **record: Any) -> None:
+        """Append one record and tell the listener, without showing it."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        self.echo("  ".join(f"{key} {_short(value)}" for key, value in record.items()))
         if self.listen is not None:
             self.listen(record)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+SHARES = ("codes_used", "perplexity")
+"""What of a log is a share of the codebook's N codes: of codes used, and of how many alike ones they are worth."""
+
+
+def shown(key: str, value: Any, digits: str = ".4g") -> str:
+    """A value of the log or of the report as text for people; shares in per cent."""
+    if key in SHARES:
+        return f"{100 * value:.4g} %"
+    return f"{value:{digits}}" if isinstance(value, float) else str(value)
 
 
 @dataclass

@@ -26,10 +26,7 @@ class TensorBoard:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise MissingExtraError(
-                "logs for TensorBoard need tensorboardX, which this install lacks; install it with: "
-                "pip install 'sparcode-es[tensorboard]'"
-            ) from error
+            raise MissingExtraError.of("logs for TensorBoard need tensorboardX", "tensorboard") from error
         self.folder = folder
         with storage_errors(folder):
             self._writer = SummaryWriter(str(folder))

@@ -67,6 +67,7 @@ def test_data_commands_on_a_serving_install_name_the_extra(tmp_path: Path) -> No
     for arguments in (("import", tmp_path / "log.txt", "--out", tmp_path / "data"), ("fetch", "ml-100k")):
         status, error = run("data", *arguments, without="pandas pyarrow torch")
         assert status == 15
+        assert "pip install -e '.[train]'" in error
         assert error.endswith("pip install 'sparcode-es[train]'")
 
 

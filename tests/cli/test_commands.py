@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from sparcode_es_cli.index import print_report
 from sparcode_es_cli.main import COMMANDS, cli, main
 
 
@@ -94,6 +95,12 @@ def test_a_reader_who_has_left_is_no_defect() -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_empty_list_of_indexs_report_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report({"items": 0, "removed": []})
+    print_report({"removed": ["recs-1", "recs-2"]})
+    assert capsys.readouterr().out == f"{'items':<20}0\n{'removed':<20}recs-1, recs-2\n"
 
 
 def test_a_refit_leaves_its_source_alone(tmp_path: Path) -> None:

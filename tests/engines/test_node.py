@@ -108,11 +108,17 @@ def test_the_oldest_java_that_fits_is_chosen(tmp_path: Path, monkeypatch: pytest
         java.find_java(26, None)
 
 
-def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
-    folder = cache / "nodes" / "9.4.5-1"
+def listed_server(cache: Path, port: int, pid: int) -> Path:
+    """The folder of a server as `node up` leaves it."""
+    folder = cache / "nodes" / f"9.4.5-{port}"
     folder.mkdir(parents=True)
-    state = {"name": "9.4.5-1", "version": "9.4.5", "port": 1, "nodes": 1, "folder": str(folder), "pids": [2**22 + 1]}
+    state = {"name": folder.name, "version": "9.4.5", "port": port, "nodes": 1, "folder": str(folder), "pids": [pid]}
     (folder / "state.json").write_text(json.dumps(state))
+    return folder
+
+
+def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
+    folder = listed_server(cache, 1, 2**22 + 1)
     listed = CliRunner().invoke(cli, ["node", "status"])
     assert "http://127.0.0.1:1  9.4.5  1 node(s)  ended" in listed.output
     wrong = CliRunner().invoke(cli, ["node", "down", "--port", "2"])
@@ -120,6 +126,34 @@ def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
     assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
     assert running_nodes() == []
     assert not folder.exists()
+
+
+def test_down_ends_one_server_and_asks_which_where_there_are_more(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for port, pid in ((9201, 1), (9202, 2), (9203, 3)):
+        listed_server(cache, port, pid)
+    ended: list[int] = []
+    monkeypatch.setattr(process, "is_ours", lambda pid: pid != 3)
+    monkeypatch.setattr(process, "end", ended.append)
+    asked = CliRunner().invoke(cli, ["node", "down"])
+    assert asked.exit_code == 2
+    assert "http://127.0.0.1:9201 (9.4.5), http://127.0.0.1:9202 (9.4.5); name one with --port" in asked.stderr
+    assert ended == [3]  # what had ended is cleared away all the same
+    assert [state.port for state in running_nodes()] == [9201, 9202]
+    assert CliRunner().invoke(cli, ["node", "down", "--version", "9.4.5"]).exit_code == 2
+    named = CliRunner().invoke(cli, ["node", "down", "--port", "9201"])
+    assert (named.exit_code, named.stderr, ended) == (0, "ended http://127.0.0.1:9201 (9.4.5)\n", [3, 1])
+    assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
+    assert (ended, running_nodes()) == ([3, 1, 2], [])
+
+
+def test_down_ends_all_where_all_are_meant(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for port in (9201, 9202):
+        listed_server(cache, port, port)
+    ended: list[int] = []
+    monkeypatch.setattr(process, "is_ours", lambda pid: True)
+    monkeypatch.setattr(process, "end", ended.append)
+    assert CliRunner().invoke(cli, ["node", "down", "--all"]).exit_code == 0
+    assert (sorted(ended), running_nodes()) == ([9201, 9202], [])
 
 
 def test_before_a_start_there_is_no_address() -> None:

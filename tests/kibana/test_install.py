@@ -129,7 +129,8 @@ def test_the_request(kibana: FakeKibana, run: Run) -> None:
     done = run()
     assert done.code == 0
     assert done.out == f"{COUNT} objects\n{kibana.url}/app/dashboards#/view/{DASHBOARD}\n"
-    status, sent = kibana.heard
+    assert json.loads(run("--json").out) == {"objects": COUNT, "dashboard": done.out.split()[-1]}
+    status, sent = kibana.heard[:2]
     assert (status.method, status.path) == ("GET", "/api/status")
     assert (sent.method, sent.path) == ("POST", "/api/saved_objects/_import?overwrite=true")
     assert sent.headers["kbn-xsrf"]

@@ -211,8 +211,19 @@ def test_export_for_the_newest_kibana_unless_told(monkeypatch: pytest.MonkeyPatc
     assert CliRunner().invoke(cli, ["kibana", "export"]).stdout_bytes == ndjson(saved_objects("recs", "9"))
 
 
+def test_what_was_exported_as_json(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["kibana", "export", "--index", "recs", "--out", str(tmp_path / "recs.ndjson"), "--json"]
+    )
+    assert json.loads(done.stdout) == {
+        "objects": (tmp_path / "recs.ndjson").read_bytes().count(b"\n"),
+        "file": str(tmp_path / "recs.ndjson"),
+    }
+
+
 @pytest.mark.parametrize(
-    ("flags", "code"), [(["--index", "Recs"], 3), (["--kibana-version", "6"], 2), (["--out", "/proc/x"], 14)]
+    ("flags", "code"),
+    [(["--index", "Recs"], 3), (["--kibana-version", "6"], 2), (["--json"], 2), (["--out", "/proc/x"], 14)],
 )
 def test_export_errors(flags: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

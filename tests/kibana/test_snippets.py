@@ -21,7 +21,7 @@ from sparcode_es.engines.elasticsearch.generations import delete
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.layout import live_generation
 from sparcode_es.errors import NotFoundError
-from sparcode_es.kibana.snippets import snippets
+from sparcode_es.kibana.snippets import Snippet, snippets
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.profile import Profiler
 
@@ -66,6 +66,8 @@ def test_each_request_answers_what_it_says(world: World) -> None:
     flags = ["kibana", "snippets", "--index", ALIAS, "--url", world.url, "--user", USER]
     done = CliRunner().invoke(cli, flags)
     assert done.exit_code == 0, done.exception
+    listed = json.loads(CliRunner().invoke(cli, [*flags, "--json"]).stdout)
+    assert "\n".join(Snippet(**each).text() for each in listed) == done.stdout
     code, top, codes, recommended, explained, latest, generations = world.answers(done.stdout)
     clauses = world.engine.user(USER).clauses
     heaviest = max(clauses, key=lambda each: each.boost).term

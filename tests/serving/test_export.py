@@ -194,8 +194,11 @@ def test_a_history_is_answered_without_torch(world: tuple[Path, Path, Path]) -> 
 def test_export_and_another_models_index(world: tuple[Path, Path, Path], tmp_path: Path) -> None:
     postings, checkpoint, _ = world
     command = [sys.executable, "-m", "sparcode_es_cli", "export", "--checkpoint", str(checkpoint)]
-    done = subprocess.run([*command, "--out", str(tmp_path / "e.onnx")], capture_output=True, text=True, check=False)
+    command += ["--out", str(tmp_path / "e.onnx"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["encoder"], found["bytes"]) == (command[-2], (tmp_path / "e.onnx").stat().st_size)
     assert query(postings, "--encoder", str(tmp_path / "e.onnx")).returncode == 0
     other = model_of(5, **KINDS[0])
     export_encoder(other, IDS, tmp_path / "other.onnx")

@@ -127,7 +127,12 @@ def test_flags_beat_the_environment(postings: Path, monkeypatch: pytest.MonkeyPa
 
 def test_check(postings: Path) -> None:
     done = CliRunner().invoke(cli, ["postings", "check", "--json"])
-    assert json.loads(done.stdout)["num_postings"] == 18
+    found = json.loads(done.stdout)
+    assert (found["num_postings"], found["verified_files"]) == (18, len(list(postings.glob("*.npy"))))
+    assert (
+        f"verified files                   {found['verified_files']}\n"
+        in CliRunner().invoke(cli, ["postings", "check"]).stdout
+    )
     content = bytearray((postings / "scores.npy").read_bytes())
     content[-1] ^= 1
     (postings / "scores.npy").write_bytes(content)

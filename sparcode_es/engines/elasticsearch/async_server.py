@@ -24,9 +24,7 @@ def connect_async(config: ConnectionConfig) -> AsyncElasticsearch:
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(
-            "asking asynchronously needs aiohttp, which this install lacks; install it with: pip install 'sparcode-es[async]'"
-        ) from error
+        raise MissingExtraError.of("asking asynchronously needs aiohttp", "async") from error
     from elasticsearch import AsyncElasticsearch
 
     with sound_options(config):

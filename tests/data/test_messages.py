@@ -1,0 +1,147 @@
+"""What `data import` and `data describe` say of titles, of side tables that do not fit, and of values that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sparcode_es_cli.main import cli
+
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import DataError
+
+LOG = "reader,isbn,date\nu1,a,2026-01-01\nu1,b,2026-01-02\nu1,c,2026-01-03\nu2,b,2026-01-04\nu2,a,2026-01-05\n"
+NAMED = ("--user-column", "reader", "--item-column", "isbn", "--time-column", "date")
+
+
+def run(folder: Path, *flags: str, log: str | bytes = LOG) -> Result:
+    """Import `log` with these flags into `folder`/data."""
+    path = folder / "log.csv"
+    path.write_bytes(log if isinstance(log, bytes) else log.encode())
+    return CliRunner().invoke(cli, ["data", "import", str(path), "--out", str(folder / "data"), *NAMED, *flags])
+
+
+def table(folder: Path, content: str | bytes, name: str = "books.csv") -> str:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(folder / name)
+
+
+def described(folder: Path, *flags: str) -> Result:
+    return CliRunner().invoke(cli, ["data", "describe", str(folder), *flags])
+
+
+def test_a_missing_title_column_is_told_with_the_columns_there_are(tmp_path: Path) -> None:
+    books = table(tmp_path, "id,Book-Title,author\na,Ä,x\nb,B,y\nz,Z,z\n")
+    result = run(tmp_path, "--items", books)
+    assert result.exit_code == 0, result.output
+    assert f"{books} has no column 'title', so items have no titles" in result.stderr
+    assert "--title-column (Book-Title, author)" in result.stderr
+    assert f"{books} knows 2 of the log's 3 items" in result.stderr
+    again = run(tmp_path, "--items", books, "--title-column", "Book-Title")
+    assert "no titles" not in again.stderr
+    assert Dataset.open(tmp_path / "data").item_title(0) == "Ä"
+
+
+@pytest.mark.parametrize(
+    ("side", "column", "content"),
+    [("item", "isbn", "number,title\n9,A\n8,B\n"), ("user", "reader", "number,age\n9,30\n")],
+)
+def test_a_side_table_of_other_ids_is_an_error(tmp_path: Path, side: str, column: str, content: str) -> None:
+    result = run(tmp_path, f"--{side}s", table(tmp_path, content))
+    assert isinstance(result.exception, DataError), result.output
+    first = "a" if side == "item" else "u1"
+    assert f"knows none of the log's {side}s: its column 'number' has ids such as '9'" in str(result.exception)
+    assert f"the log's column {column!r} such as {first!r}" in str(result.exception)
+    assert f"--{side}s-id-column" in str(result.exception)
+    assert result.exception.exit_code == 4
+    assert not (tmp_path / "data").exists()
+
+
+def test_names_of_columns_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    result = run(tmp_path, "--items", table(tmp_path, "id,\x1b[31mred\na,1\n"))
+    assert result.exit_code == 0
+    assert "red" in result.stderr
+    assert "\x1b" not in result.stderr + described(tmp_path / "data").output
+
+
+def test_a_side_table_without_rows_is_an_error(tmp_path: Path) -> None:
+    result = run(tmp_path, "--items", table(tmp_path, "id,title\n"))
+    assert isinstance(result.exception, DataError)
+    assert "books.csv has no row below its header; leave out --items" in str(result.exception)
+
+
+def test_describe_counts_titles_and_attributes(tmp_path: Path) -> None:
+    books = table(tmp_path, "id,title,author,year\na,Ä,x,1999\nb,B,,2000\nc,,z,2001\n")
+    run(tmp_path, "--items", books, "--feature", "item:year:numerical")
+    text = described(tmp_path / "data").output
+    assert "items_with_title 2\n" in text
+    assert "attributes       author 2, year 3\n" in text
+    assert "features         item:year:numerical (1)\n" in text
+    found = json.loads(described(tmp_path / "data", "--json").output)
+    assert (found["items_with_title"], found["attributes"]) == (2, {"author": 2, "year": 3})
+    run(tmp_path)
+    assert "items_with_title 0\nattributes       none\n" in described(tmp_path / "data").output
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ((), {"protocol"}),
+        (("--split", "temporal", "--test-from", "2026-01-05"), {"protocol", "held_out", "test_from"}),
+    ],
+)
+def test_describe_shows_the_settings_that_the_split_reads(
+    tmp_path: Path, flags: tuple[str, ...], shown: set[str]
+) -> None:
+    assert run(tmp_path, *flags).exit_code == 0
+    assert json.loads(described(tmp_path / "data", "--json").output)["split"].keys() == shown
+
+
+def test_describe_says_what_it_verified(tmp_path: Path) -> None:
+    run(tmp_path)
+    files = len(Dataset.open(tmp_path / "data").manifest["files"])
+    assert "verified" not in described(tmp_path / "data").output
+    assert f"verified_files   {files}\n" in described(tmp_path / "data", "--verify").output
+    assert json.loads(described(tmp_path / "data", "--verify", "--json").output)["verified_files"] == files
+
+
+def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
+    result = described(Path(table(tmp_path, "")))
+    assert isinstance(result.exception, DataError)
+    assert "is a file, and a data folder is expected" in str(result.exception)
+
+
+def test_a_date_that_cannot_be_read_is_shown_with_its_column(tmp_path: Path) -> None:
+    result = run(tmp_path, log=LOG + "u2,c,31.12.2026\nu2,c,\n")
+    assert (
+        "line 7: the time is neither a number nor ISO 8601 (2026-12-31 or 2026-12-31T18:30:00), column 'date': '31.12.2026'\n"
+        "  line 8: the time is missing, column 'date'\n" in str(result.exception)
+    )
+
+
+@pytest.mark.parametrize("where", ["header", "row", "items", "sequences"])
+def test_other_encodings_are_told_with_line_byte_and_advice(tmp_path: Path, where: str) -> None:
+    if where == "header":
+        result = run(tmp_path, log=LOG.replace("date\n", "date,Länge\n").encode("cp1252"))
+    elif where == "row":
+        result = run(tmp_path, log=(LOG + "ü1,a,2026-01-01\n").encode("cp1252"))
+    elif where == "items":
+        result = run(tmp_path, "--items", table(tmp_path, "id,title\na,Tür\n".encode("cp1252")))
+    else:
+        log = table(tmp_path, "u1 a b\nü2 a b\n".encode("cp1252"), "log.txt")
+        result = CliRunner().invoke(
+            cli, ["data", "import", log, "--format", "sequences", "--out", str(tmp_path / "out")]
+        )
+    line, byte = {"header": (1, "e4"), "row": (7, "fc"), "items": (2, "fc"), "sequences": (2, "fc")}[where]
+    assert isinstance(result.exception, DataError), result.output
+    assert f"is not UTF-8 text (line {line}, byte 0x{byte}); save it as UTF-8" in str(result.exception)
+
+
+def test_the_report_as_json(tmp_path: Path) -> None:
+    result = run(tmp_path, "--json", "--items", table(tmp_path, "id\na\n"))
+    found = json.loads(result.stdout)
+    assert (found["data"], found["users"], found["items"], found["events"]) == (str(tmp_path / "data"), 2, 3, 5)
+    assert found["counts"]["bad_rows"] == 0
+    assert "knows 1 of the log's 3 items" in result.stderr
