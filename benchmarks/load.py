@@ -116,11 +116,14 @@ def _back(seconds: float | None) -> str:
 @click.option("--arrivals", type=click.Choice(["poisson", "constant"]), default="poisson", show_default=True)
 @click.option("--version", default=VERSIONS[-1], show_default=True)
 @click.option("--heap", default="1g", show_default=True)
+@click.option(
+    "--keep", is_flag=True, help="Keep what the run before found of other targets, on the same machine and commit."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / "results", show_default=True)
 @click.option("--document", type=click.Path(path_type=Path), default=ROOT / "docs" / "resiliency.md", show_default=True)
 def main(
-    seconds: float, closed: float, items: int, targets: str, arrivals: str, version: str, heap: str, out: Path,
-    document: Path,
+    seconds: float, closed: float, items: int, targets: str, arrivals: str, version: str, heap: str, keep: bool,
+    out: Path, document: Path,
 ) -> None:  # fmt: skip
     """Load a real server past what it holds; write OUT/load.json and the document's table."""
     results = []
@@ -132,10 +135,20 @@ def main(
             with asked(target, node.url, users) as opened:
                 results.append(stages(opened, seconds, closed, arrivals == "poisson"))
     about = describe_environment(server=version, heap=heap, items=items, arrivals=arrivals, command=command_line())
+    results = [*(kept(out / "load.json", about, targets.split(",")) if keep else ()), *results]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "load.json", "w") as file:
         file.write(json.dumps({"environment": about, "results": results}, indent=1) + "\n")
     fill(document, "load table", [*table(results), *notes(results, about)])
+
+
+def kept(file: Path, about: dict[str, Any], targets: Sequence[str]) -> list[dict[str, Any]]:
+    """What an earlier run found of other targets. Raises `ClickException` where it ran elsewhere or otherwise."""
+    before = json.loads(file.read_text(encoding="utf-8"))
+    same = ("commit", "server", "heap", "items", "arrivals")
+    if any(before["environment"][name] != about[name] for name in same):
+        raise click.ClickException(f"{file} is of another commit, server, heap, number of items or kind of arrivals")
+    return [each for each in before["results"] if each["target"] not in targets]
 
 
 def _load(url: str, artifact: Artifact) -> None:
