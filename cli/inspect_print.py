@@ -74,12 +74,7 @@ def codes(found: Sequence[CodeProfile]) -> None:
 
 def why(found: Why) -> None:
     """The reasons of a score."""
-    rank = (
-        "none: the query's exclusions or filters leave it out"
-        if found.rank is None and found.reasons.parts
-        else found.rank
-    )
-    _facts({**_of_item(found.document), "score": repr(found.reasons.score), "rank": rank})
+    _facts({**_of_item(found.document), "score": repr(found.reasons.score), "rank": _rank(found)})
     _reasons(found.reasons, found.names)
 
 
@@ -92,7 +87,7 @@ def why_not(found: WhyNot) -> None:
             **document,
             "score": repr(found.score),
             "needed": needed,
-            "rank": found.rank,
+            "rank": _rank(found),
             "seen": "yes" if found.seen else "no",
         }
     )
@@ -107,16 +102,16 @@ def why_not(found: WhyNot) -> None:
 
 def why_json(found: Why) -> dict[str, Any]:
     """For --json."""
-    return {**asdict(found.document), "rank": found.rank, **_reasons_json(found.reasons, found.names)}
+    ranks = {name: getattr(found, name) for name in ("rank", "unseen_rank", "seen")}
+    return {**asdict(found.document), **ranks, **_reasons_json(found.reasons, found.names)}
 
 
 def why_not_json(found: WhyNot) -> dict[str, Any]:
     """For --json."""
     document = {"item": found.item} if found.document is None else asdict(found.document)
     without = [{"code": c.term, "name": found.names.get(c.term), "boost": c.boost} for c in found.without_posting]
-    plain = {
-        name: getattr(found, name) for name in ("k", "rank", "needed", "seen", "excluded", "failed_filters", "verdict")
-    }
+    named = ("k", "rank", "unseen_rank", "needed", "seen", "excluded", "failed_filters", "verdict")
+    plain = {name: getattr(found, name) for name in named}
     reasons = {"score": 0.0} if found.reasons is None else _reasons_json(found.reasons, found.names)
     exists = {"exists": found.document is not None, "recommended": found.recommended}
     return {**document, **exists, **plain, **reasons, "codes_without_posting": without}
@@ -181,6 +176,18 @@ def _named(change: Change) -> str:
 
 def _first(group: Group) -> str:
     return " ".join(group.examples) + (" …" if len(group.examples) < group.count else "")
+
+
+def _rank(found: Why | WhyNot) -> str | None:
+    """Its place with the items already seen, and without them, which `--exclude-seen` leaves out."""
+    if found.rank is None:
+        hit = found.reasons is not None and found.reasons.parts
+        met = "; already seen" if found.seen else ""
+        return f"none: the query's exclusions or filters leave it out{met}" if hit else None
+    if found.seen:
+        return f"{found.rank}; already seen: `--exclude-seen` leaves it out"
+    unseen = f", {found.unseen_rank} without the items already seen"
+    return f"{found.rank}{unseen if found.unseen_rank != found.rank else ''}"
 
 
 def _of_item(document: ItemDocument) -> dict[str, Any]:
