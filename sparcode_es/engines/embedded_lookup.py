@@ -6,7 +6,7 @@ import functools
 from collections import Counter, defaultdict
 
 from sparcode_es.engines.base import ItemDocument
-from sparcode_es.engines.conditions import values_of
+from sparcode_es.engines.conditions import Condition, holds, values_of
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.local_source import POPULAR
 from sparcode_es.engines.lookup import CANDIDATES, Value, in_order, most_common, typed_words, words_of
@@ -39,6 +39,12 @@ class EmbeddedLookup:
     def values(self, name: str) -> list[Value]:
         """See `Lookup.values`."""
         return most_common(self._counts.get(name, {}))
+
+    def fits(self, condition: Condition) -> bool:
+        """See `Lookup.fits`: documents are read up to the first that does."""
+        artifact = self._artifact
+        documents = ((artifact.item_ids[item], artifact.item_doc(item)) for item in range(artifact.num_items))
+        return any(holds(condition, item, document["attributes"]) for item, document in documents)
 
     def _documents(self, items: list[str]) -> list[ItemDocument]:
         return list(self._engine.documents(items).values())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sparcode_es.engines.base import ItemDocument
+from sparcode_es.engines.conditions import Condition
 
 SINGLE = "\u3040-\u309f\u3400-\u9fff\uf900-\ufaff"
 """Hiragana and ideographs, each a word of its own to Lucene's standard analyzer."""
@@ -48,6 +49,10 @@ class Lookup(Protocol):
 
     def values(self, name: str) -> list[Value]:
         """The `MOST_VALUES` values of an attribute that most items have, most first, equal ones in byte order."""
+        ...
+
+    def fits(self, condition: Condition) -> bool:
+        """Whether any item fits a condition, which is no `Dsl`."""
         ...
 
 

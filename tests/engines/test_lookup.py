@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from engines.shelf import make_shelf
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import delete
@@ -77,6 +79,24 @@ def test_attributes(lookup: Lookup) -> None:
     assert lookup.values("genre") == [Value("x", 150), Value("y", 100)]
     assert lookup.values("year") == [Value("1980", 149), Value("1999", 1)]
     assert lookup.values("colour") == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({"genre": "y"}, True),
+        ({"genre": "Y"}, False),
+        ({"gen": "y"}, False),
+        ({"gen": {"none": ["y"]}}, True),
+        ({"_item": "é28"}, True),
+        ({"_item": "28"}, False),
+        ({"year": {"gt": 1990}}, True),
+        ({"year": {"gt": 1999}}, False),
+    ],
+)
+def test_whether_any_item_fits(lookup: Lookup, asked: dict[str, Any], fits: bool) -> None:
+    (condition,) = parse_filter(asked)
+    assert lookup.fits(condition) is fits
 
 
 @pytest.mark.parametrize("node", SERVERS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sparcode_es.engines.base import ItemDocument
+from sparcode_es.engines.conditions import Condition
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.engines.elasticsearch.request import condition_body
 from sparcode_es.engines.lookup import CANDIDATES, MOST_VALUES, Value, in_order, typed_words
 
 
@@ -50,6 +52,12 @@ class ElasticsearchLookup:
         body = {"size": 0, "aggs": {"values": {"terms": terms}}}
         buckets = self._search(self._indices.items, body)["aggregations"]["values"]["buckets"]
         return [Value(bucket["key"], bucket["doc_count"]) for bucket in buckets]
+
+    def fits(self, condition: Condition) -> bool:
+        """See `Lookup.fits`."""
+        query = {"bool": {"filter": [condition_body(condition)]}}
+        body = {"size": 1, "_source": False, "track_total_hits": False, "query": query}
+        return bool(self._search(self._indices.items, body)["hits"]["hits"])
 
     def _search(self, index: str, body: dict[str, Any]) -> Any:
         return self._server.call("POST", path_of(index, "_search"), body)
