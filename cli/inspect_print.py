@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.tables import cut, room_on_screen, table
+from sparcode_es_cli.words import counted
 from tqdm import tqdm
 
 from sparcode_es.visible import visible
@@ -37,7 +38,10 @@ def code(found: CodeView) -> None:
         }
     )
     if profile.top_items:
-        _table(("score", "item", "top items"), [(each.score, each.item, each.title) for each in profile.top_items])
+        _table(
+            ("score", "item", "top items"),
+            [(each.score, each.item, each.title or each.item) for each in profile.top_items],
+        )
     if profile.neighbours:
         rows = [(each.cosine, each.code, found.neighbour_names.get(each.code)) for each in profile.neighbours]
         _table(("cosine", "code", "neighbours"), rows)
@@ -45,9 +49,13 @@ def code(found: CodeView) -> None:
 
 def item(found: ItemView) -> None:
     """An item."""
-    own = None if found.own is None else f"{found.own.code}: {found.own.items} items, {found.own.users} users"
+    own = (
+        None
+        if found.own is None
+        else f"{found.own.code}: {counted(found.own.items, 'item')}, {counted(found.own.users, 'user')}"
+    )
     attributes = {name: _joined(value) for name, value in found.document.attributes.items()}
-    _facts({"item": found.document.item, "title": found.document.title, **attributes})
+    _facts({**_of_item(found.document), **attributes})
     _facts({"postings": found.postings, "own code": own})
     if found.top_codes:
         rows = [(score, term, found.names.get(term)) for term, score in found.top_codes.items()]
@@ -63,7 +71,9 @@ def user(found: UserView) -> None:
         ]
         _table(("boost", "share", "code", "name"), rows)
     if found.latest:
-        _table(("item", "latest items, the latest first"), [(each.item, each.title) for each in found.latest])
+        _table(
+            ("item", "latest items, the latest first"), [(each.item, each.title or each.item) for each in found.latest]
+        )
 
 
 def codes(found: Sequence[CodeProfile]) -> None:
@@ -191,7 +201,7 @@ def _rank(found: Why | WhyNot) -> str | None:
 
 
 def _of_item(document: ItemDocument) -> dict[str, Any]:
-    return {"item": document.item, "title": document.title}
+    return {"item": document.item, "title": document.title or document.item}
 
 
 def _reasons(reasons: Reasons, names: Mapping[str, str]) -> None:

@@ -114,7 +114,7 @@ def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
     state = {"name": "9.4.5-1", "version": "9.4.5", "port": 1, "nodes": 1, "folder": str(folder), "pids": [2**22 + 1]}
     (folder / "state.json").write_text(json.dumps(state))
     listed = CliRunner().invoke(cli, ["node", "status"])
-    assert "http://127.0.0.1:1  9.4.5  1 node(s)  ended" in listed.output
+    assert "http://127.0.0.1:1  9.4.5  1 node  ended" in listed.output
     wrong = CliRunner().invoke(cli, ["node", "down", "--port", "2"])
     assert isinstance(wrong.exception, NotFoundError)
     assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
