@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.engine_options import AnyEngine
+from sparcode_es_cli.engine_options import AnyEngine, lookup_of
 
+from sparcode_es.errors import SparcodeError
 from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
@@ -51,11 +52,23 @@ def as_json(
     }
     if named:
         found["code_items"] = named
+    if any(item.reasons for item in answer):
+        found["code_names"] = _names(engine, answer)
     if show_history:
         found["history"] = _titles(engine, answer)
     if show_request:
         found["request"] = None if answer.query is None else engine.request(answer.query)
     return found
+
+
+def _names(engine: AnyEngine, answer: Recommendations) -> dict[str, str]:
+    """Learned codes' readable names by term, where the engine has them at hand."""
+    reasons = (reason for item in answer for reason in item.reasons or ())
+    terms = list(dict.fromkeys(reason.term for reason in reasons if reason.because is None))
+    try:
+        return lookup_of(engine).names(terms, answer.generation)
+    except SparcodeError:
+        return {}
 
 
 def _titles(engine: AnyEngine, answer: Recommendations) -> list[str]:
@@ -105,12 +118,15 @@ def _lines(found: Recommendations, document: Mapping[str, Any]) -> list[str]:
         title = (item.title or item.id) if titled else ""
         lines.append(f"{place:>3}  {score:>10}  {visible(item.id):<12}  {visible(title)}".rstrip())
         for part in sorted(item.reasons or (), key=lambda part: -part.given):
-            lines.append(f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part)}")
+            lines.append(
+                f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part, document)}"
+            )
     return lines
 
 
-def _code_name(part: Reason) -> str:
-    """A code's term, and for an item code the item of the history that it is."""
-    return (
-        part.term if part.because is None else f"{part.term}, after {visible(part.because.title or part.because.item)}"
-    )
+def _code_name(part: Reason, document: Mapping[str, Any]) -> str:
+    """A code's term and readable name; of an item code the item of the history that it is."""
+    if part.because is not None:
+        return f"{part.term}, after {visible(part.because.title or part.because.item)}"
+    name = document["code_names"].get(part.term, part.term)
+    return part.term if name == part.term else f"{part.term}, {visible(name)}"

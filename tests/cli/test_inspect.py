@@ -112,6 +112,19 @@ def test_query_shows_control_characters_too(place: list[str], artifact: Artifact
     assert "\u202e" not in text
 
 
+def test_query_explains_with_the_names_that_inspect_has(run: Run, place: list[str]) -> None:
+    asked = ["query", "--user", "user 2", "-k", "1", "--explain", *place]
+    text, document = (CliRunner().invoke(cli, [*asked, *more]).stdout for more in ([], ["--json"]))
+    told = json.loads(document)
+    why = read(run, "why", "--user", "user 2", "--item", told["items"][0]["item"])
+    names = {each["code"]: each["name"] for each in why["contributions"] if not each["code"].startswith("item_")}
+    assert told["code_names"] == names
+    values = [each["value"] for each in why["contributions"]]
+    shown = [float(line.split()[0]) for line in text.splitlines()[1:]]
+    assert shown == pytest.approx(sorted(values, reverse=True), abs=1e-4)
+    assert all(f"code {term}, {name}\n" in text for term, name in names.items() if name != term)
+
+
 def test_an_error_shows_what_is_in_a_name(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["query", "--user", "\x1b]0;mine\x07", *place])

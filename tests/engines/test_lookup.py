@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engines.shelf import make_shelf
+from sparcode_es.engines import embedded_lookup
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -18,6 +19,7 @@ from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.engines.elasticsearch.lookup import ElasticsearchLookup
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.embedded_lookup import EmbeddedLookup
 from sparcode_es.engines.lookup import Lookup, Value, typed_words, words_of
 from sparcode_es.postings.artifact import Artifact
@@ -79,6 +81,17 @@ def test_attributes(lookup: Lookup) -> None:
     assert lookup.values("genre") == [Value("x", 150), Value("y", 100)]
     assert lookup.values("year") == [Value("1980", 149), Value("1999", 1)]
     assert lookup.values("colour") == []
+
+
+def test_names(lookup: Lookup, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the profiles, which know all postings."""
+    terms = ["3", "19", "item_5", "nothing"]
+    known = EmbeddedInspector(EmbeddedEngine(artifact)).codes(terms)
+    assert lookup.names(terms) == {term: profile.name for term, profile in known.items()}
+    assert lookup.names([]) == lookup.names(["nothing"]) == {}
+    if isinstance(lookup, EmbeddedLookup):
+        monkeypatch.setattr(embedded_lookup, "MOST_NAMED", 149)
+        assert lookup.names(terms) == {}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def test_a_known_user(postings: Path) -> None:
     assert "Film 8" in done.stdout
     assert "45.0000" in done.stdout
     assert "36.0000  = 2.0000 × 18.0000   code 1" in done.stdout
+    assert "code 1, Film 8" in done.stdout
     assert done.stdout.index("code 1") < done.stdout.index("code 0")  # what gave most first
     assert "embedded" in done.stderr
 

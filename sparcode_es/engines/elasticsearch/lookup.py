@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sparcode_es.engines.base import ItemDocument
 from sparcode_es.engines.conditions import Condition
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.engines.elasticsearch.layout import Indices, path_of
 from sparcode_es.engines.elasticsearch.request import condition_body
 from sparcode_es.engines.lookup import CANDIDATES, MOST_VALUES, Value, in_order, typed_words
 
@@ -52,6 +53,18 @@ class ElasticsearchLookup:
         body = {"size": 0, "aggs": {"values": {"terms": terms}}}
         buckets = self._search(self._indices.items, body)["aggregations"]["values"]["buckets"]
         return [Value(bucket["key"], bucket["doc_count"]) for bucket in buckets]
+
+    def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
+        """See `Lookup.names`: from the codes index beside the generation."""
+        ids = [term for term in dict.fromkeys(terms) if term]
+        if not ids:
+            return {}
+        name = self._engine.name
+        suffix = None if generation is None else generation.removeprefix(f"{name}-")
+        codes = self._indices.codes if suffix is None else Indices.of(name, suffix).codes
+        params = {"_source_includes": "name", "filter_path": "docs._id,docs._source"}
+        answer = self._server.call("POST", path_of(codes, "_mget"), {"ids": ids}, params=params)
+        return {row["_id"]: str(row["_source"]["name"]) for row in answer.get("docs", ()) if "_source" in row}
 
     def fits(self, condition: Condition) -> bool:
         """See `Lookup.fits`."""
