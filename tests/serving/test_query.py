@@ -17,7 +17,8 @@ from sparcode_es_cli.query import parse_history
 
 from serving.small_world import FakeServer, Fault
 from sparcode_es.codes import UserCodes
-from sparcode_es.errors import ArtifactError, ConfigError, EngineUnavailableError, NotFoundError
+from sparcode_es.engines.embedded_lookup import EmbeddedLookup
+from sparcode_es.errors import ArtifactError, ConfigError, EngineError, EngineUnavailableError, NotFoundError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.tables import StringTable
 
@@ -223,6 +224,20 @@ def test_a_server_that_goes_down_between_two_requests(fake: FakeServer, postings
     found = json.loads(done.stdout)
     assert (found["source"], len(found["items"])) == ("popular", 2)
     assert any(path.endswith("_search") for path in asked)
+
+
+def test_an_engine_that_cannot_be_asked_more(postings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer stands, its codes without names, and what was asked for may be there or not."""
+
+    def refuse(*arguments: Any) -> Any:
+        raise EngineError("there is no such index")
+
+    for name in ("names", "fits", "attributes"):
+        monkeypatch.setattr(EmbeddedLookup, name, refuse)
+    done = run("--user", "123", "-k", "1", "--explain", "--boost", "genre=x:2")
+    assert done.exit_code == 0, done.exception
+    assert "18.0000   code 1\n" in done.stdout
+    assert "which of the attributes and values asked for there are could not be found out\n" in done.stderr
 
 
 @pytest.mark.parametrize(

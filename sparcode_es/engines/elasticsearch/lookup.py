@@ -62,9 +62,9 @@ class ElasticsearchLookup:
         name = self._engine.name
         suffix = None if generation is None else generation.removeprefix(f"{name}-")
         codes = self._indices.codes if suffix is None else Indices.of(name, suffix).codes
-        params = {"_source_includes": "name", "filter_path": "docs._id,docs._source"}
+        params = {"_source_includes": "name", "filter_path": "docs._id,docs.found,docs._source"}
         answer = self._server.call("POST", path_of(codes, "_mget"), {"ids": ids}, params=params)
-        return {row["_id"]: str(row["_source"]["name"]) for row in answer.get("docs", ()) if "_source" in row}
+        return {row["_id"]: str(row["_source"]["name"]) for row in answer["docs"] if row.get("found")}
 
     def fits(self, condition: Condition) -> bool:
         """See `Lookup.fits`."""
