@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from sparcode_es_cli.extras import need_tables
+from sparcode_es_cli.words import counted
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
@@ -116,19 +117,19 @@ def _note(text: str) -> None:
 
 def _report(dataset: Dataset, as_json: bool) -> None:
     counts = dataset.manifest["counts"]
-    for key, text in {
-        "bad_rows": "bad rows left out",
-        "duplicates": "events repeat an earlier one (--drop-duplicates drops them)",
-        "outside_k_core": "events lie outside the k-core",
-    }.items():
+    for key, noun, text in (
+        ("bad_rows", "bad row", "left out"),
+        ("duplicates", "event", "repeating an earlier one (--drop-duplicates drops them)"),
+        ("outside_k_core", "event", "outside the k-core"),
+    ):
         if counts[key]:
-            _note(f"{counts[key]:,} {text}")
+            _note(f"{counted(counts[key], noun)} {text}")
     if as_json:
         found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
         click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))
         return
-    sizes = f"{dataset.num_users:,} users, {dataset.num_items:,} items, {dataset.num_events:,} events"
-    click.echo(f"{dataset.path}: {sizes}")
+    sizes = {"user": dataset.num_users, "item": dataset.num_items, "event": dataset.num_events}
+    click.echo(f"{dataset.path}: {', '.join(counted(number, noun) for noun, number in sizes.items())}")
 
 
 @click.group()

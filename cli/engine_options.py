@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
     from sparcode_es.engines.embedded import EmbeddedEngine
     from sparcode_es.engines.inspector import Inspector
+    from sparcode_es.engines.lookup import Lookup
 
 AnyEngine = Union["EmbeddedEngine", "ElasticsearchEngine"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,6 +84,19 @@ def chosen_inspector(values: dict[str, Any]) -> Iterator[Inspector]:
             yield ElasticsearchInspector(engine)
 
 
+def lookup_of(engine: AnyEngine) -> Lookup:
+    """What finds attributes and values in an engine."""
+    from sparcode_es.engines.embedded import EmbeddedEngine
+
+    if isinstance(engine, EmbeddedEngine):
+        from sparcode_es.engines.embedded_lookup import EmbeddedLookup
+
+        return EmbeddedLookup(engine)
+    from sparcode_es.engines.elasticsearch.lookup import ElasticsearchLookup
+
+    return ElasticsearchLookup(engine)
+
+
 def _open_embedded(postings: Path) -> AnyEngine:
     from sparcode_es.engines.embedded import EmbeddedEngine
     from sparcode_es.postings.artifact import Artifact
@@ -99,8 +113,13 @@ def _open_elasticsearch(values: dict[str, Any], index: str) -> AnyEngine:
     return ElasticsearchEngine(Server(connection_config(values)), index)
 
 
-def note_engine(engine: Engine, what: str) -> None:
-    """Say on stderr which engine answered."""
+def engine_note(engine: Engine, what: str) -> str:
+    """Which engine answered, and what."""
     info = engine.info()
     field = f", {info.field_type}" if info.field_type else ""
-    click.echo(f"{info.engine} ({info.where}{field}, generation {info.generation}): {what}", err=True)
+    return f"{info.engine} ({info.where}{field}, generation {info.generation}): {what}"
+
+
+def note_engine(engine: Engine, what: str) -> None:
+    """Say on stderr which engine answered."""
+    click.echo(engine_note(engine, what), err=True)

@@ -130,6 +130,8 @@ def why(
 ) -> None:
     """Why an item has its score for a user, or why it is not among the first k.
 
+    The rank counts the items that the user has already seen, as `query` does, and is told without them too.
+
     The values add up to the score: on the embedded engine in float64 in the order printed, on Elasticsearch as float32
     numbers whose sum is rounded to float32.
     """
@@ -151,7 +153,7 @@ def why(
             absence = reasons.why_not(inspector, query, item_id, entry.seen, filters)
             _answer(inspector, show.why_not_json(absence), as_json, lambda: show.why_not(absence))
         else:
-            found = reasons.why(inspector, query, item_id)
+            found = reasons.why(inspector, query, item_id, entry.seen)
             _answer(inspector, show.why_json(found), as_json, lambda: show.why(found))
 
 

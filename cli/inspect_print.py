@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.tables import cut, room_on_screen, table
+from sparcode_es_cli.words import counted
 from tqdm import tqdm
 
 from sparcode_es.visible import visible
@@ -37,7 +38,10 @@ def code(found: CodeView) -> None:
         }
     )
     if profile.top_items:
-        _table(("score", "item", "top items"), [(each.score, each.item, each.title) for each in profile.top_items])
+        _table(
+            ("score", "item", "top items"),
+            [(each.score, each.item, each.title or each.item) for each in profile.top_items],
+        )
     if profile.neighbours:
         rows = [(each.cosine, each.code, found.neighbour_names.get(each.code)) for each in profile.neighbours]
         _table(("cosine", "code", "neighbours"), rows)
@@ -45,9 +49,13 @@ def code(found: CodeView) -> None:
 
 def item(found: ItemView) -> None:
     """An item."""
-    own = None if found.own is None else f"{found.own.code}: {found.own.items} items, {found.own.users} users"
+    own = (
+        None
+        if found.own is None
+        else f"{found.own.code}: {counted(found.own.items, 'item')}, {counted(found.own.users, 'user')}"
+    )
     attributes = {name: _joined(value) for name, value in found.document.attributes.items()}
-    _facts({"item": found.document.item, "title": found.document.title, **attributes})
+    _facts({**_of_item(found.document), **attributes})
     _facts({"postings": found.postings, "own code": own})
     if found.top_codes:
         rows = [(score, term, found.names.get(term)) for term, score in found.top_codes.items()]
@@ -63,7 +71,9 @@ def user(found: UserView) -> None:
         ]
         _table(("boost", "share", "code", "name"), rows)
     if found.latest:
-        _table(("item", "latest items, the latest first"), [(each.item, each.title) for each in found.latest])
+        _table(
+            ("item", "latest items, the latest first"), [(each.item, each.title or each.item) for each in found.latest]
+        )
 
 
 def codes(found: Sequence[CodeProfile]) -> None:
@@ -74,12 +84,7 @@ def codes(found: Sequence[CodeProfile]) -> None:
 
 def why(found: Why) -> None:
     """The reasons of a score."""
-    rank = (
-        "none: the query's exclusions or filters leave it out"
-        if found.rank is None and found.reasons.parts
-        else found.rank
-    )
-    _facts({**_of_item(found.document), "score": repr(found.reasons.score), "rank": rank})
+    _facts({**_of_item(found.document), "score": repr(found.reasons.score), "rank": _rank(found)})
     _reasons(found.reasons, found.names)
 
 
@@ -92,7 +97,7 @@ def why_not(found: WhyNot) -> None:
             **document,
             "score": repr(found.score),
             "needed": needed,
-            "rank": found.rank,
+            "rank": _rank(found),
             "seen": "yes" if found.seen else "no",
         }
     )
@@ -107,16 +112,16 @@ def why_not(found: WhyNot) -> None:
 
 def why_json(found: Why) -> dict[str, Any]:
     """For --json."""
-    return {**asdict(found.document), "rank": found.rank, **_reasons_json(found.reasons, found.names)}
+    ranks = {name: getattr(found, name) for name in ("rank", "unseen_rank", "seen")}
+    return {**asdict(found.document), **ranks, **_reasons_json(found.reasons, found.names)}
 
 
 def why_not_json(found: WhyNot) -> dict[str, Any]:
     """For --json."""
     document = {"item": found.item} if found.document is None else asdict(found.document)
     without = [{"code": c.term, "name": found.names.get(c.term), "boost": c.boost} for c in found.without_posting]
-    plain = {
-        name: getattr(found, name) for name in ("k", "rank", "needed", "seen", "excluded", "failed_filters", "verdict")
-    }
+    named = ("k", "rank", "unseen_rank", "needed", "seen", "excluded", "failed_filters", "verdict")
+    plain = {name: getattr(found, name) for name in named}
     reasons = {"score": 0.0} if found.reasons is None else _reasons_json(found.reasons, found.names)
     exists = {"exists": found.document is not None, "recommended": found.recommended}
     return {**document, **exists, **plain, **reasons, "codes_without_posting": without}
@@ -183,8 +188,20 @@ def _first(group: Group) -> str:
     return " ".join(group.examples) + (" …" if len(group.examples) < group.count else "")
 
 
+def _rank(found: Why | WhyNot) -> str | None:
+    """Its place with the items already seen, and without them, which `--exclude-seen` leaves out."""
+    if found.rank is None:
+        hit = found.reasons is not None and found.reasons.parts
+        met = "; already seen" if found.seen else ""
+        return f"none: the query's exclusions or filters leave it out{met}" if hit else None
+    if found.seen:
+        return f"{found.rank}; already seen: `--exclude-seen` leaves it out"
+    unseen = f", {found.unseen_rank} without the items already seen"
+    return f"{found.rank}{unseen if found.unseen_rank != found.rank else ''}"
+
+
 def _of_item(document: ItemDocument) -> dict[str, Any]:
-    return {"item": document.item, "title": document.title}
+    return {"item": document.item, "title": document.title or document.item}
 
 
 def _reasons(reasons: Reasons, names: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 
 import click
+from sparcode_es_cli.words import counted
 
 from sparcode_es.engines.node.local import VERSIONS, LocalNode, NodeState, running_nodes
 from sparcode_es.errors import NotFoundError
@@ -63,7 +64,8 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['url']}  {row['version']}  {row['nodes']} node(s)  {'up' if row['running'] else 'ended'}")
+        nodes, state = counted(row["nodes"], "node"), "up" if row["running"] else "ended"
+        click.echo(f"{row['url']}  {row['version']}  {nodes}  {state}")
     if not rows:
         click.echo("no local server; `sparcode-es node up` starts one", err=True)
 

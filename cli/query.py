@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_options, note_engine
+from sparcode_es_cli import query_print as show
+from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_note, engine_options
 from sparcode_es_cli.log_options import chosen_log, log_options
+from sparcode_es_cli.query_notes import notes
+from sparcode_es_cli.words import counted
 
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, EngineUnavailableError, SparcodeError
 from sparcode_es.files import parse_json
-from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
-    from sparcode_es.serving.ask import Options
+    from sparcode_es.serving.ask import Ask, Options
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.exported import ExportedEncoder
-    from sparcode_es.serving.results import Item, Reason, Recommendations
+    from sparcode_es.serving.results import Recommendations
 
 FILTER = re.compile(r"([^<>=!]+)(>=|<=|!=|=|>|<)(.+)", re.DOTALL)
 BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
@@ -66,10 +66,18 @@ BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
     "--mmr", type=click.FloatRange(0, 1), help="Weigh dissimilar items up: 0 is the ranking, 1 variety alone."
 )
 @click.option("--text", help="Words to look for in the titles, too (Elasticsearch only).")
-@click.option("--fallback", is_flag=True, help="For an unknown user, or a server that is down: popular items, marked.")
-@click.option("--explain", is_flag=True, help="Show which codes gave each item its score.")
-@click.option("--show-history", is_flag=True, help="Show the user's latest items, too.")
-@click.option("--show-request", is_flag=True, help="Print the request for Kibana's Dev Tools.")
+@click.option(
+    "--fallback",
+    is_flag=True,
+    help="Popular items, marked: for an unknown user; while the server cannot be reached, those of --postings.",
+)
+@click.option("--explain", is_flag=True, help="Show which codes gave each item its score, the most first.")
+@click.option("--show-history", is_flag=True, help=f"Show the user's latest {show.LATEST} items, too.")
+@click.option(
+    "--show-request",
+    is_flag=True,
+    help="Print the request for Kibana's Dev Tools, alone on stdout; the list goes to stderr.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @log_options
 @engine_options
@@ -85,9 +93,7 @@ def command(
     **flags: Any,
 ) -> None:
     """Recommend items for a user that the index knows, or for a history."""
-    from sparcode_es.engines.plans import Limits
-    from sparcode_es.serving.histories import item_numbers
-    from sparcode_es.serving.recommender import Recommender
+    from sparcode_es.serving.ask import Ask
 
     if (user_id is None) == (history is None):
         raise click.UsageError("give either --user or --history")
@@ -96,32 +102,67 @@ def command(
     if history is not None and checkpoint is None and exported is None:
         raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
     options = recommend_options(flags)
-    with chosen_engine(flags) as engine:
-        encoder = open_encoder(checkpoint, exported)
-        limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
-        recommender = Recommender.for_engine(
-            engine, encoder=encoder, limits=limits, fallback=fallback, log=chosen_log(flags, engine)
-        )
-        if encoder is not None:
-            recommender.require_model(*encoder.hashes)
-            if history is not None:
-                items = parse_history(history)
-                item_numbers(encoder.item_ids, items)
-                options["history"] = items
-        with recommender:
-            started = time.perf_counter()
-            answer = recommender.recommend(user_id, **options)
-            elapsed = time.perf_counter() - started
-        shown = _as_json(engine, answer, elapsed)
-        if show_history:
-            shown["history"] = _titles(engine, answer, options["k"])
-        if show_request:
-            shown["request"] = None if answer.query is None else engine.request(answer.query)
-        if as_json:
-            click.echo(json.dumps(shown, ensure_ascii=False))
-        else:
-            _print(answer, shown)
-        _note(engine, answer, flags["filters"], elapsed)
+    if history is not None:
+        options["history"] = parse_history(history)
+    ask = Ask.of(user_id, **options)
+
+    def told(engine: AnyEngine, answer: Recommendations, elapsed: float) -> show.Shown:
+        document = show.as_json(engine, answer, elapsed, show_history, show_request)
+        what = f"{counted(len(answer), 'item')} in {1000 * elapsed:.1f} ms"
+        return show.Shown(answer, document, [*notes(engine, answer, ask), engine_note(engine, what)])
+
+    try:
+        with chosen_engine(flags) as engine:
+            encoder = open_encoder(checkpoint, exported)
+            shown = told(engine, *_recommended(engine, encoder, ask, fallback, flags))
+    except EngineUnavailableError as error:
+        if not fallback:
+            raise
+        shown = told(*_stand_in(error, flags["postings"], ask))
+    show.answer(shown, as_json)
+
+
+def _recommended(
+    engine: AnyEngine,
+    encoder: HistoryEncoder | ExportedEncoder | None,
+    ask: Ask,
+    fallback: bool,
+    flags: dict[str, Any],
+) -> tuple[Recommendations, float]:
+    """The answer, and the seconds that it took."""
+    from sparcode_es.engines.plans import Limits
+    from sparcode_es.serving.histories import item_numbers
+    from sparcode_es.serving.recommender import Recommender
+
+    limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
+    recommender = Recommender.for_engine(
+        engine, encoder=encoder, limits=limits, fallback=fallback, log=chosen_log(flags, engine)
+    )
+    if encoder is not None:
+        recommender.require_model(*encoder.hashes)
+        item_numbers(encoder.item_ids, ask.history or ())
+    with recommender:
+        if fallback:
+            # The popular items now: when they are needed, the server may be away.
+            recommender.warm()
+        started = time.perf_counter()
+        answer = recommender.recommend_many([ask])[0]
+        return answer, time.perf_counter() - started
+
+
+def _stand_in(error: EngineUnavailableError, postings: Path, ask: Ask) -> tuple[AnyEngine, Recommendations, float]:
+    """Popular items of the artifact, for a server that cannot be reached. Raises the same error, with why there are none."""
+    from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.serving.fallback import popular_offline
+
+    started = time.perf_counter()
+    try:
+        engine = EmbeddedEngine(Artifact.open(postings))
+        answer = popular_offline(engine, ask, f"{error} These are of {postings}")
+    except SparcodeError as missing:
+        raise EngineUnavailableError(f"{error} --fallback has no popular items either: {missing}") from error
+    return engine, answer, time.perf_counter() - started
 
 
 def recommend_options(flags: dict[str, Any]) -> Options:
@@ -202,69 +243,3 @@ def open_encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncod
     from sparcode_es.serving.encoder import HistoryEncoder
 
     return HistoryEncoder.from_checkpoint(checkpoint)
-
-
-def _titles(engine: AnyEngine, answer: Recommendations, count: int) -> list[str]:
-    """The titles of the user's latest items, the latest first."""
-    latest = list(reversed(answer.seen[-count:]))
-    documents = engine.documents(latest)
-    return [(documents[item].title or item) if item in documents else item for item in latest]
-
-
-def _as_json(engine: AnyEngine, answer: Recommendations, elapsed: float) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "engine": asdict(engine.info()),
-        "milliseconds": round(1000 * elapsed, 3),
-        "source": answer.source,
-        "reason": answer.reason,
-        "page": answer.page,
-        "clauses": [] if answer.query is None else [asdict(clause) for clause in answer.query.clauses],
-        "items": [_item_json(item) for item in answer],
-    }
-    named = {
-        reason.term: {"item": reason.because.item, "title": reason.because.title}
-        for item in answer
-        for reason in item.reasons or ()
-        if reason.because is not None
-    }
-    return {**found, "code_items": named} if named else found
-
-
-def _item_json(item: Item) -> dict[str, Any]:
-    shown: dict[str, Any] = {"item": item.id, "score": item.score, "title": item.title, "pinned": item.pinned}
-    shown["attributes"] = dict(item.attributes)
-    if item.reasons is not None:
-        parts = [{"term": each.term, "boost": each.boost, "score": each.score} for each in item.reasons]
-        shown["explanation"] = {"contributions": parts, "total": sum(each.given for each in item.reasons)}
-    return shown
-
-
-def _print(answer: Recommendations, shown: dict[str, Any]) -> None:
-    if shown.get("history"):
-        click.echo("latest items of the user")
-        for title in shown["history"]:
-            click.echo(f"    {visible(title)}")
-        click.echo("recommended")
-    for place, item in enumerate(answer, start=1 + (answer.page - 1) * answer.k):
-        score = "" if item.score is None else f"{item.score:.4f}"
-        click.echo(f"{place:>3}  {score:>10}  {visible(item.id):<12}  {visible(item.title or '')}".rstrip())
-        for part in item.reasons or ():
-            click.echo(f"       {part.given:>10.4f}  = {part.boost:.4f} × {part.score:.4f}   code {_code_name(part)}")
-    if "request" in shown:
-        click.echo(shown["request"] or "there is no request to show")
-
-
-def _code_name(part: Reason) -> str:
-    """A code's term, and for an item code the item of the history that it is."""
-    return (
-        part.term if part.because is None else f"{part.term}, after {visible(part.because.title or part.because.item)}"
-    )
-
-
-def _note(engine: AnyEngine, answer: Recommendations, filters: tuple[str, ...], elapsed: float) -> None:
-    """On stderr: what answered, and what went otherwise than asked."""
-    if answer.source == "popular":
-        click.echo(f"popular items: {answer.reason}", err=True)
-    elif filters and not answer.items:
-        click.echo(f"none of the user's items fits {', '.join(filters)}; is there such an attribute?", err=True)
-    note_engine(engine, f"{len(answer)} items in {1000 * elapsed:.1f} ms")

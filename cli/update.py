@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.data import TABLE_FLAGS, columns_of, import_
+from sparcode_es_cli.words import counted
 
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
@@ -102,8 +103,8 @@ def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
     record = artifact.manifest["updates"][-1]
     if record["unknown_item_events"]:
         click.echo(
-            f"left out {record['unknown_item_events']} events on {record['unknown_items']} items that the model does not "
-            "know: they have no vectors and no codes; train again to recommend them",
+            f"left out {counted(record['unknown_item_events'], 'event')} on {counted(record['unknown_items'], 'item')} "
+            "that the model does not know, which have no vectors and no codes: train again to recommend them",
             err=True,
         )
     report = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+from sparcode_es_cli.words import counted
 
 
 @click.command(epilog="\b\nExample:\n  sparcode-es verify --checkpoint runs/ml-100k/model.pt --users 1000")
@@ -55,7 +56,7 @@ def command(
         )
     with chosen_engine(engine_flags) as engine:
         result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)
-        note_engine(engine, f"{result.users} users compared")
+        note_engine(engine, f"{counted(result.users, 'user')} compared")
     if as_json:
         click.echo(json.dumps({**asdict(result), "passed": result.passed}))
     else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from sparcode_es.engines.base import ItemDocument
-from sparcode_es.engines.conditions import values_of
+from sparcode_es.engines.conditions import Condition, holds, values_of
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.local_source import POPULAR
-from sparcode_es.engines.lookup import CANDIDATES, Value, in_order, most_common, typed_words, words_of
+from sparcode_es.engines.lookup import CANDIDATES, MOST_NAMED, Value, in_order, most_common, typed_words, words_of
+from sparcode_es.postings.profile import Profiler
 
 
 class EmbeddedLookup:
@@ -39,6 +41,20 @@ class EmbeddedLookup:
     def values(self, name: str) -> list[Value]:
         """See `Lookup.values`."""
         return most_common(self._counts.get(name, {}))
+
+    def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
+        """See `Lookup.names`."""
+        rows = {term: row for term in terms if (row := self._artifact.code_row(term)) is not None}
+        if not rows or self._artifact.num_items > MOST_NAMED:
+            return {}
+        profiler = Profiler(self._artifact)
+        return {term: profiler.name(row) for term, row in rows.items()}
+
+    def fits(self, condition: Condition) -> bool:
+        """See `Lookup.fits`: documents are read up to the first that does."""
+        artifact = self._artifact
+        documents = ((artifact.item_ids[item], artifact.item_doc(item)) for item in range(artifact.num_items))
+        return any(holds(condition, item, document["attributes"]) for item, document in documents)
 
     def _documents(self, items: list[str]) -> list[ItemDocument]:
         return list(self._engine.documents(items).values())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sparcode_es.engines.base import ItemDocument
+from sparcode_es.engines.conditions import Condition
 
 SINGLE = "\u3040-\u309f\u3400-\u9fff\uf900-\ufaff"
 """Hiragana and ideographs, each a word of its own to Lucene's standard analyzer."""
@@ -18,6 +19,8 @@ MOST_WORDS = 10
 CANDIDATES = 200
 """Items that are put in order; of more, those with most whole words, equal ones by id."""
 MOST_VALUES = 1000
+MOST_NAMED = 100_000
+"""Items of an artifact all of which are read to name a code: about a second."""
 
 
 class Value(NamedTuple):
@@ -48,6 +51,15 @@ class Lookup(Protocol):
 
     def values(self, name: str) -> list[Value]:
         """The `MOST_VALUES` values of an attribute that most items have, most first, equal ones in byte order."""
+        ...
+
+    def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
+        """Term → readable name of those codes that have one, as `inspect` shows it. {} where that is not at hand: more than
+        `MOST_NAMED` items in an artifact, a generation without a codes index."""
+        ...
+
+    def fits(self, condition: Condition) -> bool:
+        """Whether any item fits a condition, which is no `Dsl`."""
         ...
 
 

@@ -18,6 +18,10 @@ class Why:
     reasons: Reasons
     rank: int | None
     """Its place in the query's ranking, from 1, exclusions and filters heeded; None when the query does not find it."""
+    seen: bool
+    """Whether the user has met it."""
+    unseen_rank: int | None
+    """Its place when the items that the user has met are left out too; None when it is one of them, or not found."""
     names: dict[str, str]
     """Term → readable name, of the query's codes that the index has."""
 
@@ -35,6 +39,8 @@ class WhyNot:
     """The score of the k-th item, which it would have had to beat; None when there are fewer than k."""
     rank: int | None
     """The place that its score has, or would have if it were neither seen nor filtered; None without a score."""
+    unseen_rank: int | None
+    """The place among the items that the user has not met; None when it is one of those met, or without a score."""
     k: int
     seen: bool
     """Whether the user has met it."""
@@ -56,15 +62,17 @@ class WhyNot:
         return self.rank is not None and self.rank <= self.k and not hidden
 
 
-def why(inspector: Inspector, query: Query, item: str) -> Why:
-    """Why `item` has its score for a query. Raises `NotFoundError` for an item that the index does not have."""
+def why(inspector: Inspector, query: Query, item: str, seen: Sequence[str] = ()) -> Why:
+    """Why `item` has its score for a query. seen: what the user has met. Raises `NotFoundError` for an item that the index
+    does not have."""
     document = inspector.engine.documents([item]).get(item)
     if document is None:
         raise _unknown(inspector, item)
     reasons = inspector.reasons(query, item)
     found = bool(reasons.parts) and inspector.passes(query, item)
     rank = inspector.ahead(query, item, reasons.score) + 1 if found else None
-    return Why(document, reasons, rank, names_of(inspector, query.clauses))
+    unseen_rank = _unseen_rank(inspector, query, item, seen, rank, reasons.score)
+    return Why(document, reasons, rank, item in seen, unseen_rank, names_of(inspector, query.clauses))
 
 
 def why_not(inspector: Inspector, query: Query, item: str, seen: Sequence[str], filters: Sequence[str] = ()) -> WhyNot:
@@ -75,12 +83,14 @@ def why_not(inspector: Inspector, query: Query, item: str, seen: Sequence[str], 
     hit = {part.contribution.term for part in parts}
     best = inspector.engine.search(query)
     score = 0.0 if reasons is None else reasons.score
+    rank = inspector.ahead(query, item, score) + 1 if parts else None
     found = WhyNot(
         item=item,
         document=document,
         score=score,
         needed=best[-1].score if len(best) == query.k else None,
-        rank=inspector.ahead(query, item, score) + 1 if parts else None,
+        rank=rank,
+        unseen_rank=_unseen_rank(inspector, query, item, seen, rank, score),
         k=query.k,
         seen=item in seen,
         excluded=item in query.exclude,
@@ -96,6 +106,15 @@ def why_not(inspector: Inspector, query: Query, item: str, seen: Sequence[str], 
 def names_of(inspector: Inspector, clauses: Sequence[Clause]) -> dict[str, str]:
     """Term → readable name."""
     return {term: profile.name for term, profile in inspector.codes([each.term for each in clauses]).items()}
+
+
+def _unseen_rank(
+    inspector: Inspector, query: Query, item: str, seen: Sequence[str], rank: int | None, score: float
+) -> int | None:
+    """The place of an item of this rank and score when all that the user has met is left out."""
+    if rank is None or item in seen or query.exclude.issuperset(seen):
+        return None if item in seen else rank
+    return inspector.ahead(replace(query, exclude=query.exclude | set(seen)), item, score) + 1
 
 
 def _unknown(inspector: Inspector, item: str) -> NotFoundError:
@@ -127,4 +146,8 @@ def _verdict(found: WhyNot, codes: int, inspector: Inspector) -> list[str]:
         sentences.append(f"it would have place {found.rank} of the first {found.k}")
     else:
         sentences.append(f"it is recommended: place {found.rank} of the first {found.k}")
+    if found.seen and not found.excluded:
+        sentences.append("the user has met it: where seen items are left out, so is it")
+    elif found.unseen_rank not in (None, found.rank):
+        sentences.append(f"where seen items are left out, it {would} place {found.unseen_rank}")
     return sentences

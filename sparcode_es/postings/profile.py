@@ -17,7 +17,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.naming import NAMED_BY, Catalogue, short
 from sparcode_es.postings.neighbours import BLOCK, Neighbours
-from sparcode_es.postings.survey import QUANTILES, Survey, survey
+from sparcode_es.postings.survey import QUANTILES, Survey, best_items, survey
 
 TOP_ITEMS = 10
 LEARNED, ITEM = "learned", "item"
@@ -127,8 +127,14 @@ class Profiler:
         if self._is_item_code(row):
             item = int(self.artifact.codes[row, 1])
             return f"after {short(self.catalogue.title(item) or '') or self.artifact.item_ids[item]}"
-        items, _grid = self.survey.top(row, NAMED_BY)
-        return self.catalogue.name(items.tolist()) or self.artifact.term(row)
+        return self.catalogue.name(self._named_by(row)) or self.artifact.term(row)
+
+    def _named_by(self, row: int) -> list[int]:
+        """A code's best items. Without the pass over all postings, where nothing else has asked for it."""
+        if "survey" not in self.__dict__:
+            return best_items(self.artifact, row, NAMED_BY)
+        items: list[int] = self.survey.top(row, NAMED_BY)[0].tolist()
+        return items
 
     def busiest(self, count: int) -> list[int]:
         """The rows of the codes with most traffic, at most `count`; equal ones by users, then by term."""

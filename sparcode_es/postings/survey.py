@@ -58,6 +58,13 @@ def survey(artifact: Artifact) -> Survey:
     return found
 
 
+def best_items(artifact: Artifact, row: int, count: int) -> list[int]:
+    """The item numbers of at most `count` (≤ `KEPT`) best postings of one code, as `Survey.top` has them."""
+    items, grid = (np.asarray(part) for part in artifact.postings(row))
+    found: list[int] = items[_best(items, grid, np.sort(grid), artifact.item_ranks)][:count].tolist()
+    return found
+
+
 def _best(items: np.ndarray, grid: np.ndarray, ordered: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """The places of the `KEPT` best postings of a row, best first, ties by item id. ordered: the sorted grid values."""
     found = np.flatnonzero(grid >= ordered[-KEPT]) if len(grid) > KEPT else np.arange(len(grid))

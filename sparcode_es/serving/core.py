@@ -21,7 +21,7 @@ from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
 from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder, history_clauses, require_model
-from sparcode_es.serving.fallback import Popular, popular_page
+from sparcode_es.serving.fallback import Popular, popular_of, popular_page
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.log_entry import Asked, entries
 from sparcode_es.serving.ranker import Moved, Ranker
@@ -105,8 +105,14 @@ class Core:
         if not self.fallback or _callers_own(work.error):
             return work.error
         return popular_page(
-            self.popular, self._without_seen(work), str(work.error), work.documents if reached else None
+            self._known_popular(), self._without_seen(work), str(work.error), work.documents if reached else None
         )
+
+    def _known_popular(self) -> Popular:
+        """The last popular items, or the artifact's in a process that has had none yet."""
+        if not self.popular.items and self.artifact is not None:
+            self.popular = popular_of(self.artifact)
+        return self.popular
 
     def _without_seen(self, work: Work) -> Ask:
         ask = work.ask

@@ -1,12 +1,16 @@
-"""What is shown when the codes cannot answer: popular items, kept in memory from the last good answer."""
+"""What is shown when the codes cannot answer: popular items, kept in memory from the last good answer, or an artifact's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparcode_es.engines.base import ItemDocument
 from sparcode_es.engines.conditions import Dsl, holds, item_values
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.local_source import POPULAR
+from sparcode_es.errors import NotFoundError
+from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.arrange import MaxPer, at_most, pinned
 from sparcode_es.serving.ask import Ask
 from sparcode_es.serving.results import Item, Recommendations
@@ -18,6 +22,32 @@ class Popular:
 
     generation: str | None = None
     items: tuple[ItemDocument, ...] = ()
+
+
+def popular_of(artifact: Artifact) -> Popular:
+    """The popular items of a postings artifact."""
+    documents = EmbeddedEngine(artifact).documents(artifact.popular(POPULAR))
+    return Popular(artifact.generation_hash, tuple(documents.values()))
+
+
+def popular_offline(engine: EmbeddedEngine, ask: Ask, reason: str) -> Recommendations:
+    """A page of the popular items of an artifact, for a question that no server could be asked. Raises `NotFoundError` when
+    the artifact has none."""
+    popular = popular_of(engine.artifact)
+    if not popular.items:
+        raise NotFoundError(f"{engine.artifact.path} holds no items that users have seen")
+    if ask.exclude_seen:
+        seen = set(_seen(engine, ask)) - set(ask.pins.values())
+        ask = replace(ask, exclude=ask.exclude | seen)
+    return popular_page(popular, ask, reason, engine.documents(list(ask.pins.values())))
+
+
+def _seen(engine: EmbeddedEngine, ask: Ask) -> tuple[str, ...]:
+    """What the user has met, as far as the artifact knows."""
+    if ask.user is None:
+        return ask.history or ()
+    known = engine.artifact.user_ids.find(ask.user) is not None
+    return engine.user(ask.user).seen if known else ()
 
 
 def popular_page(popular: Popular, ask: Ask, reason: str, known: Mapping[str, ItemDocument] | None) -> Recommendations:

@@ -33,7 +33,8 @@ class Recommender:
     """Recommends from one engine, blocking; safe for several threads.
 
     Whoever is unknown, and everybody while the engine is down or too slow, gets popular items, marked as such with the reason
-    (`Recommendations.source`). Only what the caller must change is raised: `ConfigError`, and a request that Elasticsearch
+    (`Recommendations.source`): those of the last good answer or of `warm`, before either those of the `artifact`, without one
+    none, and the reason says so. Only what the caller must change is raised: `ConfigError`, and a request that Elasticsearch
     refuses as wrong. With `fallback=False` every error is raised, none later than `limits.budget` allows. More than
     `limits.in_flight` calls at once are not queued: they are shed, the same way.
     """
@@ -56,7 +57,8 @@ class Recommender:
     ) -> Self:
         """Over the alias `index` of a server: a client of elasticsearch-py, a `ConnectionConfig`, or a URL. Sends nothing yet.
 
-        artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them.
+        artifact: the postings that were indexed; hits are then scored again in float64 while the live generation holds them,
+        and its popular items are known before the server has answered.
         encoder: for histories, a file of `sparcode-es export` (needs no torch); checkpoint: in its place, the model itself.
         log: where every request is written down (see `sparcode_es.serving.log`).
         A client that was given is closed by `close` too, and so is the log.

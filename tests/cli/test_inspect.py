@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -111,6 +112,19 @@ def test_query_shows_control_characters_too(place: list[str], artifact: Artifact
     assert "\u202e" not in text
 
 
+def test_query_explains_with_the_names_that_inspect_has(run: Run, place: list[str]) -> None:
+    asked = ["query", "--user", "user 2", "-k", "1", "--explain", *place]
+    text, document = (CliRunner().invoke(cli, [*asked, *more]).stdout for more in ([], ["--json"]))
+    told = json.loads(document)
+    why = read(run, "why", "--user", "user 2", "--item", told["items"][0]["item"])
+    names = {each["code"]: each["name"] for each in why["contributions"] if not each["code"].startswith("item_")}
+    assert told["code_names"] == names
+    values = [each["value"] for each in why["contributions"]]
+    shown = [float(line.split()[0]) for line in text.splitlines()[1:]]
+    assert shown == pytest.approx(sorted(values, reverse=True), abs=1e-4)
+    assert all(f"code {term}, {name}\n" in text for term, name in names.items() if name != term)
+
+
 def test_an_error_shows_what_is_in_a_name(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["query", "--user", "\x1b]0;mine\x07", *place])
@@ -150,6 +164,33 @@ def test_why_adds_up(run: Run, place: list[str]) -> None:
     text = run("why", "--user", "user 2", "--item", fourth["item"])
     assert f"{found['score']!r} in all" in text
     assert found["contributions"][0]["code"] in text
+
+
+def test_why_tells_the_place_with_and_without_seen_items(run: Run, place: list[str], artifact: Artifact) -> None:
+    def asked(*flags: str) -> list[str]:
+        done = CliRunner().invoke(cli, ["query", "--user", "user 2", "-k", "150", "--json", *flags, *place])
+        return [each["item"] for each in json.loads(done.stdout)["items"]]
+
+    everything, unseen = asked(), asked("--exclude-seen")
+    item = next(each for each in unseen if everything.index(each) != unseen.index(each))
+    rank, left = everything.index(item) + 1, unseen.index(item) + 1
+    why = ["why", "--user", "user 2", "--item", item]
+    found = read(run, *why)
+    assert (found["rank"], found["unseen_rank"], found["seen"]) == (rank, left, False)
+    assert f"{rank}, {left} without the items already seen\n" in run(*why)
+    assert re.search(rf"^rank +{left}$", run(*why, "--exclude-seen"), re.MULTILINE)
+    told = read(run, *why, "--why-not", "-k", str(left))
+    assert (told["rank"], told["unseen_rank"], told["recommended"]) == (rank, left, False)
+    assert told["verdict"][-1] == f"where seen items are left out, it has place {left}"
+    seen = next(each for each in everything if each not in unseen)
+    place_seen = everything.index(seen) + 1
+    why = ["why", "--user", "user 2", "--item", seen]
+    assert f"{place_seen}; already seen: `--exclude-seen` leaves it out\n" in run(*why)
+    found = read(run, *why)
+    assert (found["rank"], found["unseen_rank"], found["seen"]) == (place_seen, None, True)
+    told = read(run, *why, "--why-not", "-k", str(place_seen))
+    assert told["verdict"][-1] == "the user has met it: where seen items are left out, so is it"
+    assert "leave it out; already seen\n" in run(*why, "--exclude-seen")
 
 
 def test_why_not(run: Run, artifact: Artifact) -> None:

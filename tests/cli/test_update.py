@@ -50,7 +50,7 @@ def test_in_place(world: World) -> None:
     report = json.loads(done.stdout)
     assert report["updated_from"] == before
     assert (report["events"], report["new_users"], report["changed_users"]) == (4, 1, 2)
-    assert "left out 1 events on 1 items that the model does not know" in done.stderr
+    assert "left out 1 event on 1 item that the model does not know" in done.stderr
     updated = Artifact.open(world.artifact.path, verify=True)
     assert updated.generation_hash == report["generation"] != before
     assert updated.model_hash == world.artifact.model_hash

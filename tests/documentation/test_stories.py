@@ -31,6 +31,8 @@ def test_the_tutorial_from_an_empty_folder(tutorial: tuple[Path, list[str]]) -> 
     text = "\n".join(printed)
     assert "1,500 users, 384 items, 24,106 events" in text
     assert "The Lost River, volume 2" in text
+    assert "    The Silent Garden, volume 5\nrecommended\n" in text
+    assert " without the items already seen\n" in text
     assert "in all: float64" in text
     assert "recall" in text
     assert (folder / "report.html").stat().st_size > 10_000

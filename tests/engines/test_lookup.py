@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from engines.shelf import make_shelf
+from sparcode_es.engines import embedded_lookup
 from sparcode_es.engines.base import Query
+from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import delete
@@ -16,6 +19,7 @@ from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import generations
 from sparcode_es.engines.elasticsearch.lookup import ElasticsearchLookup
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.embedded_lookup import EmbeddedLookup
 from sparcode_es.engines.lookup import Lookup, Value, typed_words, words_of
 from sparcode_es.postings.artifact import Artifact
@@ -77,6 +81,35 @@ def test_attributes(lookup: Lookup) -> None:
     assert lookup.values("genre") == [Value("x", 150), Value("y", 100)]
     assert lookup.values("year") == [Value("1980", 149), Value("1999", 1)]
     assert lookup.values("colour") == []
+
+
+def test_names(lookup: Lookup, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the profiles, which know all postings."""
+    terms = ["3", "19", "item_5", "nothing"]
+    known = EmbeddedInspector(EmbeddedEngine(artifact)).codes(terms)
+    assert lookup.names(terms) == {term: profile.name for term, profile in known.items()}
+    assert lookup.names([]) == lookup.names(["nothing"]) == {}
+    if isinstance(lookup, EmbeddedLookup):
+        monkeypatch.setattr(embedded_lookup, "MOST_NAMED", 149)
+        assert lookup.names(terms) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({"genre": "y"}, True),
+        ({"genre": "Y"}, False),
+        ({"gen": "y"}, False),
+        ({"gen": {"none": ["y"]}}, True),
+        ({"_item": "é28"}, True),
+        ({"_item": "28"}, False),
+        ({"year": {"gt": 1990}}, True),
+        ({"year": {"gt": 1999}}, False),
+    ],
+)
+def test_whether_any_item_fits(lookup: Lookup, asked: dict[str, Any], fits: bool) -> None:
+    (condition,) = parse_filter(asked)
+    assert lookup.fits(condition) is fits
 
 
 @pytest.mark.parametrize("node", SERVERS)

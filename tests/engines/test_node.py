@@ -120,7 +120,7 @@ def listed_server(cache: Path, port: int, pid: int) -> Path:
 def test_a_server_that_ended_is_listed_and_cleared_away(cache: Path) -> None:
     folder = listed_server(cache, 1, 2**22 + 1)
     listed = CliRunner().invoke(cli, ["node", "status"])
-    assert "http://127.0.0.1:1  9.4.5  1 node(s)  ended" in listed.output
+    assert "http://127.0.0.1:1  9.4.5  1 node  ended" in listed.output
     wrong = CliRunner().invoke(cli, ["node", "down", "--port", "2"])
     assert isinstance(wrong.exception, NotFoundError)
     assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sparcode_es_cli.query_print
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 from sparcode_es_cli.query import parse_history
 
+from serving.small_world import FakeServer, Fault
 from sparcode_es.codes import UserCodes
-from sparcode_es.errors import ArtifactError, ConfigError, EngineUnavailableError, NotFoundError
+from sparcode_es.engines.embedded_lookup import EmbeddedLookup
+from sparcode_es.errors import ArtifactError, ConfigError, EngineError, EngineUnavailableError, NotFoundError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.tables import StringTable
 
@@ -29,6 +32,10 @@ class Scorer:
 
     def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
         return np.outer(1 + codes[:, 1], 1 + np.arange(9)).astype(np.float32)[:, items]
+
+
+class Seen1:
+    offsets, items = np.array([0, 1], dtype=np.uint64), np.array([8], dtype=np.uint32)
 
 
 class Seen:
@@ -64,6 +71,8 @@ def test_a_known_user(postings: Path) -> None:
     assert "Film 8" in done.stdout
     assert "45.0000" in done.stdout
     assert "36.0000  = 2.0000 × 18.0000   code 1" in done.stdout
+    assert "code 1, Film 8" in done.stdout
+    assert done.stdout.index("code 1") < done.stdout.index("code 0")  # what gave most first
     assert "embedded" in done.stderr
 
 
@@ -176,6 +185,156 @@ def test_popular_items_when_asked_for(postings: Path) -> None:
     assert "no user 'nobody'" in found["reason"]
     assert "popular items: " in done.stderr
     assert isinstance(run("--user", "nobody").exception, NotFoundError)
+
+
+NOWHERE = ["--engine", "elasticsearch", "--url", "http://127.0.0.1:1", "--timeout", "1"]
+
+
+def test_popular_items_of_the_artifact_when_the_server_is_down(postings: Path) -> None:
+    done = run("--user", "123", *NOWHERE, "--fallback", "--pin", "1=8", "--json")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    assert (found["source"], [item["item"] for item in found["items"]]) == ("popular", ["8", "3"])
+    assert [item["title"] for item in found["items"]] == ["Film 8", "Film 3"]
+    assert "cannot reach http://127.0.0.1:1" in found["reason"]
+    assert f"These are of {postings}" in found["reason"]
+    assert f"These are of {postings}" in done.stderr
+    assert found["engine"]["engine"] == "embedded"
+    assert ids("--user", "123", *NOWHERE, "--fallback", "--json", "--exclude-seen") == []
+    assert ids("--user", "stranger", *NOWHERE, "--fallback", "--json", "--exclude-seen", "--filter", "genre=odd") == [
+        "3"
+    ]
+
+
+def test_no_server_and_no_artifact(postings: Path) -> None:
+    """The error is the server's, and says why the fallback had nothing to give."""
+    assert "--fallback" not in str(run("--user", "123", *NOWHERE).exception)
+    error = run("--user", "123", *NOWHERE, "--fallback", "--postings", "nowhere").exception
+    assert isinstance(error, EngineUnavailableError)
+    assert "cannot reach http://127.0.0.1:1" in str(error)
+    assert "--fallback has no popular items either: there is no postings artifact at nowhere" in str(error)
+
+
+def test_a_server_that_goes_down_between_two_requests(fake: FakeServer, postings: Path) -> None:
+    """The popular items were fetched while it was there."""
+    asked = []
+
+    def fault(path: str) -> Fault | None:
+        asked.append(path)
+        return 401 if path.endswith("_search") else None
+
+    fake.always = fault
+    done = run("--user", "user 3", "--url", fake.url, "--index", "recs", "--fallback", "--json", "-k", "2")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    assert (found["source"], len(found["items"])) == ("popular", 2)
+    assert any(path.endswith("_search") for path in asked)
+
+
+def test_an_engine_that_cannot_be_asked_more(postings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer stands, its codes without names, and what was asked for may be there or not."""
+
+    def refuse(*arguments: Any) -> Any:
+        raise EngineError("there is no such index")
+
+    for name in ("names", "fits", "attributes"):
+        monkeypatch.setattr(EmbeddedLookup, name, refuse)
+    done = run("--user", "123", "-k", "1", "--explain", "--boost", "genre=x:2")
+    assert done.exit_code == 0, done.exception
+    assert "18.0000   code 1\n" in done.stdout
+    assert "which of the attributes and values asked for there are could not be found out\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (["--filter", "genr=odd"], "the items have no attribute genr; they have genre"),
+        (["--filter", "genr!=odd"], "the items have no attribute genr; they have genre"),
+        (["--filter", "genre=ODD"], "no item has genre=ODD; did you mean genre=odd?"),
+        (["--filter", "genre!=Odd"], "no item has genre=Odd; did you mean genre=odd?"),
+        (["--filter", "genre=zzz"], "no item has genre=zzz"),
+        (["--filter", "genre>=1"], "no item has genre>=1.0"),
+        (["--filter", "genre=odd", "--filter", "genre=even"], "none of the user's items fits genre=odd and genre=even"),
+        (["--boost", "genr=odd:2"], "the items have no attribute genr; they have genre"),
+        (["--boost", "genre=old:2"], "no item has genre=old; did you mean genre=odd?"),
+        (["--boost", "_item=77:2"], "no item has _item=77"),
+        (["--max-per", "genr=1"], "the items have no attribute genr; they have genre"),
+        (["--pin", "1=77"], "--pin: there is no item 77"),
+        (["--page", "60"], "the list ends before page 60"),
+    ],
+)
+def test_an_option_that_does_nothing_is_told(postings: Path, arguments: list[str], note: str) -> None:
+    done = run("--user", "123", "-k", "2", *arguments)
+    assert done.exit_code == 0, done.exception
+    assert done.stderr.splitlines()[:-1] == [note]
+    assert json.loads(run("--user", "123", "-k", "2", *arguments, "--json").stdout)["source"] == "codes"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--filter", "genre=odd"],
+        ["--filter", "genre!=odd"],
+        ["--boost", "genre=odd:1.01", "-k", "1"],
+        ["--boost", "_item=0:2", "-k", "1"],
+        ["--max-per", "genre=1"],
+        ["--pin", "1=0"],
+        ["--pin", "9=0", "-k", "1"],
+        ["--max-per", "_item=1"],
+        ["--page", "3", "-k", "3"],
+    ],
+)
+def test_nothing_is_told_of_options_that_are_right(postings: Path, arguments: list[str]) -> None:
+    (line,) = run("--user", "123", *arguments).stderr.splitlines()
+    assert line.startswith("embedded (")
+
+
+def test_items_are_counted_in_words(postings: Path) -> None:
+    assert ": 1 item in " in run("--user", "123", "-k", "1").stderr
+    assert ": 2 items in " in run("--user", "123", "-k", "2").stderr
+    assert ": 0 items in " in run("--user", "123", "--page", "9").stderr
+
+
+def test_the_history_has_a_length_of_its_own(postings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def history(*arguments: str) -> Any:
+        return json.loads(run("--user", "123", "--show-history", "--json", *arguments).stdout)["history"]
+
+    assert history("-k", "1") == history("-k", "5") == ["Film 3", "Film 8"]
+    monkeypatch.setattr(sparcode_es_cli.query_print, "LATEST", 1)
+    assert history("-k", "5") == ["Film 3"]
+
+
+def test_the_request_alone_is_on_stdout(fake: FakeServer, postings: Path) -> None:
+    flags = ["--user", "user 3", "--url", fake.url, "--index", "recs", "-k", "2", "--show-request"]
+    done = run(*flags)
+    assert done.exit_code == 0, done.exception
+    head, body = done.stdout.split("\n", 1)
+    assert head.startswith("GET recs/_search?")
+    assert json.loads(body)["size"] == 2
+    assert [line.split()[0] for line in done.stderr.splitlines()[:2]] == ["1", "2"]
+    done = run("--user", "123", "-k", "1", "--show-request")
+    assert done.stdout == ""
+    assert "there is no request to show" in done.stderr
+
+
+def test_an_item_without_a_title_is_shown_by_its_id(tmp_path: Path, postings: Path) -> None:
+    def lines(titles: list[str | None]) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        build_postings(
+            Scorer(),
+            folder,
+            item_ids=StringTable.build(f"i{i}" for i in range(9)),
+            item_docs=[{"title": titles[i % 2], "attributes": {}} for i in range(9)],
+            user_ids=StringTable.build(["123"]),
+            user_codes=UserCodes(np.array([0, 1], np.uint64), np.array([[0, 0]], np.uint32), np.array([1], np.float32)),
+            user_seen=Seen1(),
+        )
+        shown = run("--user", "123", "-k", "2", "--show-history", "--postings", str(folder)).stdout
+        return [" ".join(line.split()) for line in shown.splitlines()]
+
+    assert lines(["", "Odd"])[-2:] == ["1 9.0000 i8 i8", "2 8.0000 i7 Odd"]
+    assert lines([None, "Odd"])[1] == "i8"
+    assert lines([None, None])[-2:] == ["1 9.0000 i8", "2 8.0000 i7"]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,18 @@ def test_a_server_that_was_never_there() -> None:
             recommender.warm()
 
 
+def test_a_server_that_was_never_there_and_its_artifact(artifact: Artifact) -> None:
+    """The artifact's popular items are known before the server has answered."""
+    with Recommender.from_elasticsearch(
+        "http://127.0.0.1:1", "recs", artifact=artifact.path, limits=QUICK
+    ) as recommender:
+        answer = recommender.recommend("user 3", k=3)
+    assert (answer.source, [item.id for item in answer]) == ("popular", artifact.popular(3))
+    assert {item.title is None for item in answer} == {False}
+    assert "cannot reach" in str(answer.reason)
+    assert "known yet" not in str(answer.reason)
+
+
 def test_without_fallback_the_error_is_raised(fake: FakeServer) -> None:
     with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK, fallback=False) as recommender:
         with pytest.raises(NotFoundError, match="nobody"):

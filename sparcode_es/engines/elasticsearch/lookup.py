@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sparcode_es.engines.base import ItemDocument
+from sparcode_es.engines.conditions import Condition
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.layout import path_of
+from sparcode_es.engines.elasticsearch.layout import Indices, path_of
+from sparcode_es.engines.elasticsearch.request import condition_body
 from sparcode_es.engines.lookup import CANDIDATES, MOST_VALUES, Value, in_order, typed_words
 
 
@@ -50,6 +53,24 @@ class ElasticsearchLookup:
         body = {"size": 0, "aggs": {"values": {"terms": terms}}}
         buckets = self._search(self._indices.items, body)["aggregations"]["values"]["buckets"]
         return [Value(bucket["key"], bucket["doc_count"]) for bucket in buckets]
+
+    def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
+        """See `Lookup.names`: from the codes index beside the generation."""
+        ids = [term for term in dict.fromkeys(terms) if term]
+        if not ids:
+            return {}
+        name = self._engine.name
+        suffix = None if generation is None else generation.removeprefix(f"{name}-")
+        codes = self._indices.codes if suffix is None else Indices.of(name, suffix).codes
+        params = {"_source_includes": "name", "filter_path": "docs._id,docs.found,docs._source"}
+        answer = self._server.call("POST", path_of(codes, "_mget"), {"ids": ids}, params=params)
+        return {row["_id"]: str(row["_source"]["name"]) for row in answer["docs"] if row.get("found")}
+
+    def fits(self, condition: Condition) -> bool:
+        """See `Lookup.fits`."""
+        query = {"bool": {"filter": [condition_body(condition)]}}
+        body = {"size": 1, "_source": False, "track_total_hits": False, "query": query}
+        return bool(self._search(self._indices.items, body)["hits"]["hits"])
 
     def _search(self, index: str, body: dict[str, Any]) -> Any:
         return self._server.call("POST", path_of(index, "_search"), body)
