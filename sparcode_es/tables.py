@@ -157,4 +157,4 @@ def read_document(table: StringTable, row: int) -> dict[str, Any] | None:
         return None
     if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
         return None
-    return document if isinstance(document.get("title"), str | None) else None
+    return document if "title" in document and isinstance(document["title"], str | None) else None

@@ -19,7 +19,13 @@ SHARES = {
 }  # fmt: skip
 FOUND = {
     "movielens": [0, 2, 11, 2393],  # zlib's errors, an archive without its directory
-    "data folder": [10, 23, 148, 212],  # a manifest whose files are no tables; numpy's header parser; counts that lack
+    "data folder": [
+        10,
+        23,
+        148,
+        212,
+        1525,
+    ],  # files that are no tables; numpy's header parser; counts and titles that lack
     "artifact": [249, 267, 1096, 1500, 2143, 2275, 31359],  # item numbers that ask for 22 GiB, or point nowhere
     "sequences": [1004],  # identifiers of 5,000 digits
     "csv, tsv": [1084],  # no header
@@ -31,7 +37,14 @@ FOUND = {
     ],  # a lone surrogate in a feature; Parquet with damaged metadata of pandas, or text
     "parquet": [1261],  # texts that are not UTF-8
     "http requests": [11],  # NaN in what is refused
-    "answers": [2, 13, 21, 10266, 54298],  # nesting without end, codes without terms, a boost that is infinite
+    "answers": [
+        2,
+        13,
+        21,
+        5376,
+        10266,
+        54298,
+    ],  # nesting without end, codes without terms, an infinite boost, odd names
     "checkpoint": [30142, 31098],  # no attention heads; offsets of a sparse table that point outside it
     "configuration": [50490],  # one key of two thousand parts, twice
     "encoder": [101, 112, 124, 243],  # metadata of other types; ten to the thirty codes a token

@@ -166,6 +166,7 @@ def _checked_meta(answer: Any, where: str, name: str, hint: str) -> dict[str, An
     if len(answer) != 1:
         raise EngineError(f"the alias {name} stands for {len(answer)} indices, not one; {hint}.")
     index, body = next(iter(answer.items()))
+    index.encode()  # a name that no request can hold again
     mapping = body.get("mappings", {})
     meta: dict[str, Any] | None = mapping.get("_meta")
     if not meta or "model_hash" not in meta:
