@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sparcode_es.engines.embedded import EmbeddedEngine
-
 if TYPE_CHECKING:
     from sparcode_es_cli.engine_options import AnyEngine
 
@@ -49,6 +47,7 @@ def chosen_log(flags: dict[str, Any], engine: AnyEngine) -> QueryLog | None:
     """The log, None where none is wanted; the recommender that it is given to closes it. Raises `ConfigError`."""
     if not flags["log"] and flags["log_file"] is None:
         return None
+    from sparcode_es.engines.embedded import EmbeddedEngine
     from sparcode_es.serving.log import LogOptions, QueryLog
 
     options = LogOptions(users=flags["log_users"], items=flags["log_items"])

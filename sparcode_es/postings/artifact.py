@@ -93,13 +93,14 @@ class Artifact:
     def _check_ranges(self, postings: bool) -> None:
         """Raise `ArtifactError` for users' numbers and offsets out of range; of postings, which are many, where asked."""
         for name, numbers, bound in (
-            ("item_numbers", self.item_numbers if postings else self.item_numbers[:0], self.num_items),
             ("codes", self.codes[self.codes[:, 0] == ITEM_HEAD, 1:2], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),
             ("user_seen", self.user_seen_items, self.num_items),
         ):
             if len(numbers) and int(numbers.max()) >= bound:
                 raise ArtifactError(f"{self.path} is damaged: {name} holds {numbers.max()} of {bound}; {REBUILD}")
+        if postings:
+            self.require_items(self.item_numbers)
         if postings and not np.isfinite(self.user_boosts).all():
             raise ArtifactError(f"{self.path} is damaged: user_boosts holds what is no number; {REBUILD}")
         for name in ("code_offsets", "user_code_offsets", "user_seen_offsets"):

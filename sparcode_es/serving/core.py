@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sparcode_es.engines.base import EngineInfo, Query, Source, UserEntry
+from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.plans import Limits, Plan, within
 from sparcode_es.errors import (
     ConfigError,
@@ -111,7 +112,7 @@ class Core:
     def _known_popular(self) -> Popular:
         """The last popular items, or the artifact's in a process that has had none yet."""
         if not self.popular.items and self.artifact is not None:
-            self.popular = popular_of(self.artifact)
+            self.popular = popular_of(EmbeddedEngine(self.artifact))
         return self.popular
 
     def _without_seen(self, work: Work) -> Ask:

@@ -10,7 +10,6 @@ from sparcode_es.engines.conditions import Dsl, holds, item_values
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.local_source import POPULAR
 from sparcode_es.errors import NotFoundError
-from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.arrange import MaxPer, at_most, pinned
 from sparcode_es.serving.ask import Ask
 from sparcode_es.serving.results import Item, Recommendations
@@ -24,16 +23,16 @@ class Popular:
     items: tuple[ItemDocument, ...] = ()
 
 
-def popular_of(artifact: Artifact) -> Popular:
-    """The popular items of a postings artifact."""
-    documents = EmbeddedEngine(artifact).documents(artifact.popular(POPULAR))
-    return Popular(artifact.generation_hash, tuple(documents.values()))
+def popular_of(engine: EmbeddedEngine) -> Popular:
+    """The popular items of an engine's artifact."""
+    documents = engine.documents(engine.artifact.popular(POPULAR))
+    return Popular(engine.artifact.generation_hash, tuple(documents.values()))
 
 
 def popular_offline(engine: EmbeddedEngine, ask: Ask, reason: str) -> Recommendations:
     """A page of the popular items of an artifact, for a question that no server could be asked. Raises `NotFoundError` when
     the artifact has none."""
-    popular = popular_of(engine.artifact)
+    popular = popular_of(engine)
     if not popular.items:
         raise NotFoundError(f"{engine.artifact.path} holds no items that users have seen")
     if ask.exclude_seen:
