@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "machine": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
+            "gpu": _gpu(),
             "memory_gib": _memory_gib(),
             "system": platform.platform(),
             "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -29,6 +31,27 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         **more,
     }
+
+
+def environment_line(environment: dict[str, Any]) -> str:
+    """`2 cores (AMD EPYC), torch 2.15.0, 2026-11-27, commit 1234567`: what a table says of where a figure is from."""
+    machine, packages = environment["machine"], environment["packages"]
+    parts = [
+        f"{machine['cores']} cores ({machine['cpu']})",
+        f"torch {packages.get('torch', '–')}",
+        environment["date"][:10],
+    ]
+    if machine.get("gpu"):
+        parts.insert(0, f"one {machine['gpu']}")
+    if environment["commit"] is not None:
+        parts.append(f"commit {environment['commit'][:7]}")
+    return ", ".join(parts)
+
+
+def _gpu() -> str | None:
+    """The GPU that torch computes on, if the process uses torch and there is one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ import altair as alt
 import click
 import paper
 from grids import GridPoint, measure_grid, quality_columns, quality_lines, records_of
+from measuring import origins
 from options import bench_options
 from pictures import curves
 from report import markdown_table, write_report
@@ -31,7 +32,7 @@ def main(bench: Bench) -> None:
     measured = measure_grid(bench, points)
     title = "Figure 5: tokens a user, K_u"
     body = markdown_table(quality_columns("K_u", METRICS), quality_lines(points, measured, METRICS))
-    body += f"\n\nThe paper's Figure 5 prints no numbers. It says: {paper.FIGURE_5_SAYS}."
+    body += f"\n\nThe paper's Figure 5 prints no numbers. It says: {paper.FIGURE_5_SAYS}.\n\n{origins(measured)}"
     x = alt.X(
         "x:Q",
         title="K_u, tokens a user",

@@ -5,6 +5,7 @@ python benchmarks/figure6_sparsity.py --data data/ml-100k --preset ml-100k --see
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ import click
 import numpy as np
 import paper
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
-from measuring import CaseMetrics, Measured, measure
+from measuring import Measured, measure_trained, measure_variant, origins
 from options import bench_options
 from pictures import curves, kept_axis
 from report import markdown_table, metric_name, write_report
 from systems import Bench
 
-from sparcode_es.config import PostingsConfig
+from sparcode_es.config import PostingsConfig, to_mapping
+from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
@@ -62,28 +64,33 @@ def cuts(bench: Bench, codes: dict[str, Any], trained: bool) -> list[Cut]:
 
 def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
     """Metrics of every seed, and the postings' figures of §4.4, means over seeds."""
-    runs: list[CaseMetrics] = []
-    sizes: list[tuple[float, float, float]] = []
-    for seed in bench.seeds:
+
+    def scored(seed: int) -> tuple[ScoreFunction, dict[str, float]]:
         model = bench.model("sparcode", cut.overrides, seed)
         assert isinstance(model, SparCode)
         with tempfile.TemporaryDirectory() as folder:
             artifact = build(bench, model, Path(folder) / "postings", cut.config)
-            runs.append(measure(bench, artifact_scores(artifact)))
-            sizes.append(_size(artifact))
-    names = ("sparsity", "average_items", "items_without_postings")
-    return Measured(cut.series, tuple(runs)), dict(zip(names, np.mean(sizes, axis=0).tolist(), strict=True))
+            return artifact_scores(artifact), _size(artifact)
+
+    how = {
+        key: value for key, value in to_mapping(cut.config).items() if value != to_mapping(PostingsConfig()).get(key)
+    }
+    name = "-".join(["cut", *(f"{key}={value}" for key, value in how.items())])
+    runs = [
+        measure_variant(bench, "sparcode", cut.overrides, seed, name, functools.partial(scored, seed))
+        for seed in bench.seeds
+    ]
+    found = Measured.of(cut.series, runs)
+    return found, {key: float(np.mean([run.report[key] for run in runs])) for key in runs[0].report}
 
 
-def _size(artifact: Artifact) -> tuple[float, float, float]:
+def _size(artifact: Artifact) -> dict[str, float]:
     manifest = artifact.manifest
-    without = manifest["counts"]["items_without_postings"]
-    return manifest["sparsity_of_stored_codes"], manifest["average_items_of_stored_codes"], without
-
-
-def _twin(bench: Bench) -> Measured:
-    runs = [measure(bench, bench.model("two_tower", {}, seed).case_scores(bench.cases)) for seed in bench.seeds]
-    return Measured(TWIN, tuple(runs))
+    return {
+        "sparsity": manifest["sparsity_of_stored_codes"],
+        "average_items": manifest["average_items_of_stored_codes"],
+        "items_without_postings": manifest["counts"]["items_without_postings"],
+    }
 
 
 @click.command()
@@ -96,7 +103,7 @@ def main(bench: Bench, item_codes: bool, trained: bool) -> None:
     """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
     points = cuts(bench, {} if item_codes else CODES, trained)
     measured = [measure_cut(bench, cut) for cut in points]
-    twin = _twin(bench)
+    twin = Measured.of(TWIN, [measure_trained(bench, "two_tower", {}, seed) for seed in bench.seeds])
     title = "Figure 6 (a, b): sparsity and quality" + (", item codes beside" if item_codes else "")
     lines = [_line(found, size) for found, size in [*measured, (twin, None)]]
     columns = ["series", "sparsity", "average items", "items without postings"]
@@ -104,7 +111,8 @@ def main(bench: Bench, item_codes: bool, trained: bool) -> None:
     beside = "Item codes are neither counted nor cut" if item_codes else "Without item codes"
     body += (
         "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
-        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
+        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}.\n\n"
+        f"{origins([twin, *(found for found, _ in measured)])}"
     )
     where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
     chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)

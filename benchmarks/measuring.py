@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from environment import describe_environment, environment_line
 from systems import Bench, Row
 
 from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
-from sparcode_es.evaluation.ranking import VIEWS, rank_cases
+from sparcode_es.evaluation.ranking import VIEWS, Ranking, rank_cases
+from sparcode_es.files import atomic_write
 
 CaseMetrics = dict[str, dict[str, np.ndarray]]
 """View → metric → float64 [n], one number a case."""
@@ -19,12 +23,72 @@ CaseMetrics = dict[str, dict[str, np.ndarray]]
 
 def measure(bench: Bench, scores: ScoreFunction) -> CaseMetrics:
     """Rank every item for every test case, in both views, by the data folder's convention."""
-    cases, convention = bench.cases, convention_of(bench.dataset)
-    found = rank_cases(scores, cases, bench.dataset.num_items)
+    return _metrics(bench, rank_cases(scores, bench.cases, bench.dataset.num_items, ks=()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained system on the test cases: its metrics, what the training said, and where that was (`describe_environment`)."""
+
+    metrics: CaseMetrics
+    report: dict[str, Any]
+    environment: dict[str, Any]
+
+
+Scored = Callable[[], tuple[ScoreFunction, dict[str, Any]]]
+"""Makes a system's scores of the test cases, and what is reported of it."""
+
+
+def measure_trained(bench: Bench, model: str, overrides: Mapping[str, Any], seed: int) -> Run:
+    """Train what is missing and measure it; what was measured before is read."""
+
+    def scored() -> tuple[ScoreFunction, dict[str, Any]]:
+        trained = bench.train(model, overrides, seed)
+        return bench.load(trained).case_scores(bench.cases), trained.report
+
+    return measure_variant(bench, model, overrides, seed, "model", scored)
+
+
+def measure_variant(
+    bench: Bench, model: str, overrides: Mapping[str, Any], seed: int, name: str, scored: Scored
+) -> Run:
+    """Measure what is made of a training, under a name of its own.
+
+    The ranks stay in ranks-NAME.npz beside it and are read next time, if they are of these cases. They take a thousandth of
+    a checkpoint's size: a table can be made where its trainings are not.
+    """
+    path, cases = bench.folder(model, overrides, seed) / f"ranks-{name}.npz", bench.cases
+    key = hashlib.sha256(cases.users.tobytes() + cases.target_items.tobytes()).hexdigest()[:16]
+    if path.exists():
+        with np.load(path) as kept:
+            about = json.loads(str(kept["about"]))
+            if about["cases"] == key:
+                ranks, ties = ({view: kept[f"{what}_{view}"] for view in VIEWS} for what in ("ranks", "ties"))
+                return Run(_metrics(bench, Ranking(ranks, ties, {})), about["report"], about["environment"])
+    scores, report = scored()
+    found = rank_cases(scores, cases, bench.dataset.num_items, ks=())
+    about = {"cases": key, "report": report, "environment": describe_environment()}
+    with atomic_write(path) as file:
+        np.savez_compressed(
+            file,
+            about=np.array(json.dumps(about)),
+            **{f"ranks_{view}": ranks.astype(np.float32) for view, ranks in found.ranks.items()},
+            **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
+        )
+    return Run(_metrics(bench, found), report, about["environment"])
+
+
+def _metrics(bench: Bench, ranking: Ranking) -> CaseMetrics:
+    offsets, convention = bench.cases.target_offsets, convention_of(bench.dataset)
     return {
-        view: measure_ranks(found.ranks[view], found.ties[view], cases.target_offsets, convention=convention)
-        for view in VIEWS
+        view: measure_ranks(ranking.ranks[view], ranking.ties[view], offsets, convention=convention) for view in VIEWS
     }
+
+
+def origins(measured: Sequence[Measured]) -> str:
+    """A sentence: the machines and days of the trainings."""
+    places = {f"{environment_line(environment)}" for system in measured for environment in system.environments}
+    return f"Trained and measured on {'; '.join(sorted(places))}."
 
 
 @dataclass(frozen=True)
@@ -35,6 +99,18 @@ class Measured:
     runs: tuple[CaseMetrics, ...]
     reports: tuple[dict[str, Any], ...] = ()
     """What the trainings said."""
+    environments: tuple[dict[str, Any], ...] = ()
+    """Where they were measured."""
+
+    @classmethod
+    def of(cls, label: str, runs: Sequence[Run]) -> Measured:
+        """One run a seed."""
+        return cls(
+            label,
+            tuple(run.metrics for run in runs),
+            tuple(run.report for run in runs),
+            tuple(run.environment for run in runs),
+        )
 
     def by_case(self, view: str, metric: str) -> np.ndarray:
         """[seeds, n]."""
@@ -62,17 +138,13 @@ class Measured:
         """View → metric → per cent of each seed."""
         metrics = self.runs[0][VIEWS[0]]
         found = {view: {m: self.of_seeds(view, m).round(4).tolist() for m in metrics} for view in VIEWS}
-        return {"label": self.label, "per_cent_of_seeds": found, "training": list(self.reports)}
+        places = sorted({environment_line(environment) for environment in self.environments})
+        return {"label": self.label, "per_cent_of_seeds": found, "training": list(self.reports), "measured_on": places}
 
 
 def measure_row(bench: Bench, row: Row) -> Measured:
     """Train a row's system for every seed, and measure it on the test cases."""
-    runs, reports = [], []
-    for seed in bench.seeds:
-        trained = bench.train(row.model, row.overrides, seed)
-        reports.append(trained.report)
-        runs.append(measure(bench, bench.load(trained).case_scores(bench.cases)))
-    return Measured(row.label, tuple(runs), tuple(reports))
+    return Measured.of(row.label, [measure_trained(bench, row.model, row.overrides, seed) for seed in bench.seeds])
 
 
 def comparison_lines(measured: Sequence[Measured], rows: Sequence[Row], metrics: Sequence[str]) -> list[list[str]]:

@@ -7,11 +7,12 @@ Hyper-parameters were chosen on validation; this reads the test split once, at t
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import click
 import numpy as np
-from measuring import CaseMetrics, Measured, measure
+from measuring import Measured, Run, measure_trained, measure_variant, origins
 from options import bench_options
 from pictures import comparison
 from report import markdown_table, metric_name, write_report
@@ -33,28 +34,46 @@ REFITTED = ", trained on validation too"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 
 
-def measure_seed(
-    bench: Bench, seed: int, with_untied: bool, with_refit: bool
-) -> tuple[dict[str, CaseMetrics], dict[str, Any]]:
-    """System → metrics of the test cases, and what the trainings said."""
-    twin, model, popularity = (bench.model(name, {}, seed) for name in ("two_tower", "sparcode", "popularity"))
-    assert isinstance(twin, TwoTower)
-    assert isinstance(model, SparCode)
-    scores = {SPARCODE: model.case_scores(bench.cases)}
-    if model.item_memory is not None:
-        scores["SparCode without item codes"] = CodeTable(model, bench.cases).score_function(item_weight=0.0)
-        scores[WITH_ITEM_CODES] = with_item_codes(twin, model, bench.dataset, bench.cases)
-    scores[TWIN] = twin.case_scores(bench.cases)
-    if with_untied:
-        untied = bench.model("two_tower", {"two_tower.untied_items": True}, seed)
-        scores[UNTIED] = untied.case_scores(bench.cases)
-    if with_refit:
+def measure_seed(bench: Bench, seed: int, with_untied: bool, with_refit: bool) -> dict[str, Run]:
+    """System → what it gave for the test cases."""
+
+    @functools.cache
+    def model() -> SparCode:
+        found = bench.model("sparcode", {}, seed)
+        assert isinstance(found, SparCode)
+        return found
+
+    @functools.cache
+    def twin() -> TwoTower:
+        found = bench.model("two_tower", {}, seed)
+        assert isinstance(found, TwoTower)
+        return found
+
+    def refitted(tower: bool) -> ScoreFunction:
         again = bench.refit({}, seed)
-        assert again.two_tower_path is not None
-        scores[SPARCODE + REFITTED] = bench.read(again.model_path).case_scores(bench.cases)
-        scores[TWIN + REFITTED] = bench.read(again.two_tower_path).case_scores(bench.cases)
-    scores["popularity"] = popularity.case_scores(bench.cases)
-    return {name: measure(bench, score) for name, score in scores.items()}, bench.train("sparcode", {}, seed).report
+        path = again.two_tower_path if tower else again.model_path
+        assert path is not None
+        return bench.read(path).case_scores(bench.cases)
+
+    def kept(name: str, scores: Callable[[], ScoreFunction]) -> Run:
+        return measure_variant(bench, "sparcode", {}, seed, name, lambda: (scores(), {}))
+
+    runs = {SPARCODE: measure_trained(bench, "sparcode", {}, seed)}
+    if bench.config("sparcode", {}, seed).item_codes.latest:
+        runs["SparCode without item codes"] = kept(
+            "no-item-codes", lambda: CodeTable(model(), bench.cases).score_function(item_weight=0.0)
+        )
+        runs[WITH_ITEM_CODES] = kept(
+            "tower-item-codes", lambda: with_item_codes(twin(), model(), bench.dataset, bench.cases)
+        )
+    runs[TWIN] = measure_trained(bench, "two_tower", {}, seed)
+    if with_untied:
+        runs[UNTIED] = measure_trained(bench, "two_tower", {"two_tower.untied_items": True}, seed)
+    if with_refit:
+        runs[SPARCODE + REFITTED] = kept("refit", lambda: refitted(tower=False))
+        runs[TWIN + REFITTED] = kept("refit-tower", lambda: refitted(tower=True))
+    runs["popularity"] = measure_trained(bench, "popularity", {}, seed)
+    return runs
 
 
 def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases) -> ScoreFunction:
@@ -74,8 +93,9 @@ def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Ca
         return score
 
     def validated(weight: float) -> float:
-        metrics = rank_metrics(scores_at(weight, valid), valid, dataset.num_items, ks=(5, 10, 20, 50))
-        return metrics["all"][settings.metric]
+        scores = scores_at(weight, valid)
+        found = rank_metrics(scores, valid, dataset.num_items, (5, 10, 20, 50), views=("all",), coverage=False)
+        return found["all"][settings.metric]
 
     return scores_at(max(WEIGHTS, key=validated), cases)
 
@@ -103,20 +123,20 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 @click.option("--refit/--no-refit", default=False, help="Rows of both, trained again on the validation events too.")
 def main(bench: Bench, untied: bool, refit: bool) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
-    found, reports = zip(*(measure_seed(bench, seed, untied, refit) for seed in bench.seeds), strict=True)
-    measured = {name: Measured(name, tuple(run[name] for run in found)) for name in found[0]}
+    found = [measure_seed(bench, seed, untied, refit) for seed in bench.seeds]
+    measured = {name: Measured.of(name, [runs[name] for runs in found]) for name in found[0]}
     others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
     tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
     title = f"Quality on {bench.dataset.name}"
     body = (
         f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
-        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
+        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}\n\n{origins(list(measured.values()))}"
     )
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
     )
     result = {
-        "training": list(reports),
+        "training": list(measured[SPARCODE].reports),
         "systems": [system.as_json() for system in measured.values()],
         "paired_tests": {
             other: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}

@@ -20,7 +20,7 @@ from sparcode_es.training.build import MODELS, load_user_features
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import TrainResult, train
 from sparcode_es.training.refit import refit_config
-from sparcode_es.training.trainer import sample_cases
+from sparcode_es.training.trainer import pick_device, sample_cases
 
 SMALL: dict[str, Any] = {
     "tokenizer.dim": 32,
@@ -128,9 +128,18 @@ class Bench:
             tower = self._train(tower_config(config)).model_path
         return self._train(tower_config(config) if model == "two_tower" else config, tower)
 
+    def folder(self, model: str, overrides: Mapping[str, Any], seed: int) -> Path:
+        """Where `train` trains this."""
+        config = self.config(model, overrides, seed)
+        return self._folder(tower_config(config) if model == "two_tower" else config)
+
+    def _folder(self, config: Config) -> Path:
+        return self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
+
     def _train(self, config: Config, tower: Path | None = None) -> TrainResult:
-        folder = self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
-        return train(config, self.dataset, folder, tower=tower, echo=lambda line: click.echo(line, err=True))
+        return train(
+            config, self.dataset, self._folder(config), tower=tower, echo=lambda line: click.echo(line, err=True)
+        )
 
     def refit(self, overrides: Mapping[str, Any], seed: int) -> TrainResult:
         """SparCode and its tower, trained again on the validation events too (`train --refit`)."""
@@ -146,10 +155,10 @@ class Bench:
         return self.read(trained.model_path)
 
     def read(self, path: Path) -> RankingModel:
-        """A checkpoint's model in evaluation mode, with the data folder's user features."""
+        """A checkpoint's model in evaluation mode, with the data folder's user features, where its training would be."""
         model = read_checkpoint(path).model
         load_user_features(model, self.dataset)
-        return model
+        return model.to(pick_device(model.config))
 
 
 def tower_config(config: Config) -> Config:

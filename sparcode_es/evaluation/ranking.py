@@ -20,7 +20,7 @@ VIEWS = ("all", "unseen")
 @dataclass(frozen=True)
 class Ranking:
     """view → ranks of the cases' targets, float64 [T], and how many items have each one's score, float64 [T]; and
-    (view, k) → the share of items shown in any first k."""
+    (view, k) → the share of items shown in any first k, for the ks that were asked for."""
 
     ranks: dict[str, np.ndarray]
     ties: dict[str, np.ndarray]
@@ -28,11 +28,19 @@ class Ranking:
 
 
 def rank_cases(
-    scores: ScoreFunction, cases: Cases, num_items: int, ks: Sequence[int] = KS, batch: int = 256
+    scores: ScoreFunction,
+    cases: Cases,
+    num_items: int,
+    ks: Sequence[int] = KS,
+    batch: int = 256,
+    views: Sequence[str] = VIEWS,
 ) -> Ranking:
-    """Rank all items by `scores` for each case. A tie takes its mid-rank; scores of -inf are never shown."""
-    ranks, ties = ({view: np.empty(len(cases.target_items)) for view in VIEWS} for _ in range(2))
-    shown = {(view, k): np.zeros(num_items, dtype=bool) for view in VIEWS for k in ks}
+    """Rank all items by `scores` for each case. A tie takes its mid-rank; scores of -inf are never shown.
+
+    ks: of which coverage is wanted; it sorts every case's first items, most of the time of a ranking. () for none.
+    """
+    ranks, ties = ({view: np.empty(len(cases.target_items)) for view in views} for _ in range(2))
+    shown = {(view, k): np.zeros(num_items, dtype=bool) for view in views for k in ks}
     for begin in range(0, len(cases), batch):
         rows = np.arange(begin, min(begin + batch, len(cases)))
         block = np.array(scores(rows), dtype=np.float32)
@@ -44,12 +52,13 @@ def rank_cases(
         owners = np.repeat(rows, _lengths(cases.target_offsets, rows)) - begin
         targets = cases.target_items[low:high]
         own = block[owners, targets]
-        for view in VIEWS:
+        for view in views:
             if view == "unseen":
                 _mask_seen(block, cases, rows)
                 block[owners, targets] = own
             ranks[view][low:high], ties[view][low:high] = _mid_ranks(block, owners, own)
-            _mark_shown(block, ks, view, shown)
+            if ks:
+                _mark_shown(block, ks, view, shown)
     return Ranking(ranks, ties, {key: float(mask.mean()) for key, mask in shown.items()})
 
 
@@ -60,9 +69,12 @@ def rank_metrics(
     ks: Sequence[int] = KS,
     batch: int = 256,
     convention: Convention = "standard",
+    views: Sequence[str] = VIEWS,
+    coverage: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Mean metrics over the cases: view → {"recall@10": …, "ndcg@10": …, "precision@10": …, "coverage@10": …}."""
-    return mean_metrics(rank_cases(scores, cases, num_items, ks, batch), cases, ks, convention)
+    ranking = rank_cases(scores, cases, num_items, ks if coverage else (), batch, views)
+    return mean_metrics(ranking, cases, ks, convention)
 
 
 def mean_metrics(
@@ -70,10 +82,10 @@ def mean_metrics(
 ) -> dict[str, dict[str, float]]:
     """See `rank_metrics`, of a ranking that is there."""
     found: dict[str, dict[str, float]] = {}
-    for view in VIEWS:
-        by_case = measure_ranks(ranking.ranks[view], ranking.ties[view], cases.target_offsets, ks, convention)
+    for view, ranks in ranking.ranks.items():
+        by_case = measure_ranks(ranks, ranking.ties[view], cases.target_offsets, ks, convention)
         found[view] = {name: float(values.mean()) for name, values in by_case.items()}
-        found[view] |= {f"coverage@{k}": ranking.coverage[view, k] for k in ks}
+        found[view] |= {f"coverage@{k}": share for (of, k), share in ranking.coverage.items() if of == view}
     return found
 
 

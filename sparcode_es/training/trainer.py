@@ -110,10 +110,15 @@ class Trainer:
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
         self._must_choose("the weight of a memory")
-        convention = convention_of(self.dataset)
-        found = rank_metrics(scores, self.validation, self.dataset.num_items, (5, 10, 20, 50), convention=convention)[
-            "all"
-        ]
+        found = rank_metrics(
+            scores,
+            self.validation,
+            self.dataset.num_items,
+            (5, 10, 20, 50),
+            convention=convention_of(self.dataset),
+            views=("all",),
+            coverage=False,
+        )["all"]
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
