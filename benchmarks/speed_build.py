@@ -75,7 +75,7 @@ def bias_of(model: SparCode, codes: np.ndarray, sparsity: float, sample: int = 2
 def pair_by_pair(model: SparCode, codes: np.ndarray, items: int, bias: float, batch: int) -> int:
     """Eq. 9 and 15 for batches of pairs; returns how many are positive."""
     vectors, kept = model.vectors_of(codes), 0
-    for pairs in torch.arange(len(codes) * items).split(batch):
+    for pairs in torch.arange(len(codes) * items, device=vectors.device).split(batch):
         code, tokens = vectors[pairs // items], model.items(pairs % items)  # [B, D], [B, K_c, D]
         kept += _positive(model, code.unsqueeze(1), tokens, bias)
     return kept
@@ -85,7 +85,7 @@ def pair_by_pair(model: SparCode, codes: np.ndarray, items: int, bias: float, ba
 def code_by_code(model: SparCode, codes: np.ndarray, items: int, bias: float, batch: int) -> int:
     """The same for each code and a block of items, whose tokens are made once."""
     vectors, kept = model.vectors_of(codes), 0
-    for block in torch.arange(items).split(batch):
+    for block in torch.arange(items, device=vectors.device).split(batch):
         tokens = model.items(block)
         for code in vectors:
             kept += _positive(model, code, tokens, bias)
@@ -134,6 +134,7 @@ def run_child(task: dict[str, Any]) -> dict[str, Any]:
     """One of the three, in this process."""
     torch.set_num_threads(task["threads"])
     model, codes = synthetic(task)
+    model.to(task["device"])
     before, bias = peak_mib(), bias_of(model, codes, task["sparsity"])
     if task["what"] == "build":
         with tempfile.TemporaryDirectory() as folder:
@@ -200,6 +201,7 @@ def chart_of(rows: list[dict[str, Any]], title: str, subtitle: str) -> alt.TopLe
 @click.option("--sparsity", default=0.99, show_default=True, help="The share of the pairs that the bias cuts.")
 @click.option("--sample", default=1000, show_default=True, help="Items that the plain loops run over.")
 @click.option("--threads", default=1, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 @click.option("--child", "child_task", hidden=True)

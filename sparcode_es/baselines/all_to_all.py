@@ -18,8 +18,8 @@ from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenize
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.tokenizers import own_vectors
 
-USERS, ITEMS = 16, 1024
-"""A block of cases and of items that are scored at once: what is between them stays in a processor's cache."""
+BLOCKS = {"cpu": (16, 1024), "cuda": (64, 4096)}
+"""Cases and items that are scored at once: what is between them stays in a processor's cache, or keeps a GPU busy."""
 
 
 class AllToAll(RankingModel):
@@ -84,9 +84,10 @@ class AllToAll(RankingModel):
         def score(rows: np.ndarray) -> np.ndarray:
             device, scale = self.log_scale.device, self.log_scale.exp()
             scores = np.empty((len(rows), self.num_items), dtype=np.float32)
-            blocks = [self.items(part) for part in torch.arange(self.num_items, device=device).split(ITEMS)]
+            cases_at_once, items_at_once = BLOCKS.get(device.type, BLOCKS["cuda"])
+            blocks = [self.items(part) for part in torch.arange(self.num_items, device=device).split(items_at_once)]
             by_length = np.argsort(np.diff(cases.history_offsets.astype(np.int64))[rows], kind="stable")
-            for some in np.split(by_length, range(USERS, len(rows), USERS)):
+            for some in np.split(by_length, range(cases_at_once, len(rows), cases_at_once)):
                 reading = self._read_cases(cases, rows[some], device)
                 parts = [self.interaction(reading, block, scale) for block in blocks]
                 scores[some] = torch.cat(parts, dim=1).float().cpu().numpy()

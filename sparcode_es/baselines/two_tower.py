@@ -71,5 +71,6 @@ class TwoTower(RankingModel):
 
     def case_scores(self, cases: Cases) -> ScoreFunction:
         """Eq. 1 of the cases' histories."""
-        users, items = self.user_vectors(cases), self.item_vectors()
-        return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()
+        device = self.log_scale.device
+        users, items = self.user_vectors(cases).to(device), self.item_vectors().to(device)
+        return lambda rows: (users[torch.from_numpy(rows).to(device)] @ items.T).cpu().numpy()

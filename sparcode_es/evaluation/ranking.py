@@ -101,19 +101,15 @@ def _mask_seen(block: np.ndarray, cases: Cases, rows: np.ndarray) -> None:
     block[np.repeat(rows - rows[0], _lengths(cases.history_offsets, rows)), cases.history_items[low:high]] = -np.inf
 
 
-def _mid_ranks(
-    block: np.ndarray, owners: np.ndarray, own: np.ndarray, part: int = 512
-) -> tuple[np.ndarray, np.ndarray]:
+def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many items stand before each target, ties counted half, and how many have its score.
 
     block: [B, I], owners: rows [t], own: scores [t].
     """
-    ranks, ties = np.empty(len(owners)), np.empty(len(owners))
-    for i in range(0, len(owners), part):
-        lines, threshold = block[owners[i : i + part]], own[i : i + part, None]
-        ties[i : i + part] = (lines == threshold).sum(1)
-        ranks[i : i + part] = (lines > threshold).sum(1) + (ties[i : i + part] - 1) / 2
-    return ranks, ties
+    # Row by row: numpy counts the ones of a whole array many times faster than those of each row of a table.
+    ties = np.array([np.count_nonzero(block[row] == score) for row, score in zip(owners, own, strict=True)], np.float64)
+    before = [np.count_nonzero(block[row] > score) for row, score in zip(owners, own, strict=True)]
+    return np.array(before, np.float64) + (ties - 1) / 2, ties
 
 
 def _mark_shown(block: np.ndarray, ks: Sequence[int], view: str, shown: dict[tuple[str, int], np.ndarray]) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK = 32_768
 """Items scored at once."""
+DEVICE_BYTES = 1 << 30
+"""A larger table of scores stays in main memory, whatever the model is on."""
 
 
 class CodeTable:
@@ -29,7 +31,7 @@ class CodeTable:
         codes, self.boosts = assign_codes(model, tokens)
         flat, inverse = np.unique(codes.reshape(-1, codes.shape[-1]), axis=0, return_inverse=True)
         self.codes, self.rows = flat, inverse.reshape(codes.shape[:2])
-        self.bias = model.bias
+        self.bias, self.device = model.bias, model.bias_parameter.device
         self.scores = np.concatenate(
             [
                 model.score_codes(flat, slice(i, min(i + BLOCK, model.num_items)))
@@ -48,10 +50,12 @@ class CodeTable:
         if extra is not None:
             sparse_scores += extra
         table = torch.from_numpy(np.maximum(sparse_scores, 0, out=sparse_scores))
+        device = self.device if table.nbytes <= DEVICE_BYTES else torch.device("cpu")
+        table = table.to(device)
 
         def score(rows: np.ndarray) -> np.ndarray:
-            index, boosts = torch.from_numpy(self.rows[rows]), torch.from_numpy(self.boosts[rows])
-            scores = F.embedding_bag(index, table, per_sample_weights=boosts, mode="sum").numpy()
+            index, boosts = torch.from_numpy(self.rows[rows]).to(device), torch.from_numpy(self.boosts[rows]).to(device)
+            scores = F.embedding_bag(index, table, per_sample_weights=boosts, mode="sum").cpu().numpy()
             if self.item_part is not None:
                 self.item_part.add_to(scores, rows, item_weight)
             return scores

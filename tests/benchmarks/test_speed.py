@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from sparcode_es.data.dataset import Dataset
 
 TASK = {"items": 300, "dim": 8, "item_tokens": 2, "codebooks": 1, "codes": 16, "hidden": 4, "sparsity": 0.9, "seed": 0,
-        "sample": 300, "threads": 1}  # fmt: skip
+        "sample": 300, "threads": 1, "device": "cpu"}  # fmt: skip
 
 
 @pytest.mark.parametrize("codebooks", [1, 2])
