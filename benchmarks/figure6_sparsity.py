@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,10 @@ class Cut:
     config: PostingsConfig
 
 
-def cuts(bench: Bench, codes: dict[str, Any], trained: bool) -> list[Cut]:
-    """Every point of the figure. codes: what the models change in the preset; trained: with the series that train anew."""
-    wanted = SMALL_SPARSITIES if bench.small else SPARSITIES
+def cuts(bench: Bench, codes: dict[str, Any], trained: bool, sparsities: Sequence[float] | None = None) -> list[Cut]:
+    """Every point of the figure. codes: what the models change in the preset; trained: with the series that train anew;
+    sparsities: those of the points, None for all."""
+    wanted = sparsities or (SMALL_SPARSITIES if bench.small else SPARSITIES)
     found = [Cut(BY_BIAS, s, codes, PostingsConfig(sparsity=s)) for s in wanted]
     for s in (s for s in wanted if s >= 0.8):
         most = max(1, round((1 - s) * bench.dataset.num_items))
@@ -99,9 +101,12 @@ def _size(artifact: Artifact) -> dict[str, float]:
     "--item-codes/--no-item-codes", default=False, help="With the preset's item codes beside the codes that are cut."
 )
 @click.option("--trained/--no-trained", default=True, help="The series that train a model at each sparsity.")
-def main(bench: Bench, item_codes: bool, trained: bool) -> None:
+@click.option(
+    "--sparsities", help="Only these of 0 to 0.9995, commas between; a model is trained at 0.9, 0.99 and 0.998."
+)
+def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) -> None:
     """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
-    points = cuts(bench, {} if item_codes else CODES, trained)
+    points = cuts(bench, {} if item_codes else CODES, trained, _shares(sparsities) if sparsities else None)
     measured = [measure_cut(bench, cut) for cut in points]
     twin = Measured.of(TWIN, [measure_trained(bench, "two_tower", {}, seed) for seed in bench.seeds])
     title = "Figure 6 (a, b): sparsity and quality" + (", item codes beside" if item_codes else "")
@@ -122,6 +127,15 @@ def main(bench: Bench, item_codes: bool, trained: bool) -> None:
     ]
     result = {"paper_says": paper.FIGURE_6_SAYS, "points": found, "two_tower": twin.as_json()}
     write_report(bench, "figure6-sparsity" + ("-item-codes" if item_codes else ""), title, body, result, chart)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """`0,0.99` → (0.0, 0.99). Raises `click.UsageError`."""
+    try:
+        return tuple(SPARSITIES[SPARSITIES.index(float(share))] for share in text.split(","))
+    except ValueError as error:
+        known = ",".join(f"{share:g}" for share in SPARSITIES)
+        raise click.UsageError(f"--sparsities takes some of {known}, not {text!r}") from error
 
 
 def _line(found: Measured, size: dict[str, float] | None) -> list[str]:

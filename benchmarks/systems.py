@@ -158,7 +158,7 @@ class Bench:
         """A checkpoint's model in evaluation mode, with the data folder's user features, where its training would be."""
         model = read_checkpoint(path).model
         load_user_features(model, self.dataset)
-        return model.to(pick_device(model.config))
+        return model.to(pick_device(model.config.training.device))
 
 
 def tower_config(config: Config) -> Config:

@@ -70,8 +70,15 @@ command.add_command(update)
     "--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_envvar=True, show_default=True
 )
 @cut_options
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the scores are made. They are the same but for the last digits; `postings update` makes its on the CPU.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **settings: Any) -> None:
+def build(checkpoint: Path, data_path: Path, out: Path, device: str, as_json: bool, **settings: Any) -> None:
     """Score every (code, item) pair and write the artifact.
 
     A run that is killed leaves the artifact that was there.
@@ -82,8 +89,10 @@ def build(checkpoint: Path, data_path: Path, out: Path, as_json: bool, **setting
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.pipeline import build_from_data
+    from sparcode_es.training.trainer import pick_device
 
     encoder = HistoryEncoder.from_checkpoint(checkpoint)
+    encoder.model.to(pick_device(device, "--device"))
     _report(build_from_data(encoder, Dataset.open(data_path), out, cuts_of(settings)), as_json)
 
 

@@ -40,7 +40,7 @@ class Trainer:
     ) -> None:
         self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
         keep_freed_memory()
-        self.device = pick_device(config)
+        self.device = pick_device(config.training.device)
         if config.training.amp and self.device.type != "cuda":
             raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
@@ -164,11 +164,10 @@ def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optim
     return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
 
 
-def pick_device(config: Config) -> torch.device:
-    """CUDA where there is one, unless the configuration says otherwise."""
-    wanted = config.training.device
+def pick_device(wanted: str, named: str = "training.device") -> torch.device:
+    """`cpu`, `cuda`, or for `auto` CUDA where there is one. Raises `ConfigError` where `named` wants CUDA and there is none."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("training.device is cuda, but torch sees no CUDA device; set it to cpu or auto")
+        raise ConfigError(f"{named} is cuda, but torch sees no CUDA device; set it to cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -9,7 +9,7 @@ import paper
 import pytest
 import torch
 from cuts import artifact_scores, build
-from measuring import Measured
+from measuring import Measured, measure_trained, origins
 from report import comparison_columns, markdown_table
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
@@ -135,6 +135,38 @@ def test_scores_of_postings_are_what_the_engine_returns(ring: Path, tmp_path: Pa
         hits = engine.search(Query(tuple(artifact.user_clauses(user)), here.dataset.num_items))
         returned = {here.dataset.item_ids.find(hit.item): hit.score for hit in hits}
         assert {int(item): pytest.approx(row[item], rel=1e-5) for item in np.flatnonzero(np.isfinite(row))} == returned
+
+
+def test_what_was_measured_needs_its_training_no_more(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = bench(ring, tmp_path)
+    first = measure_trained(here, "popularity", {}, 0)
+    here.train("popularity", {}, 0).model_path.unlink()
+    monkeypatch.setattr(Bench, "train", None)
+    again = measure_trained(bench(ring, tmp_path), "popularity", {}, 0)
+    assert again.environment == first.environment
+    for view, metrics in first.metrics.items():
+        for name, values in metrics.items():
+            np.testing.assert_array_equal(again.metrics[view][name], values)
+
+
+def test_ranks_of_other_cases_are_measured_anew(ring: Path, tmp_path: Path) -> None:
+    here = bench(ring, tmp_path)
+    measure_trained(here, "popularity", {}, 0)
+    fewer = bench(ring, tmp_path)
+    fewer.__dict__["cases"] = here.cases.take(np.arange(7))
+    assert len(measure_trained(fewer, "popularity", {}, 0).metrics["all"]["recall@50"]) == 7
+
+
+def test_a_table_says_where_its_figures_are_from() -> None:
+    machine = {"cores": 2, "cpu": "X", "gpu": None}
+    here = {"machine": machine, "packages": {"torch": "2.2"}, "date": "2026-01-02T03", "commit": "0123456789"}
+    there = {**here, "machine": {**machine, "gpu": "G"}, "commit": None}
+    found = origins([Measured("x", (), (), (here, there)), Measured("y", (), (), (here,))])
+    assert found == (
+        "Trained and measured on 2 cores (X), torch 2.2, 2026-01-02, commit 0123456; one G, 2 cores (X), torch 2.2, 2026-01-02."
+    )
 
 
 def test_every_system_is_asked_for_every_query_in_turns_after_warming_up() -> None:

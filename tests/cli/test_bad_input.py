@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 LOG = "".join(f"u{u} " + " ".join(f"i{(u + s) % 30}" for s in range(12)) + "\n" for u in range(60))
 SMALL = (
@@ -194,3 +195,11 @@ def test_a_flipped_byte_in_a_checkpoint_is_found(work: Path, tmp_path: Path, lar
     status, error = run("verify", "--postings", work / "p", "--checkpoint", tmp_path / "model.pt")
     assert status == 6
     assert "model.pt" in error
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(work: Path) -> None:
+    flags = ("--checkpoint", work / "run/model.pt", "--data", work / "data", "--out", work / "nothing")
+    status, error = run("postings", "build", *flags, "--device", "cuda")
+    assert (status, error) == (3, "error: --device is cuda, but torch sees no CUDA device; set it to cpu")
+    assert not (work / "nothing").exists()
