@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sparcode_es.report.latency import processor
+
 PACKAGES = ("sparcode-es", "numpy", "torch", "elasticsearch", "faiss-cpu", "numba", "scipy", "pandas", "orjson")
 
 
@@ -20,7 +22,7 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": {
-            "cpu": _cpu(),
+            "cpu": processor(),
             "cores": os.cpu_count(),
             "gpu": _gpu(),
             "memory_gib": _memory_gib(),
@@ -70,15 +72,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip()[:12] + ("+" if dirty else "")
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def _one_dnn() -> Any:
@@ -17,15 +18,18 @@ def _one_dnn() -> Any:
 
 
 ONE_DNN = _one_dnn()
+ROWS = 16
+"""Rows are filled up to a multiple of this: where they are few, libraries sum in another order."""
 
 
 def product(x: Tensor, w: Tensor, relu: bool = False) -> Tensor:
     """x: [n, d], w: [m, d] → x wᵀ, or ReLU(x wᵀ), [n, m]. Without gradients.
 
-    A row's numbers do not depend on the rows beside it: a single one, for which libraries sum in another order, gets company.
+    A row's numbers do not depend on the rows beside it, see `ROWS`.
     """
-    if len(x) == 1:
-        return product(x.expand(2, -1), w, relu)[:1]
+    rows = len(x)
+    if rows % ROWS:
+        return product(F.pad(x, (0, 0, 0, -rows % ROWS)), w, relu)[:rows]
     if ONE_DNN is not None and x.device.type == "cpu" and x.dtype == torch.float32:
         found: Tensor = ONE_DNN(x, w, None, "relu" if relu else "none", [], "")
         return found
