@@ -27,6 +27,7 @@ from retrieval.postings import user_codes, write_artifact
 from retrieval.recipe import Recipe, World, make_world
 from retrieval.record import write_record
 from retrieval.rounds import time_asks, time_crowds, warm
+from retrieval.serving import serving_command
 from retrieval.systems import BARE, Queries
 from timing import one_thread
 
@@ -79,7 +80,7 @@ def run_local(run: Run, made: Made) -> None:
     faiss.omp_set_num_threads(cores)
     rows += time_asks(systems, made.exact, run.queries, 1, cores, (BARE,))
     faiss.omp_set_num_threads(before)
-    process = stages.whole_process(["--postings", str(made.artifact.path)], 10)
+    process = stages.whole_process(serving_command(), ["--postings", str(made.artifact.path)], 10)
     write_record(run.out, f"speed-retrieval-{run.recipe.items}-local", run.recipe, rows, query_process=process)
 
 
@@ -103,7 +104,7 @@ def run_server(run: Run, made: Made, version: str, folder: Path) -> None:
         rows = time_asks(systems, made.exact, run.queries, run.judged, 1)
         rows += time_crowds(systems[:-1], run.queries, len(made.queries), 1)
         parts = stages.request_stages(node.url, made.queries, str(ours.about["field_type"]), run.queries)
-        process = stages.whole_process(["--url", node.url, "--index", servers.NAME], 10)
+        process = stages.whole_process(serving_command(), ["--url", node.url, "--index", servers.NAME], 10)
         memory = server_mebibytes(node)
     name = f"speed-retrieval-{run.recipe.items}-es-{version}"
     more = {"server": version, "heap": run.heap, "server_mebibytes": memory, "stages_ms": parts}

@@ -228,6 +228,9 @@ def chart_of(rows: dict[str, dict[str, Any]], title: str, subtitle: str) -> alt.
     show_default=True,
     help="At most so many epochs, ours at most its default, for the time to quality; 0: none.",
 )
+@click.option(
+    "--recbole-epochs", type=int, help="RecBole at most so many: an epoch of it takes minutes.  [default: as --epochs]"
+)
 @click.option("--patience", default=10, show_default=True, help="Evaluations without a gain that end a training.")
 @click.option("--batch", default=256, show_default=True, help="Histories, or prefixes, a step.")
 @click.option("--dim", default=64, show_default=True)
@@ -245,8 +248,9 @@ def chart_of(rows: dict[str, dict[str, Any]], title: str, subtitle: str) -> alt.
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 @click.option("--child", "child_task", hidden=True)
 def main(
-    data: Path | None, recbole: Path, without_recbole: bool, out: Path, child_task: str | None, **flags: Any
-) -> None:
+    data: Path | None, recbole: Path, without_recbole: bool, recbole_epochs: int | None, out: Path,
+    child_task: str | None, **flags: Any,
+) -> None:  # fmt: skip
     """Time the training of our two-tower beside RecBole's SASRec."""
     if child_task is not None:
         click.echo(json.dumps(ours(json.loads(child_task))))
@@ -262,7 +266,8 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             write_interactions(dataset, Path(folder))
             settings = recbole_settings(Path(folder), flags)
-            task = {**flags, "dataset": dataset.name, "settings": settings}
+            epochs = flags["epochs"] if recbole_epochs is None else recbole_epochs
+            task = {**flags, "epochs": epochs, "dataset": dataset.name, "settings": settings}
             rows[THEIRS] = child("recbole_sasrec.py", task, threads, str(python))
     title = f"Training on {dataset.name}: batch {flags['batch']}, D {flags['dim']}, {flags['layers']} layers"
     best = best_of(rows.get(THEIRS, {}))

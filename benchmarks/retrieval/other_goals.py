@@ -69,7 +69,7 @@ def _training(results: Results) -> Iterator[Outcome]:
 def _time_to_quality(goal: str, record: Record, ours: dict[str, Any], theirs: dict[str, Any]) -> Outcome:
     best = max(theirs["epochs"], key=lambda epoch: epoch["ndcg@10"])
     reached = next((epoch["seconds"] for epoch in ours["epochs"] if epoch["ndcg@10"] >= best["ndcg@10"]), None)
-    text = f"{best['seconds']:,.0f} s to {100 * best['ndcg@10']:.2f}; ours "
+    text = f"{best['seconds']:,.0f} s to {100 * best['ndcg@10']:.2f}, the best of {len(theirs['epochs'])} epochs; ours "
     if reached is None:
         top = max(epoch["ndcg@10"] for epoch in ours["epochs"])
         return Outcome(goal, f"RecBole {text}never, at best {100 * top:.2f}", float("inf"), records=(record.name,))

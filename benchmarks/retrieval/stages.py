@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,12 +45,12 @@ def request_stages(url: str, queries: Queries, field_type: str, count: int) -> d
     return times | {"server says": round(float(np.mean(took)), 4)}
 
 
-def whole_process(flags: list[str], times: int) -> dict[str, Any]:
-    """Seconds of `sparcode-es query --user u… --exclude-seen FLAGS`, start and end of the process within: median and worst."""
+def whole_process(program: Path, flags: list[str], times: int) -> dict[str, Any]:
+    """Seconds of `PROGRAM query --user u… --exclude-seen FLAGS`, start and end of the process within: median and worst."""
     found = []
     for user in range(times):
-        command = [sys.executable, "-m", "sparcode_es_cli", "query", "--user", f"u{user}", "--exclude-seen", *flags]
+        command = [str(program), "query", "--user", f"u{user}", "--exclude-seen", *flags]
         started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+        subprocess.run(command, check=True, capture_output=True)
         found.append(time.perf_counter() - started)
     return {"seconds_p50": round(float(np.median(found)), 3), "seconds_worst": round(max(found), 3), "processes": times}
