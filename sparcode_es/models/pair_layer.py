@@ -33,7 +33,8 @@ class PairLayer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """dS [Q, n] → the gradients of codes, gates, b and w."""
         codes, gates, bias, weight = ctx.saved_tensors
-        to_codes, to_gates = torch.zeros_like(codes), torch.empty_like(gates)
+        to_codes = torch.zeros_like(codes)
+        to_gates = torch.empty_like(gates, memory_format=torch.contiguous_format)
         to_bias, to_weight = torch.zeros_like(bias), torch.zeros_like(weight)
         size = _items(codes, gates)
         tiles = zip(gates.split(size), to_gates.split(size), gradients[0].split(size, dim=1), strict=True)
