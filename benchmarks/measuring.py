@@ -63,7 +63,9 @@ def measure_variant(
         with np.load(path) as kept:
             about = json.loads(str(kept["about"]))
             if about["cases"] == key:
-                ranks, ties = ({view: kept[f"{what}_{view}"] for view in VIEWS} for what in ("ranks", "ties"))
+                ranks, ties = (
+                    {view: kept[f"{what}_{view}"].astype(np.float64) for view in VIEWS} for what in ("ranks", "ties")
+                )
                 return Run(_metrics(bench, Ranking(ranks, ties, {})), about["report"], about["environment"])
     scores, report = scored()
     found = rank_cases(scores, cases, bench.dataset.num_items, ks=())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from typing import Any
@@ -59,7 +60,8 @@ def main() -> None:
     """Make RecBole's data, model and trainer, and time them."""
     task = json.loads(sys.argv[2])
     torch.set_num_threads(task["threads"])
-    # RecBole reads sys.argv as flags of its own.
+    # RecBole leaves a folder of logs where it runs, and reads sys.argv as flags of its own.
+    os.chdir(task["settings"]["data_path"])
     sys.argv = sys.argv[:1]
     config = Config(model="SASRec", dataset=task["dataset"], config_dict=task["settings"])
     logging.disable(logging.CRITICAL)
