@@ -32,7 +32,7 @@ the largest size that was measured, {largest:,} items, is computed, not measured
 - memory: the index should lie in the page cache, half of a node's memory. nodes = ⌈disk / (memory / 2)⌉, at least 1 + replicas.
 - load = P / rate, rate = {rate:,} weights a second into one node of {cores} cores; nodes load side by side.
 - p50 of one query over one shard = {intercept:.3f} + {slope:.3f} × log₁₀(I / {smallest:,}) ms, fitted over {sizes}
-  items at fixed n. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of several shards the
+  items at fixed n, never falling. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of several shards the
   slowest counts.
 - queries a second = {per_core:,.0f} a core, from {clients} clients on {cores} cores, clients and server on the same machine.
 
@@ -73,12 +73,12 @@ class Slopes:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Intercept and slope of p50 over log₁₀(I / the smallest I)."""
+        """Intercept and slope of p50 over log₁₀(I / the smallest I); where it falls, the largest p50 and 0."""
         sizes = sorted(self.p50)
         if len(sizes) == 1:
             return self.p50[sizes[0]], 0.0
         slope, intercept = np.polyfit(np.log10(np.array(sizes) / sizes[0]), [self.p50[size] for size in sizes], 1)
-        return float(intercept), float(slope)
+        return (float(intercept), float(slope)) if slope >= 0 else (max(self.p50.values()), 0.0)
 
 
 def measured(results: Results, server: str) -> Slopes:
