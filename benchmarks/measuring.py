@@ -89,7 +89,7 @@ def _metrics(bench: Bench, ranking: Ranking) -> CaseMetrics:
 
 def origins(measured: Sequence[Measured]) -> str:
     """A sentence: the machines and days of the trainings."""
-    places = {f"{environment_line(environment)}" for system in measured for environment in system.environments}
+    places = {environment_line(environment) for system in measured for environment in system.environments}
     return f"Trained and measured on {'; '.join(sorted(places))}."
 
 

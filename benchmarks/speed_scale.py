@@ -32,8 +32,8 @@ the largest size that was measured, {largest:,} items, is computed, not measured
 - memory: the index should lie in the page cache, half of a node's memory. nodes = ⌈disk / (memory / 2)⌉, at least 1 + replicas.
 - load = P / rate, rate = {rate:,} weights a second into one node of {cores} cores; nodes load side by side.
 - p50 of one query over one shard = {intercept:.3f} + {slope:.3f} × log₁₀(I / {smallest:,}) ms, fitted over {sizes}
-  items at fixed n, never falling. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of several shards the
-  slowest counts.
+  items at fixed n, never falling. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of
+  several shards the slowest counts.
 - queries a second = {per_core:,.0f} a core, from {clients} clients on {cores} cores, clients and server on the same machine.
 
 Measured with Elasticsearch {server} on {cpu}, {date}.
