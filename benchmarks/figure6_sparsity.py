@@ -106,7 +106,7 @@ def _size(artifact: Artifact) -> dict[str, float]:
 )
 def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) -> None:
     """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
-    points = cuts(bench, {} if item_codes else CODES, trained, _shares(sparsities) if sparsities else None)
+    points = cuts(bench, {} if item_codes else CODES, trained, None if sparsities is None else _shares(sparsities))
     measured = [measure_cut(bench, cut) for cut in points]
     twin = Measured.of(TWIN, [measure_trained(bench, "two_tower", {}, seed) for seed in bench.seeds])
     title = "Figure 6 (a, b): sparsity and quality" + (", item codes beside" if item_codes else "")

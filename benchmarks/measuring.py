@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from environment import describe_environment, environment_line
 from systems import Bench, Row
 
-from sparcode_es.data.dataset import ScoreFunction
+from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
 from sparcode_es.evaluation.ranking import VIEWS, Ranking, rank_cases
 from sparcode_es.files import atomic_write
@@ -54,22 +57,15 @@ def measure_variant(
 ) -> Run:
     """Measure what is made of a training, under a name of its own.
 
-    The ranks stay in ranks-NAME.npz beside it and are read next time, if they are of these cases. They take a thousandth of
-    a checkpoint's size: a table can be made where its trainings are not.
+    The ranks stay in ranks-NAME.npz beside it and are read next time. They take a thousandth of a checkpoint's size: a table
+    can be made where its trainings are not. Raises `ConfigError` for ranks of other data, `DataError` for a damaged file.
     """
-    path, cases = bench.folder(model, overrides, seed) / f"ranks-{name}.npz", bench.cases
-    key = hashlib.sha256(cases.users.tobytes() + cases.target_items.tobytes()).hexdigest()[:16]
+    path = bench.folder(model, overrides, seed) / f"ranks-{name}.npz"
     if path.exists():
-        with np.load(path) as kept:
-            about = json.loads(str(kept["about"]))
-            if about["cases"] == key:
-                ranks, ties = (
-                    {view: kept[f"{what}_{view}"].astype(np.float64) for view in VIEWS} for what in ("ranks", "ties")
-                )
-                return Run(_metrics(bench, Ranking(ranks, ties, {})), about["report"], about["environment"])
+        return _read(bench, path)
     scores, report = scored()
-    found = rank_cases(scores, cases, bench.dataset.num_items, ks=())
-    about = {"cases": key, "report": report, "environment": describe_environment()}
+    found = rank_cases(scores, bench.cases, bench.dataset.num_items, ks=())
+    about = {"cases": _key(bench.cases), "report": report, "environment": describe_environment()}
     with atomic_write(path) as file:
         np.savez_compressed(
             file,
@@ -78,6 +74,30 @@ def measure_variant(
             **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
         )
     return Run(_metrics(bench, found), report, about["environment"])
+
+
+def _read(bench: Bench, path: Path) -> Run:
+    try:
+        with path.open("rb") as file, np.load(file) as kept:
+            about = json.loads(str(kept["about"]))
+            arrays = {name: kept[name].astype(np.float64) for name in kept.files if name != "about"}
+        ranks, ties = ({view: arrays[f"{what}_{view}"] for view in VIEWS} for what in ("ranks", "ties"))
+        key, report, environment = about["cases"], about["report"], about["environment"]
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a whole file of ranks ({error}); delete it to measure again") from error
+    if key != _key(bench.cases):
+        raise ConfigError(
+            f"{path} is of other data than {bench.dataset.path}; choose another --runs, or delete the folder {path.parent}"
+        )
+    return Run(_metrics(bench, Ranking(ranks, ties, {})), report, environment)
+
+
+def _key(cases: Cases) -> str:
+    """Changes with the cases' users, targets and histories, in which their training events are."""
+    digest = hashlib.sha256()
+    for part in (cases.users, cases.target_offsets, cases.target_items, cases.history_offsets, cases.history_items):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _metrics(bench: Bench, ranking: Ranking) -> CaseMetrics:

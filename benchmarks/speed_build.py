@@ -30,11 +30,13 @@ from torch.nn import functional as F
 
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig, load_config
+from sparcode_es.errors import ConfigError
 from sparcode_es.models.scorers import InnerPDNN
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.tables import StringTable
+from sparcode_es.training.trainer import pick_device
 
 BATCHES = (1024, 4096, 16_384, 65_536)
 COLUMNS = ("items", "D", "K_c", "M", "pair by pair, s", "code by code, s", "build, s", "ratio to pairs", "ratio to codes",
@@ -212,6 +214,10 @@ def main(
     if child_task is not None:
         click.echo(json.dumps(run_child(json.loads(child_task))))
         return
+    try:
+        pick_device(flags["device"], "--device")
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     shapes = itertools.product(*(numbers_of(text) for text in (codebooks, dims, item_tokens, items)))
     rows = [measure({"items": n, "dim": D, "item_tokens": K_c, "codebooks": M, **flags}) for M, D, K_c, n in shapes]
     title = f"postings build: {flags['codes']:,} codes, {flags['threads']} thread" + "s" * (flags["threads"] > 1)

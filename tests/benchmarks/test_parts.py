@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from sparcode_es.config import Config, PostingsConfig, load_config
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.embedded import EmbeddedEngine
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.build import build_model
 
@@ -151,12 +152,27 @@ def test_what_was_measured_needs_its_training_no_more(
             np.testing.assert_array_equal(again.metrics[view][name], values)
 
 
-def test_ranks_of_other_cases_are_measured_anew(ring: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["users", "target_items", "history_items"])
+def test_ranks_of_other_data_are_refused_and_stay(ring: Path, tmp_path: Path, part: str) -> None:
     here = bench(ring, tmp_path)
     measure_trained(here, "popularity", {}, 0)
-    fewer = bench(ring, tmp_path)
-    fewer.__dict__["cases"] = here.cases.take(np.arange(7))
-    assert len(measure_trained(fewer, "popularity", {}, 0).metrics["all"]["recall@50"]) == 7
+    [path] = tmp_path.rglob("ranks-model.npz")
+    before, other = path.read_bytes(), bench(ring, tmp_path)
+    other.__dict__["cases"] = replace(here.cases, **{part: getattr(here.cases, part)[::-1].copy()})
+    with pytest.raises(ConfigError, match=r"ranks-model.npz is of other data than .*choose another --runs"):
+        measure_trained(other, "popularity", {}, 0)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_of_ranks_is_named(ring: Path, tmp_path: Path) -> None:
+    here = bench(ring, tmp_path)
+    measure_trained(here, "popularity", {}, 0)
+    [path] = tmp_path.rglob("ranks-model.npz")
+    whole = path.read_bytes()
+    for damaged in (whole[:200], b"", b"text", whole[:-30]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"ranks-model.npz is not a whole file of ranks .*delete it"):
+            measure_trained(here, "popularity", {}, 0)
 
 
 def test_a_table_says_where_its_figures_are_from() -> None:
