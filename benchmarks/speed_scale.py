@@ -52,7 +52,7 @@ fewer than text does. What grows is the index, not the query.
 
 ## What to change on the way
 
-- 10 million: several primary shards, about 50 GiB each; `postings build` and `index` take hours, `index --update` minutes.
+- 10 million: one index still; from some 50 GiB on, several primary shards. `index --update` in place of whole loads.
 - 100 million: leave the item codes of rare items out (m for the popular ones only), shard by item, one replica for reads.
 - 1 billion: two-phase answers. A first phase over few, short lists, or SEISMIC-like blocks whose summaries are read first, gives
   some thousand candidates; exact sums of Eq. 11 rank those alone. Exactness is then given up, and has to be measured.
