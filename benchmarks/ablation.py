@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from measuring import origins
 from options import bench_options, rows_option
 from pictures import comparison
 from report import write_report
@@ -62,8 +61,7 @@ def main(bench: Bench, rows: str | None) -> None:
         for row, m in zip(wanted, measured, strict=True)
     ]
     chart = comparison(records_of_ours(measured, METRICS), METRICS, title, "test split, every item ranked")
-    body = f"{quality_table(measured, METRICS)}\n\n{origins(measured)}"
-    write_report(bench, "ablation", title, body, {"rows": found}, chart)
+    write_report(bench, "ablation", title, quality_table(measured, METRICS), {"rows": found}, chart, measured)
 
 
 if __name__ == "__main__":

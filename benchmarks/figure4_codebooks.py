@@ -11,7 +11,7 @@ import altair as alt
 import click
 import paper
 from grids import GridPoint, measure_grid, quality_columns, quality_lines, records_of
-from measuring import Measured, origins
+from measuring import Measured
 from options import bench_options
 from pictures import curves
 from report import markdown_table, write_report
@@ -40,7 +40,7 @@ def main(bench: Bench) -> None:
     measured = measure_grid(bench, points)
     body = markdown_table(quality_columns("N", METRICS), quality_lines(points, measured, METRICS))
     gains = {series: _gains(points, measured, series) for series in SERIES}
-    body += f"\n\n{_beside_the_paper(gains, sizes)}\n\n{origins(measured)}"
+    body += f"\n\n{_beside_the_paper(gains, sizes)}"
     title = "Figure 4: number and size of codebooks"
     x = alt.X(
         "x:Q",
@@ -57,7 +57,7 @@ def main(bench: Bench) -> None:
         "paper_says": paper.FIGURE_4_SAYS,
         "points": [point.as_json() | found.as_json() for point, found in zip(points, measured, strict=True)],
     }
-    write_report(bench, "figure4", title, body, result, chart)
+    write_report(bench, "figure4", title, body, result, chart, measured)
 
 
 def _gains(points: list[GridPoint], measured: list[Measured], series: str) -> dict[str, float]:

@@ -16,13 +16,13 @@ import click
 import numpy as np
 import paper
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
-from measuring import Measured, measure_trained, measure_variant, origins
+from measuring import Measured, measure_trained, measure_variant
 from options import bench_options
 from pictures import curves, kept_axis
 from report import markdown_table, metric_name, write_report
-from systems import Bench
+from systems import Bench, changed
 
-from sparcode_es.config import PostingsConfig, to_mapping
+from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.models.sparcode import SparCode
@@ -74,10 +74,7 @@ def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
             artifact = build(bench, model, Path(folder) / "postings", cut.config)
             return artifact_scores(artifact), _size(artifact)
 
-    how = {
-        key: value for key, value in to_mapping(cut.config).items() if value != to_mapping(PostingsConfig()).get(key)
-    }
-    name = "-".join(["cut", *(f"{key}={value}" for key, value in how.items())])
+    name = "-".join(["cut", *(f"{key}={value}" for key, value in changed(cut.config).items())])
     runs = [
         measure_variant(bench, "sparcode", cut.overrides, seed, name, functools.partial(scored, seed))
         for seed in bench.seeds
@@ -116,8 +113,7 @@ def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) 
     beside = "Item codes are neither counted nor cut" if item_codes else "Without item codes"
     body += (
         "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
-        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}.\n\n"
-        f"{origins([twin, *(found for found, _ in measured)])}"
+        f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
     )
     where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
     chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)
@@ -126,7 +122,15 @@ def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) 
         for cut, (system, size) in zip(points, measured, strict=True)
     ]
     result = {"paper_says": paper.FIGURE_6_SAYS, "points": found, "two_tower": twin.as_json()}
-    write_report(bench, "figure6-sparsity" + ("-item-codes" if item_codes else ""), title, body, result, chart)
+    write_report(
+        bench,
+        "figure6-sparsity" + ("-item-codes" if item_codes else ""),
+        title,
+        body,
+        result,
+        chart,
+        [twin, *(found for found, _ in measured)],
+    )
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -109,7 +109,7 @@ def _metrics(bench: Bench, ranking: Ranking) -> CaseMetrics:
 
 def origins(measured: Sequence[Measured]) -> str:
     """A sentence: the machines and days of the trainings."""
-    places = {environment_line(environment) for system in measured for environment in system.environments}
+    places = {place for system in measured for place in system.places}
     return f"Trained and measured on {'; '.join(sorted(places))}."
 
 
@@ -133,6 +133,11 @@ class Measured:
             tuple(run.report for run in runs),
             tuple(run.environment for run in runs),
         )
+
+    @property
+    def places(self) -> list[str]:
+        """The machines and days of the measurements, each once."""
+        return sorted({environment_line(environment) for environment in self.environments})
 
     def by_case(self, view: str, metric: str) -> np.ndarray:
         """[seeds, n]."""
@@ -160,8 +165,8 @@ class Measured:
         """View → metric → per cent of each seed."""
         metrics = self.runs[0][VIEWS[0]]
         found = {view: {m: self.of_seeds(view, m).round(4).tolist() for m in metrics} for view in VIEWS}
-        places = sorted({environment_line(environment) for environment in self.environments})
-        return {"label": self.label, "per_cent_of_seeds": found, "training": list(self.reports), "measured_on": places}
+        training = list(self.reports)
+        return {"label": self.label, "per_cent_of_seeds": found, "training": training, "measured_on": self.places}
 
 
 def measure_row(bench: Bench, row: Row) -> Measured:

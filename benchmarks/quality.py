@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import click
 import numpy as np
-from measuring import Measured, Run, measure_trained, measure_variant, origins
+from measuring import Measured, Run, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
 from report import markdown_table, metric_name, write_report
@@ -21,12 +21,12 @@ from tables import quality_table, records_of_ours
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
-from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
+from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.significance import PairedTest, paired_test
 from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.memory import WEIGHTS
-from sparcode_es.training.trainer import sample_cases
+from sparcode_es.training.trainer import sample_cases, validation_metrics
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
@@ -93,9 +93,7 @@ def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Ca
         return score
 
     def validated(weight: float) -> float:
-        scores = scores_at(weight, valid)
-        found = rank_metrics(scores, valid, dataset.num_items, (5, 10, 20, 50), views=("all",), coverage=False)
-        return found["all"][settings.metric]
+        return validation_metrics(scores_at(weight, valid), valid, dataset)[settings.metric]
 
     return scores_at(max(WEIGHTS, key=validated), cases)
 
@@ -130,7 +128,7 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
     title = f"Quality on {bench.dataset.name}"
     body = (
         f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
-        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}\n\n{origins(list(measured.values()))}"
+        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
     )
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
@@ -143,7 +141,7 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
             for other, by_view in tests.items()
         },
     }
-    write_report(bench, "quality", title, body, result, chart)
+    write_report(bench, "quality", title, body, result, chart, list(measured.values()))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import click
 from environment import describe_environment
+from measuring import Measured, origins
 from systems import SMALL_NOTE, Bench
 
 from sparcode_es.files import atomic_write
@@ -35,9 +36,15 @@ def comparison_columns(metrics: Sequence[str]) -> list[str]:
 
 
 def write_report(
-    bench: Bench, name: str, title: str, body: str, result: dict[str, Any], chart: alt.TopLevelMixin | None
+    bench: Bench,
+    name: str,
+    title: str,
+    body: str,
+    result: dict[str, Any],
+    chart: alt.TopLevelMixin | None,
+    measured: Sequence[Measured] = (),
 ) -> None:
-    """Write NAME-DATA[-small].json, .md and .png into `bench.out`, and print the Markdown."""
+    """Write NAME-DATA[-small].json, .md and .png into `bench.out`, and print the Markdown. measured: whose origins are told."""
     stem = f"{name}-{bench.dataset.name}" + ("-small" if bench.small else "")
     environment = describe_environment()
     head = {
@@ -51,6 +58,8 @@ def write_report(
         "environment": environment,
     }
     parts = [f"# {title}", _provenance(bench, environment), body]
+    if measured:
+        parts.append(origins(measured))
     if bench.small:
         parts.insert(2, SMALL_NOTE)
     if chart is not None:

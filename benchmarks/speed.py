@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ def child(script: str, task: dict[str, Any], threads: int, python: str = sys.exe
         raise click.ClickException(f"`{shlex.join(command)}` failed: {said}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
+
+
+def new_environment(folder: Path, *packages: str, clear: bool = False) -> Path:
+    """Make a virtual environment in `folder` and install packages, as pip names them; the folder of its programs.
+
+    clear: delete first what the folder holds.
+    """
+    venv.create(folder, with_pip=True, clear=clear)
+    programs = folder / "bin"
+    command = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.strip().splitlines()[-1:])
+        raise click.ClickException(f"{' '.join(packages)} cannot be installed into {folder}: {said}")
+    return programs
 
 
 def peak_mib() -> float:

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ import torch
 from pictures import COLOURS, styled
 from report import markdown_table
 from retrieval.other_goals import ONE_EACH, OURS, THEIRS
-from speed import child, write_speed
+from speed import child, new_environment, write_speed
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config, StageConfig, load_config
@@ -55,18 +53,8 @@ def recbole_python(folder: Path) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         click.echo(f"installing {', '.join(PINS)} into {folder}: torch is large", err=True)
-        venv.create(folder, with_pip=True)
-        pins = [*PINS, f"torch=={torch.__version__.partition('+')[0]}"]
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
-        run_or_fail(command)
+        new_environment(folder, *PINS, f"torch=={torch.__version__.partition('+')[0]}")
     return python
-
-
-def run_or_fail(command: list[str]) -> None:
-    """Run a command; its last line on stderr becomes the error."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise click.ClickException(f"RecBole cannot be installed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
 
 
 def write_interactions(dataset: Dataset, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sparcode_es.config import Config, ItemCodesConfig, TrainingConfig, load_config, to_mapping
+from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, TrainingConfig, load_config, to_mapping
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.base import RankingModel
@@ -122,16 +122,18 @@ class Bench:
 
     def train(self, model: str, overrides: Mapping[str, Any], seed: int) -> TrainResult:
         """Train what is missing. What begins from a tower begins from one that all with its tokenizer share."""
-        config = self.config(model, overrides, seed)
-        tower = None
+        config, tower = self._trained_as(model, overrides, seed), None
         if MODELS[model].begins_from_tower:
             tower = self._train(tower_config(config)).model_path
-        return self._train(tower_config(config) if model == "two_tower" else config, tower)
+        return self._train(config, tower)
 
     def folder(self, model: str, overrides: Mapping[str, Any], seed: int) -> Path:
         """Where `train` trains this."""
+        return self._folder(self._trained_as(model, overrides, seed))
+
+    def _trained_as(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
         config = self.config(model, overrides, seed)
-        return self._folder(tower_config(config) if model == "two_tower" else config)
+        return tower_config(config) if model == "two_tower" else config
 
     def _folder(self, config: Config) -> Path:
         return self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
@@ -179,11 +181,16 @@ def folder_name(config: Config) -> str:
 
     A configuration key that a later release adds leaves the name as it is.
     """
-    plain = _flat(to_mapping(Config()))
-    changed = {key: value for key, value in _flat(to_mapping(config)).items() if plain.get(key) != value}
-    changed.pop("training.seed", None)
-    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
+    found = changed(config)
+    found.pop("training.seed", None)
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config.model}-{config.tokenizer.kind}-{digest}"
+
+
+def changed(config: Config | PostingsConfig) -> dict[str, Any]:
+    """What differs from the defaults: `a.b` → value."""
+    plain = _flat(to_mapping(type(config)()))
+    return {key: value for key, value in _flat(to_mapping(config)).items() if plain.get(key) != value}
 
 
 def _flat(tables: Mapping[str, Any], where: str = "") -> dict[str, Any]:

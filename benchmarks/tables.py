@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from measuring import Measured, comparison_lines, measure_row, origins
+from measuring import Measured, comparison_lines, measure_row
 from pictures import OURS, PAPER, comparison
 from report import comparison_columns, markdown_table, metric_name, write_report
 from systems import Bench, Row
@@ -21,8 +21,7 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
         f"The paper's figures are from {paper_on}; compare the order of systems, and figures only on the same data. SparCode's "
         "rows are the preset's but for what the row says: with what it remembers, item codes and lifts, where the preset has it."
     )
-    body = markdown_table(comparison_columns(metrics), comparison_lines(measured, rows, metrics))
-    body += f"\n\n{note}\n\n{origins(measured)}"
+    body = markdown_table(comparison_columns(metrics), comparison_lines(measured, rows, metrics)) + "\n\n" + note
     found = [
         {"name": row.name, "model": row.model, "overrides": dict(row.overrides), "paper_per_cent": dict(row.paper)}
         | system.as_json()
@@ -34,7 +33,7 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
         title,
         f"ours: {bench.dataset.name}, every item ranked; paper: {paper_on}",
     )
-    write_report(bench, name, title, body, {"paper_on": paper_on, "rows": found}, chart)
+    write_report(bench, name, title, body, {"paper_on": paper_on, "rows": found}, chart, measured)
 
 
 def measure_rows(bench: Bench, rows: Sequence[Row]) -> list[Measured]:

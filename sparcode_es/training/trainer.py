@@ -110,15 +110,7 @@ class Trainer:
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
         self._must_choose("the weight of a memory")
-        found = rank_metrics(
-            scores,
-            self.validation,
-            self.dataset.num_items,
-            (5, 10, 20, 50),
-            convention=convention_of(self.dataset),
-            views=("all",),
-            coverage=False,
-        )["all"]
+        found = validation_metrics(scores, self.validation, self.dataset)
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
@@ -169,6 +161,20 @@ def pick_device(wanted: str, named: str = "training.device") -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"{named} is cuda, but torch sees no CUDA device; set it to cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def validation_metrics(scores: ScoreFunction, cases: Cases, dataset: Dataset) -> dict[str, float]:
+    """What may choose: the metrics of `training.metric`, every item ranked, by the data folder's convention."""
+    found = rank_metrics(
+        scores,
+        cases,
+        dataset.num_items,
+        (5, 10, 20, 50),
+        convention=convention_of(dataset),
+        views=("all",),
+        coverage=False,
+    )
+    return found["all"]
 
 
 def sample_cases(cases: Cases, most: int, seed: int) -> Cases:
