@@ -20,7 +20,7 @@ from sparcode_es.training.build import MODELS, load_user_features
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import TrainResult, train
 from sparcode_es.training.refit import refit_config
-from sparcode_es.training.trainer import pick_device, sample_cases
+from sparcode_es.training.trainer import pick_device, require_configuration, sample_cases
 
 SMALL: dict[str, Any] = {
     "tokenizer.dim": 32,
@@ -128,8 +128,10 @@ class Bench:
         return self._train(config, tower)
 
     def folder(self, model: str, overrides: Mapping[str, Any], seed: int) -> Path:
-        """Where `train` trains this."""
-        return self._folder(self._trained_as(model, overrides, seed))
+        """Where `train` trains this. Raises `ConfigError` when a training of before, with other defaults, lies there."""
+        config = self._trained_as(model, overrides, seed)
+        require_configuration(self._folder(config), config)
+        return self._folder(config)
 
     def _trained_as(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
         config = self.config(model, overrides, seed)

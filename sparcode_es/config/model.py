@@ -146,14 +146,21 @@ class ItemCodesConfig:
 
     latest: int = 10
     """How many of the history's latest items give a code; 0 switches item codes off."""
-    decay: float = 0.8
-    """The boost of the n-th latest item is decayⁿ⁻¹, in a user's codes and in the training counts."""
+    decay: float = 0.7
+    """The boost of the n-th latest item of a user is decayⁿ⁻¹."""
+    window: int = 20
+    """How many of the items before an event count as followed by it, in training and in updates. More than give codes to a
+    user: a pair that lay further apart tells little of the next event, but there are many such pairs."""
+    window_decay: float = 0.9
+    """The n-th item before an event counts window_decayⁿ⁻¹."""
     weight: float | None = None
     """The weight of the remembered lifts; None: validation chooses it."""
 
     def __post_init__(self) -> None:
         require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
-        require(0 < self.decay <= 1, f"item_codes.decay must lie in (0, 1], not {self.decay}")
+        require(1 <= self.window <= 256, f"item_codes.window must lie in 1…256, not {self.window}")
+        for name in ("decay", "window_decay"):
+            require(0 < getattr(self, name) <= 1, f"item_codes.{name} must lie in (0, 1], not {getattr(self, name)}")
         require((self.weight or 0) >= 0, "item_codes.weight must not be negative")
 
 

@@ -65,20 +65,20 @@ def _weigh(
 def item_counts(
     config: ItemCodesConfig, sequences: Sequences, num_items: int, counted: np.ndarray | None = None
 ) -> sparse.csr_matrix:
-    """n(j, c) of item codes: the boosts of item j among the `latest` items before each event c, float64 [I, I].
+    """n(j, c) of item codes: what item j counts among the `window` items before each event c, float64 [I, I].
 
     counted: which events are counted as c, bool, one an event of the sequences; None means all.
     """
     lengths: np.ndarray = np.diff(sequences.offsets.astype(np.int64))
     owner = np.repeat(np.arange(len(sequences)), lengths)
     counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
-    for lag in range(1, config.latest + 1):
+    for lag in range(1, config.window + 1):
         together = owner[:-lag] == owner[lag:]
         if counted is not None:
             together &= counted[lag:]
         before, after = sequences.items[:-lag][together], sequences.items[lag:][together]
-        boosts = np.full(len(before), config.decay ** (lag - 1))
-        counts = counts + sparse.coo_matrix((boosts, (before, after)), shape=counts.shape).tocsr()
+        weights = np.full(len(before), config.window_decay ** (lag - 1))
+        counts = counts + sparse.coo_matrix((weights, (before, after)), shape=counts.shape).tocsr()
     return sparse.csr_matrix(counts)
 
 

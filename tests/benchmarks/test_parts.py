@@ -78,13 +78,13 @@ def test_the_scale_gives_way_to_the_row_and_the_row_to_set(ring: Path, tmp_path:
     own = {"tokenizer.dim": 16, "quantizer.codes": 64}
     assert bench(ring, tmp_path).config("sparcode", {}, 0).tokenizer.dim == SMALL["tokenizer.dim"]
     assert bench(ring, tmp_path).config("sparcode", own, 0).quantizer.codes == 64
-    assert bench(ring, tmp_path, **{"quantizer.codes": 9}).config("sparcode", own, 0).quantizer.codes == 9
+    assert bench(ring, tmp_path, **{"quantizer.codes": 19}).config("sparcode", own, 0).quantizer.codes == 19
     assert bench(ring, tmp_path, scale="full").config("sparcode", {}, 0) == load_config(preset="ml-100k")
 
 
 def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
     codes = load_config(
-        preset="ml-100k", overrides={"quantizer.codes": 9, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
+        preset="ml-100k", overrides={"quantizer.codes": 19, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
     )
     plain = load_config(preset="ml-100k", overrides={"model": "two_tower", "item_codes.latest": 0})
     assert folder_name(tower_config(codes)) == folder_name(tower_config(plain))
@@ -162,6 +162,16 @@ def test_ranks_of_other_data_are_refused_and_stay(ring: Path, tmp_path: Path, pa
     with pytest.raises(ConfigError, match=r"ranks-model.npz is of other data than .*choose another --runs"):
         measure_trained(other, "popularity", {}, 0)
     assert path.read_bytes() == before
+
+
+def test_ranks_of_other_defaults_are_refused(ring: Path, tmp_path: Path) -> None:
+    """A release may change a default, and with it what a folder's name stands for."""
+    here = bench(ring, tmp_path)
+    measure_trained(here, "popularity", {}, 0)
+    [path] = tmp_path.rglob("config.toml")
+    path.write_text(path.read_text().replace('metric = "ndcg@50"', 'metric = "ndcg@10"'))
+    with pytest.raises(ConfigError, match="holds a training with another configuration"):
+        measure_trained(here, "popularity", {}, 0)
 
 
 def test_a_damaged_file_of_ranks_is_named(ring: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ CONFIG = Config(
     tokenizer=TokenizerConfig(dim=8, max_length=6, layers=1),
     quantizer=QuantizerConfig(codes=16, codes_per_token=3),
     scorer=ScorerConfig(hidden=(6,)),
-    item_codes=ItemCodesConfig(latest=3, decay=0.5),
+    item_codes=ItemCodesConfig(latest=3, decay=0.5, window=4, window_decay=0.6),
 )
 Histories = dict[str, list[int]]
 

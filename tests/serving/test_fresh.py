@@ -106,9 +106,9 @@ def test_counts_of_a_part_and_of_the_rest_are_those_of_the_whole(histories: list
 
 
 def test_only_touched_postings_change(tmp_path: Path) -> None:
-    """One event: the item codes of the three items before it, and the codes of the history before it."""
+    """One event: the item codes of the four items before it (the window), and the codes of the history before it."""
     old, _ = random_world(0)
-    world = World(tmp_path, {**old, "u1": [1, 2, 3, 4]})
+    world = World(tmp_path, {**old, "u1": [1, 2, 3, 4, 5]})
     updated = world.update(world.artifact, log_of({"u1": [9]}))
     before, after = world.artifact, updated
     changed = {
@@ -120,12 +120,12 @@ def test_only_touched_postings_change(tmp_path: Path) -> None:
         )
     }
     items = {term for term in changed if term.startswith("item_")}
-    assert items == {item_term(world.dataset.item_ids.find(f"i{i}") or 0) for i in (2, 3, 4)}
+    assert items == {item_term(world.dataset.item_ids.find(f"i{i}") or 0) for i in (2, 3, 4, 5)}
     known = {clause.term for clause in before.user_clauses(before.user_ids.find("u1") or 0)}
     assert changed - items <= known
     record = updated.manifest["updates"][-1]
     assert record["changed"]["users"] == 1
-    assert record["changed"]["codes"] == len(known)
+    assert record["changed"]["codes"] == len(known | items)
     assert (before.last_updates()[0] == 0).all()
     assert int(after.last_updates()[1].sum()) == 1
     nine = world.dataset.item_ids.find("i9") or 0
