@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from command import BenchCommand
 from options import bench_options, rows_option
 from pictures import comparison
 from report import write_report
@@ -29,6 +30,7 @@ ROWS = [
     Row("whole", "the whole recipe", "sparcode"),
     Row("no-item-codes", "without item codes", "sparcode", {"item_codes.latest": 0}),
     Row("one-item-code", "with the code of the latest item alone", "sparcode", {"item_codes.latest": 1}),
+    Row("narrow-window", "item codes counted among the latest ten alone", "sparcode", {"item_codes.window": 10}),
     Row("no-memory", "without the lift of (code, item)", "sparcode", {"scorer.memory": False}),
     Row("learned", "learned only: neither item codes nor lift", "sparcode", LEARNED),
     _learned("dot", "a dot product instead of the MLP", {"scorer.kind": "dot"}),
@@ -48,7 +50,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @rows_option
 def main(bench: Bench, rows: str | None) -> None:

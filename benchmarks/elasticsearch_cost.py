@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+from command import BenchCommand
 from environment import describe_environment
 
 from sparcode_es.codes import UserCodes
@@ -72,7 +73,9 @@ def query_times(server: Server, artifact: Artifact, queries: int, clauses: int, 
     return times
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/elasticsearch_cost.py --version 9.4.5 --items 50000")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/elasticsearch_cost.py --version 9.4.5 --items 50000"
+)
 @click.option("--version", multiple=True, default=["7.17.29", "9.4.5"], show_default=True, help="Servers to start.")
 @click.option("--items", default=50_000, show_default=True)
 @click.option("--codes-per-item", default=100, show_default=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from command import BenchCommand
 from environment import describe_environment
 from resilience import cluster, servers, writer
 from resilience.outcome import Outcome
@@ -130,7 +131,9 @@ def _chosen(parts: str) -> Sequence[str]:
     return chosen
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/faults.py --parts constant --recommendations 20000")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/faults.py --parts constant --recommendations 20000"
+)
 @click.option("--parts", default=",".join(PARTS), show_default=True)
 @click.option("--versions", default=",".join(VERSIONS), show_default=True, help="Servers, one at a time.")
 @click.option("--kills", default=20, show_default=True, help="Random moments at which the writer is killed.")

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 import click
 import paper
+from command import BenchCommand
 from grids import GridPoint, measure_grid, quality_columns, quality_lines, records_of
 from measuring import Measured
 from options import bench_options
@@ -27,7 +28,7 @@ SERIES: dict[str, dict[str, Any]] = {
 """The paper's two, and ours."""
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 def main(bench: Bench) -> None:
     """Figure 4: M of 1 and 2, N of 64 to 1,024, one code a token and several; R and N @50."""

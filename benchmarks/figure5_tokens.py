@@ -8,6 +8,7 @@ from __future__ import annotations
 import altair as alt
 import click
 import paper
+from command import BenchCommand
 from grids import GridPoint, measure_grid, quality_columns, quality_lines, records_of
 from options import bench_options
 from pictures import curves
@@ -19,7 +20,7 @@ TOKENS, SMALL_TOKENS = (1, 2, 4, 6, 8, 10), (1, 2, 4)
 SERIES = {"one code a token": HARD_CODES, "8 weighted codes a token": WEIGHTED_CODES}
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 def main(bench: Bench) -> None:
     """Figure 5: K_u of 1 to 10, with one code a token as in the paper and with several; R and N @50."""

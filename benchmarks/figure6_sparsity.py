@@ -15,6 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import paper
+from command import BenchCommand
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
 from measuring import Measured, measure_trained, measure_variant
 from options import bench_options
@@ -92,7 +93,7 @@ def _size(artifact: Artifact) -> dict[str, float]:
     }
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @click.option(
     "--item-codes/--no-item-codes", default=False, help="With the preset's item codes beside the codes that are cut."

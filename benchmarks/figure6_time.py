@@ -21,6 +21,7 @@ import click
 import faiss
 import numpy as np
 import paper
+from command import BenchCommand
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
 from measuring import CaseMetrics, Measured, measure
 from options import bench_options
@@ -154,7 +155,7 @@ def encoding_times(bench: Bench, most: int = 200) -> dict[str, Times]:
     return time_queries(asked, len(parts))
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @click.option("--queries", default=500, show_default=True, help="Test cases that are asked for, one at a time.")
 def main(bench: Bench, queries: int) -> None:

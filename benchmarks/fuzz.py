@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from command import BenchCommand
 from environment import describe_environment
 from marked import fill, row
 from mutation.seeds import make_seeds
@@ -156,7 +157,7 @@ def table(tallies: list[Tally]) -> list[str]:
     return lines
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/fuzz.py --cases 100000 --jobs 2")
+@click.command(cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/fuzz.py --cases 100000 --jobs 2")
 @click.option("--cases", default=100_000, show_default=True, help="Of all targets together.")
 @click.option("--targets", default=",,".join(TARGETS), help="Names with ,, between.")
 @click.option("--first", default=0, show_default=True, help="The number of each target's first case.")

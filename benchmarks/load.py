@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from command import BenchCommand
 from environment import describe_environment
 from marked import fill, row
 from pressure.arrivals import THREADS, closed_loop, open_loop, recovery, schedule, summary
@@ -108,7 +109,7 @@ def _back(seconds: float | None) -> str:
     return "not within the stage" if seconds is None else f"in second {seconds + 1:.0f}"
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/load.py --seconds 300")
+@click.command(cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/load.py --seconds 300")
 @click.option("--seconds", default=300.0, show_default=True, help="Of each of the three loads.")
 @click.option("--closed", default=30.0, show_default=True, help="Of the closed loop that finds what is held.")
 @click.option("--items", default=12_000, show_default=True)

@@ -13,7 +13,6 @@ from systems import Bench
 
 from sparcode_es.config import preset_names
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.errors import SparcodeError
 
 OPTIONS = (
     click.option("--data", type=click.Path(path_type=Path), required=True, help="A data folder."),
@@ -34,7 +33,7 @@ rows_option = click.option(
 
 
 def bench_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give `function` a `Bench` from the shared options, and one line on stderr for errors of ours."""
+    """Give `function` a `Bench` from the shared options."""
 
     @functools.wraps(function)
     def run(
@@ -44,11 +43,8 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
             numbers = tuple(int(seed) for seed in seeds.split(","))
         except ValueError as error:
             raise click.UsageError(f"--seeds takes numbers with commas between, not {seeds!r}") from error
-        try:
-            overrides = dict(parse_setting(text) for text in settings)
-            function(Bench(Dataset.open(data), preset, numbers, scale, runs, out, overrides), **more)
-        except SparcodeError as error:
-            raise click.ClickException(str(error)) from error
+        overrides = dict(parse_setting(text) for text in settings)
+        function(Bench(Dataset.open(data), preset, numbers, scale, runs, out, overrides), **more)
 
     for option in reversed(OPTIONS):
         run = option(run)

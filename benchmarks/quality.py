@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import click
 import numpy as np
+from command import BenchCommand
 from measuring import Measured, Run, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
@@ -115,7 +116,7 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     return markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @click.option("--untied/--no-untied", default=True, help="Train the control with untied items, a second tower a seed.")
 @click.option("--refit/--no-refit", default=False, help="Rows of both, trained again on the validation events too.")

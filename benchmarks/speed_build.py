@@ -23,6 +23,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
+from command import BenchCommand
 from pictures import COLOURS, styled
 from report import markdown_table
 from speed import child, numbers_of, peak_mib, seconds, write_speed
@@ -30,7 +31,6 @@ from torch.nn import functional as F
 
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig, load_config
-from sparcode_es.errors import ConfigError
 from sparcode_es.models.scorers import InnerPDNN
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
@@ -193,7 +193,7 @@ def chart_of(rows: list[dict[str, Any]], title: str, subtitle: str) -> alt.TopLe
     return styled(panels, title, subtitle)
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_build.py --items 54542,200000,1000000")
+@click.command(cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_build.py --items 54542,200000,1000000")
 @click.option("--items", default="54542,200000,1000000", show_default=True, help="Sizes, commas between.")
 @click.option("--codes", default=1024, show_default=True, help="C, observed codes.")
 @click.option("--dims", default="64,128", show_default=True, help="D, commas between.")
@@ -214,10 +214,7 @@ def main(
     if child_task is not None:
         click.echo(json.dumps(run_child(json.loads(child_task))))
         return
-    try:
-        pick_device(flags["device"], "--device")
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    pick_device(flags["device"], "--device")
     shapes = itertools.product(*(numbers_of(text) for text in (codebooks, dims, item_tokens, items)))
     rows = [measure({"items": n, "dim": D, "item_tokens": K_c, "codebooks": M, **flags}) for M, D, K_c, n in shapes]
     title = f"postings build: {flags['codes']:,} codes, {flags['threads']} thread" + "s" * (flags["threads"] > 1)

@@ -19,6 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from command import BenchCommand
 from report import markdown_table
 from speed import numbers_of, percentiles, write_speed
 from threadpoolctl import threadpool_limits
@@ -103,7 +104,9 @@ def line_of(row: dict[str, Any]) -> list[str]:
     return [*cells, f"{ratio:.1f} ×", f"{1000 * row['batch'] / p50:,.0f}", f"{100 * row['same_codes']:.2f} %"]
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_encode.py --checkpoint runs/beauty/model.pt")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_encode.py --checkpoint runs/beauty/model.pt"
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="A trained model instead of a random one.")
 @click.option("--items", default=54_542, show_default=True, help="Items of the random model.")
 @click.option("--dim", default=64, show_default=True)

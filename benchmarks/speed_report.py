@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import click
+from command import BenchCommand
 from retrieval.charts import charts
 from retrieval.page import page
 from retrieval.results import Results
@@ -18,7 +19,9 @@ from sparcode_es.files import atomic_write
 HERE = Path(__file__).parent
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_report.py --results benchmarks/results")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_report.py --results benchmarks/results"
+)
 @click.option("--results", type=click.Path(path_type=Path), default=HERE / "results", show_default=True)
 @click.option("--reasons", type=click.Path(path_type=Path), default=HERE / "speed-reasons.json", show_default=True,
               help="A JSON object: goal → why it is not reached.")  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 import faiss
 import psutil
+from command import BenchCommand
 from retrieval import http_service, servers, stages, sweeps
 from retrieval.answers import Exact
 from retrieval.local import embedded, faiss_systems, scipy_sparse
@@ -149,7 +150,9 @@ def run_cluster(run: Run, made: Made) -> None:
     write_record(run.out, f"speed-retrieval-{run.recipe.items}-cluster", run.recipe, rows, **more)
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_retrieval.py --items 54542 --parts local,servers")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_retrieval.py --items 54542 --parts local,servers"
+)
 @click.option("--items", default=54_542, show_default=True)
 @click.option("--postings", default=Recipe.postings, show_default=True, help="Postings a code, whatever the items.")
 @click.option("--queries", default=1000, show_default=True, help="Timed queries of each system and ask.")

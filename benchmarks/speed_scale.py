@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from command import BenchCommand
 from report import markdown_table
 from retrieval.recipe import Recipe
 from retrieval.results import Record, Results
@@ -130,7 +131,9 @@ def text(slopes: Slopes, replicas: int, memory: float, price: float) -> str:
     )  # fmt: skip
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_scale.py --server 9.4.5 --node-memory 128")
+@click.command(
+    cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_scale.py --server 9.4.5 --node-memory 128"
+)
 @click.option("--results", type=click.Path(path_type=Path), default=HERE / "results", show_default=True)
 @click.option("--server", default="9.4.5", show_default=True, help="Whose slopes.")
 @click.option("--replicas", default=1, show_default=True)

@@ -27,6 +27,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
+from command import BenchCommand
 from pictures import COLOURS, styled
 from report import markdown_table
 from retrieval.other_goals import ONE_EACH, OURS, THEIRS
@@ -207,7 +208,10 @@ def chart_of(rows: dict[str, dict[str, Any]], title: str, subtitle: str) -> alt.
     )
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_training.py --data data/beauty --steps 50 --epochs 200")
+@click.command(
+    cls=BenchCommand,
+    epilog="\b\nExample:\n  python benchmarks/speed_training.py --data data/beauty --steps 50 --epochs 200",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="A data folder with a leave-one-out split.")
 @click.option("--steps", default=50, show_default=True, help="Steps to time, after 5 to warm up; 0: none.")
 @click.option(

@@ -19,6 +19,7 @@ from unittest import mock
 
 import click
 import numpy as np
+from command import BenchCommand
 from environment import describe_environment
 from retrieval.postings import write_artifact
 from retrieval.recipe import Recipe, make_world
@@ -129,7 +130,10 @@ def measure(version: str, heap: str, artifact: Artifact, folder: Path, sweep: bo
     return [{"server": version, **row} for row in rows]
 
 
-@click.command(epilog="\b\nExample:\n  python benchmarks/speed_upload.py --items 12000 --versions 9.4.5 --no-sweep")
+@click.command(
+    cls=BenchCommand,
+    epilog="\b\nExample:\n  python benchmarks/speed_upload.py --items 12000 --versions 9.4.5 --no-sweep",
+)
 @click.option("--items", default=54_542, show_default=True)
 @click.option("--postings", default=Recipe.postings, show_default=True, help="Postings a code.")
 @click.option("--versions", default=",".join(VERSIONS), show_default=True, help="Servers, one at a time.")

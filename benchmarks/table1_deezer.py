@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import click
 import paper
+from command import BenchCommand
 from options import bench_options, rows_option
 from systems import Bench, Row, chosen
 from tables import make_table
@@ -36,7 +37,7 @@ def rows_of(embeddings: str) -> list[Row]:
     return [replace(row, paper=printed.get(row.name, {})) for row in rows]
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @rows_option
 @click.option(

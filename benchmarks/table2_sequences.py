@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 import paper
+from command import BenchCommand
 from options import bench_options, rows_option
 from systems import CODES_ONLY, Bench, Row, chosen
 from tables import make_table
@@ -28,7 +29,7 @@ ROWS = [
 ]
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @rows_option
 def main(bench: Bench, rows: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import paper
+from command import BenchCommand
 from options import bench_options, rows_option
 from systems import CODES_ONLY, Bench, Row, chosen
 from tables import make_table
@@ -43,7 +44,7 @@ def _rows() -> list[Row]:
 ROWS = _rows()
 
 
-@click.command()
+@click.command(cls=BenchCommand)
 @bench_options
 @rows_option
 def main(bench: Bench, rows: str | None) -> None:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.tiny import BENCHMARKS, TINY
+from sparcode_es.errors import ConfigError, DataError
 
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "@click.command" in path.read_text(encoding="utf-8"))
 README = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
@@ -103,7 +104,7 @@ def test_a_model_that_is_not_there_is_one_sentence(ring: Path, tmp_path: Path, m
     monkeypatch.setattr(systems, "MODELS", {"popularity": None, "two_tower": None})
     flags = ["--data", str(ring), "--preset", "ml-100k", "--runs", str(tmp_path), "--out", str(tmp_path)]
     result = CliRunner().invoke(importlib.import_module("table4_tdm").main, flags)
-    assert result.exit_code == 1
+    assert result.exit_code == ConfigError.exit_code
     assert "no model sparcode, tdm; it has: popularity, two_tower; for the rest give --rows ttm-dnn" in result.output
     assert "Traceback" not in result.output
 
@@ -111,10 +112,22 @@ def test_a_model_that_is_not_there_is_one_sentence(ring: Path, tmp_path: Path, m
 def test_wrong_flags_are_one_sentence(ring: Path, tmp_path: Path) -> None:
     main = importlib.import_module("table2_sequences").main
     flags = ["--data", str(ring), "--preset", "ml-100k", "--runs", str(tmp_path), "--out", str(tmp_path)]
-    assert "the rows are: popularity,ttm-dnn" in CliRunner().invoke(main, [*flags, "--rows", "nothing"]).output
-    assert "numbers with commas" in CliRunner().invoke(main, [*flags, "--seeds", "one"]).output
-    elsewhere = ["--data", str(tmp_path), *flags[2:]]
-    assert "not a data folder" in CliRunner().invoke(main, elsewhere).output
+    for wrong, code, said in (
+        ([*flags, "--rows", "nothing"], ConfigError.exit_code, "the rows are: popularity,ttm-dnn"),
+        ([*flags, "--seeds", "one"], 2, "numbers with commas"),
+        (["--data", str(tmp_path), *flags[2:]], DataError.exit_code, "not a data folder"),
+    ):
+        result = CliRunner().invoke(main, wrong)
+        assert result.exit_code == code
+        assert said in result.output
+
+
+def test_errors_of_speed_benchmarks_are_one_sentence_too(tmp_path: Path) -> None:
+    flags = ["--data", str(tmp_path), "--out", str(tmp_path / "results")]
+    result = CliRunner().invoke(importlib.import_module("speed_training").main, flags)
+    assert result.exit_code == DataError.exit_code
+    assert result.output.count("\n") == 1
+    assert "is not a data folder" in result.output
 
 
 @pytest.mark.slow
