@@ -80,7 +80,7 @@ def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
         measure_variant(bench, "sparcode", cut.overrides, seed, name, functools.partial(scored, seed))
         for seed in bench.seeds
     ]
-    found = Measured.of(cut.series, runs)
+    found = Measured(cut.series, tuple(runs))
     return found, {key: float(np.mean([run.report[key] for run in runs])) for key in runs[0].report}
 
 
@@ -106,7 +106,7 @@ def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) 
     """Figure 6 (a, b): the curve from 0 to 99.95 % sparsity: Eq. 15's bias, best n a code, what users need, training at it."""
     points = cuts(bench, {} if item_codes else CODES, trained, None if sparsities is None else _shares(sparsities))
     measured = [measure_cut(bench, cut) for cut in points]
-    twin = Measured.of(TWIN, [measure_trained(bench, "two_tower", {}, seed) for seed in bench.seeds])
+    twin = Measured(TWIN, tuple(measure_trained(bench, "two_tower", {}, seed) for seed in bench.seeds))
     title = "Figure 6 (a, b): sparsity and quality" + (", item codes beside" if item_codes else "")
     lines = [_line(found, size) for found, size in [*measured, (twin, None)]]
     columns = ["series", "sparsity", "average items", "items without postings"]

@@ -23,7 +23,8 @@ import numpy as np
 import paper
 from command import BenchCommand
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
-from measuring import CaseMetrics, Measured, measure
+from environment import describe_environment
+from measuring import CaseMetrics, Measured, Run, measure
 from options import bench_options
 from pictures import trade_off
 from report import markdown_table, metric_name, write_report
@@ -194,8 +195,9 @@ def _notes(asked: int, encoding: dict[str, Times]) -> str:
 
 
 def _as_json(system: System, times: Times) -> dict[str, Any]:
+    run = Run(system.metrics, {}, describe_environment())
     figures = {"note": system.note, "sparsity": system.sparsity, "mebibytes": round(system.megabytes, 3)}
-    return figures | dataclasses.asdict(times) | Measured(system.series, (system.metrics,)).as_json()
+    return figures | dataclasses.asdict(times) | Measured(system.series, (run,)).as_json()
 
 
 def _chart(bench: Bench, title: str, found: list[System], times: dict[str, Times]) -> alt.TopLevelMixin:

@@ -118,30 +118,21 @@ class Measured:
     """One system on the test cases, once a seed."""
 
     label: str
-    runs: tuple[CaseMetrics, ...]
-    reports: tuple[dict[str, Any], ...] = ()
-    """What the trainings said."""
-    environments: tuple[dict[str, Any], ...] = ()
-    """Where they were measured."""
-
-    @classmethod
-    def of(cls, label: str, runs: Sequence[Run]) -> Measured:
-        """One run a seed."""
-        return cls(
-            label,
-            tuple(run.metrics for run in runs),
-            tuple(run.report for run in runs),
-            tuple(run.environment for run in runs),
-        )
+    runs: tuple[Run, ...]
 
     @property
     def places(self) -> list[str]:
         """The machines and days of the measurements, each once."""
-        return sorted({environment_line(environment) for environment in self.environments})
+        return sorted({environment_line(run.environment) for run in self.runs})
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """What the trainings said, one a seed."""
+        return [run.report for run in self.runs]
 
     def by_case(self, view: str, metric: str) -> np.ndarray:
         """[seeds, n]."""
-        return np.stack([run[view][metric] for run in self.runs])
+        return np.stack([run.metrics[view][metric] for run in self.runs])
 
     def of_seeds(self, view: str, metric: str) -> np.ndarray:
         """Means over the cases, per cent, [seeds]."""
@@ -163,15 +154,14 @@ class Measured:
 
     def as_json(self) -> dict[str, Any]:
         """View → metric → per cent of each seed."""
-        metrics = self.runs[0][VIEWS[0]]
+        metrics = self.runs[0].metrics[VIEWS[0]]
         found = {view: {m: self.of_seeds(view, m).round(4).tolist() for m in metrics} for view in VIEWS}
-        training = list(self.reports)
-        return {"label": self.label, "per_cent_of_seeds": found, "training": training, "measured_on": self.places}
+        return {"label": self.label, "per_cent_of_seeds": found, "training": self.reports, "measured_on": self.places}
 
 
 def measure_row(bench: Bench, row: Row) -> Measured:
     """Train a row's system for every seed, and measure it on the test cases."""
-    return Measured.of(row.label, [measure_trained(bench, row.model, row.overrides, seed) for seed in bench.seeds])
+    return Measured(row.label, tuple(measure_trained(bench, row.model, row.overrides, seed) for seed in bench.seeds))
 
 
 def comparison_lines(measured: Sequence[Measured], rows: Sequence[Row], metrics: Sequence[str]) -> list[list[str]]:

@@ -123,7 +123,7 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 def main(bench: Bench, untied: bool, refit: bool) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
     found = [measure_seed(bench, seed, untied, refit) for seed in bench.seeds]
-    measured = {name: Measured.of(name, [runs[name] for runs in found]) for name in found[0]}
+    measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
     others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
     tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
     title = f"Quality on {bench.dataset.name}"
@@ -135,7 +135,7 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
     )
     result = {
-        "training": list(measured[SPARCODE].reports),
+        "training": measured[SPARCODE].reports,
         "systems": [system.as_json() for system in measured.values()],
         "paired_tests": {
             other: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}

@@ -10,7 +10,7 @@ import paper
 import pytest
 import torch
 from cuts import artifact_scores, build
-from measuring import Measured, measure_trained, origins
+from measuring import Measured, Run, measure_trained, origins
 from report import comparison_columns, markdown_table
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
@@ -109,7 +109,7 @@ def test_rows_by_name() -> None:
 
 def test_means_and_spreads_are_over_seeds() -> None:
     runs = tuple(
-        {"all": {"recall@50": np.array(hits)}, "unseen": {"recall@50": np.array(hits)}} for hits in ([1.0, 0], [0, 0])
+        Run({view: {"recall@50": np.array(hits)} for view in ("all", "unseen")}, {}, {}) for hits in ([1.0, 0], [0, 0])
     )
     found = Measured("x", runs)
     assert found.cell("all", "recall@50") == "25.00 ± 25.00"
@@ -189,7 +189,7 @@ def test_a_table_says_where_its_figures_are_from() -> None:
     machine = {"cores": 2, "cpu": "X", "gpu": None}
     here = {"machine": machine, "packages": {"torch": "2.2"}, "date": "2026-01-02T03", "commit": "0123456789"}
     there = {**here, "machine": {**machine, "gpu": "G"}, "commit": None}
-    found = origins([Measured("x", (), (), (here, there)), Measured("y", (), (), (here,))])
+    found = origins([Measured("x", (Run({}, {}, here), Run({}, {}, there))), Measured("y", (Run({}, {}, here),))])
     assert found == (
         "Trained and measured on 2 cores (X), torch 2.2, 2026-01-02, commit 0123456; one G, 2 cores (X), torch 2.2, 2026-01-02."
     )
