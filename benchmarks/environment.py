@@ -37,17 +37,21 @@ def describe_environment(**more: Any) -> dict[str, Any]:
 
 def environment_line(environment: dict[str, Any]) -> str:
     """`2 cores (AMD EPYC), torch 2.15.0, 2026-11-27, commit 1234567`: what a table says of where a figure is from."""
-    machine, packages = environment["machine"], environment["packages"]
     parts = [
-        f"{machine['cores']} cores ({machine['cpu']})",
-        f"torch {packages.get('torch', '–')}",
+        machine_line(environment),
+        f"torch {environment['packages'].get('torch', '–')}",
         environment["date"][:10],
     ]
-    if machine.get("gpu"):
-        parts.insert(0, f"one {machine['gpu']}")
     if environment["commit"] is not None:
         parts.append(f"commit {environment['commit'][:7]}")
     return ", ".join(parts)
+
+
+def machine_line(environment: dict[str, Any]) -> str:
+    """`2 cores (AMD EPYC)`, behind its GPU if torch computed on one."""
+    machine = environment["machine"]
+    cores = f"{machine['cores']} cores ({machine['cpu']})"
+    return f"one {machine['gpu']}, {cores}" if machine.get("gpu") else cores
 
 
 def _gpu() -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import altair as alt
 import click
-from environment import describe_environment
+from environment import describe_environment, environment_line
 from measuring import Measured, origins
 from systems import SMALL_NOTE, Bench
 
@@ -57,9 +57,8 @@ def write_report(
         "test_cases": len(bench.cases),
         "environment": environment,
     }
-    parts = [f"# {title}", _provenance(bench, environment), body]
-    if measured:
-        parts.append(origins(measured))
+    parts = [f"# {title}", _provenance(bench), body]
+    parts.append(origins(measured) if measured else f"Measured on {environment_line(environment)}.")
     if bench.small:
         parts.insert(2, SMALL_NOTE)
     if chart is not None:
@@ -79,13 +78,11 @@ def write_files(out: Path, stem: str, text: str, result: dict[str, Any], chart: 
     click.echo(text)
 
 
-def _provenance(bench: Bench, environment: dict[str, Any]) -> str:
-    machine = environment["machine"]
+def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return (
         f"`{command}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
-        f"{len(bench.cases):,} test cases), preset {bench.preset}, seeds {seeds}; {environment['date'][:10]}, commit "
-        f"{environment['commit']}, {machine['cores']} cores ({machine['cpu']}), load {machine['load_1min']}. Per cent, mean ± "
-        "standard deviation of the seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
+        f"{len(bench.cases):,} test cases), preset {bench.preset}, seeds {seeds}. Per cent, mean ± standard deviation of the "
+        "seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
     )

@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 import click
 import numpy as np
-from environment import describe_environment
+from environment import describe_environment, machine_line
 from report import write_files
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -80,8 +80,8 @@ def write_speed(
     machine, versions = environment["machine"], environment["packages"]
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     where = (
-        f"`{command}`\n\n{environment['date'][:10]}, commit {environment['commit']}, {machine['cores']} cores "
-        f"({machine['cpu']}), {machine['memory_gib']} GiB, load {machine['load_1min']}; Python {environment['python']}, "
+        f"`{command}`\n\n{environment['date'][:10]}, commit {environment['commit']}, {machine_line(environment)}, "
+        f"{machine['memory_gib']} GiB, load {machine['load_1min']}; Python {environment['python']}, "
         + ", ".join(f"{name} {version}" for name, version in versions.items() if name in ("torch", "numpy"))
         + "."
     )
