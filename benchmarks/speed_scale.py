@@ -37,7 +37,7 @@ the largest size that was measured, {largest:,} items, is computed, not measured
   several shards the slowest counts.
 - queries a second = {per_core:,.0f} a core, from {clients} clients on {cores} cores, clients and server on the same machine.
 
-Measured with Elasticsearch {server} on {cpu}, {date}.
+Measured with Elasticsearch {server} on {cpu}, {dates}.
 
 ## Figures
 
@@ -71,6 +71,8 @@ class Slopes:
     queries_per_second: float
     clients: int
     record: Record
+    dates: list[str]
+    """The days of the measurements, ascending."""
 
     @property
     def line(self) -> tuple[float, float]:
@@ -94,7 +96,11 @@ def measured(results: Results, server: str) -> Slopes:
     best = max(crowds, key=lambda row: row["queries_per_second"])
     load = loads[0]
     rate = load["weights_per_second"]
-    return Slopes(rows, load["bytes_per_posting"], rate, best["queries_per_second"], best["clients"], records[-1])
+    used = [*records, *(record for record in results.uploads() if load in record.rows)]
+    dates = sorted({record.content["environment"]["date"][:10] for record in used})
+    return Slopes(
+        rows, load["bytes_per_posting"], rate, best["queries_per_second"], best["clients"], records[-1], dates
+    )
 
 
 def line_of(items: int, slopes: Slopes, recipe: Recipe, replicas: int, memory: float, price: float) -> list[str]:
@@ -125,7 +131,7 @@ def text(slopes: Slopes, replicas: int, memory: float, price: float) -> str:
         postings=recipe.postings, item_postings=recipe.item_postings, per_item=per_item(recipe),
         bytes_per_posting=slopes.bytes_per_posting, rate=slopes.rate, intercept=intercept, slope=slope,
         per_core=slopes.queries_per_second / environment["machine"]["cores"], clients=slopes.clients,
-        cores=environment["machine"]["cores"], cpu=environment["machine"]["cpu"], date=environment["date"][:10],
+        cores=environment["machine"]["cores"], cpu=environment["machine"]["cpu"], dates=" and ".join(slopes.dates),
         server=slopes.record.content["server"], replicas=replicas, memory=f"{memory:g}", price=f"{price:g}",
         table=markdown_table(columns, lines), read=recipe.nearest * recipe.postings + 10 * recipe.item_postings,
     )  # fmt: skip
