@@ -169,6 +169,9 @@ def main(
     cases: int, targets: str, first: int, jobs: int, repeat: tuple[str, int] | None, out: Path, document: Path
 ) -> None:
     """Fuzz every reader; write OUT/fuzz.json and the document's table. Exit code 1 where a defect was found."""
+    asked = targets.split(",,") if repeat is None else [repeat[0]]
+    if unknown := [target for target in asked if target not in TARGETS]:
+        raise click.UsageError(f"there is no target {', '.join(unknown)}; the targets are: {', '.join(TARGETS)}")
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=base))
     try:
@@ -178,7 +181,7 @@ def main(
             os.environ["SPARCODE_DEBUG"] = "1"
             run_case(repeat[0], repeat[1], seeds, folder / "work")
             return
-        tallies = _all(parts(cases, targets.split(",,")), first, jobs, seeds, folder)
+        tallies = _all(parts(cases, asked), first, jobs, seeds, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     about = describe_environment(command=command_line(), first=first)

@@ -87,7 +87,8 @@ def _resaved(rng: random.Random, content: bytes, kind: int) -> bytes:
 
 def _hostile_tensor(rng: random.Random, tensor: torch.Tensor) -> Any:
     return rng.choice((
-        lambda: tensor.new_full(tensor.shape, float("nan")) if tensor.is_floating_point() else tensor,
+        lambda: tensor.new_full(tensor.shape, float("nan") if tensor.is_floating_point() else -1),
+        lambda: tensor.new_full(tensor.shape, 1 << 30), lambda: tensor.flip(0) if tensor.dim() else tensor,
         lambda: torch.zeros(1).expand(1 << 30), lambda: torch.zeros(()), lambda: tensor.to(torch.complex64), lambda: None,
         lambda: tensor.to_sparse() if tensor.dim() else tensor, lambda: tensor.unsqueeze(0), lambda: "text",
     ))()  # fmt: skip

@@ -10,16 +10,19 @@ import pandas as pd
 import torch
 
 from sparcode_es.config import load_config, to_toml
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
 from sparcode_es.data.importer import ImportOptions, SideTables, import_file
 from sparcode_es.data.side import FeatureSpec
 from sparcode_es.data.write import Preparation
+from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.encoder import HistoryEncoder
 from sparcode_es.serving.export import export_encoder
 from sparcode_es.serving.pipeline import build_from_data
 from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import save_checkpoint
+from sparcode_es.training.memory import code_counts, item_counts
 
 SMALL = {
     "tokenizer.dim": 8, "tokenizer.layers": 1, "tokenizer.max_length": 6, "quantizer.codes": 8, "quantizer.codes_per_token": 2,
@@ -35,7 +38,7 @@ LOG = '{"stage": "tower", "epoch": 1, "loss": 3.0, "seconds": 1.0, "ndcg@50": 0.
 
 
 def make_seeds(folder: Path) -> Path:
-    """Write them all, without a training: the model's weights are random."""
+    """Write them all, without a training: the model's weights are random, its memories the data's."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     events = pd.DataFrame(
@@ -85,6 +88,20 @@ def _sides(files: Path, rng: np.random.Generator) -> None:
     (files / "schema.toml").write_text(text)
 
 
+def _remember(model: SparCode, data: Dataset) -> None:
+    sequences = data.train_sequences()
+    followed = np.bincount(sequences.items, minlength=data.num_items)
+    assert model.item_memory is not None
+    assert model.memory is not None
+    model.item_memory.fit(item_counts(model.config.item_codes, sequences, data.num_items), followed)
+    places = np.flatnonzero(np.arange(len(sequences.items)) > sequences.offsets[:-1].astype(np.int64)[sequences.owners])
+    before = sequences.before(places, model.config.tokenizer.max_length)
+    tokens = encode_tokens(model, before.offsets, before.items, before.users)
+    model.memory.fit(code_counts(model, tokens, sequences.items[places]), followed)
+    for memory in (model.item_memory, model.memory):
+        memory.weight.fill_(1.0)
+
+
 def _trained(folder: Path, files: Path) -> None:
     sides = SideTables(items=files / "items.csv", users=files / "users.csv", features=SPECS)
     data = import_file(files / "log.csv", folder / "data", "seed", Preparation(), ImportOptions("csv", sides=sides))
@@ -92,6 +109,7 @@ def _trained(folder: Path, files: Path) -> None:
     model = build_model(config, data)
     assert isinstance(model, SparCode)
     model.eval()
+    _remember(model, data)
     save_checkpoint(folder / "model.pt", model, data.item_ids, "data", {"epochs": 1})
     encoder = HistoryEncoder.from_checkpoint(folder / "model.pt")
     build_from_data(encoder, data, folder / "postings")
