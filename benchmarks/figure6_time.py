@@ -173,7 +173,8 @@ def main(bench: Bench, queries: int) -> None:
         [_line(system, times[system.name]) for system in found],
     )
     body += "\n\n" + _notes(asked, encoding)
-    points = [_as_json(system, times[system.name]) for system in found]
+    here = describe_environment()
+    points = [_as_json(system, times[system.name], here) for system in found]
     apart = {name: dataclasses.asdict(each) for name, each in encoding.items()}
     result = {"k": K, "queries": asked, "paper_says": paper.FIGURE_6_TIME_SAYS, "points": points, "encoding": apart}
     write_report(bench, "figure6-time", title, body, result, _chart(bench, title, found, times))
@@ -194,8 +195,8 @@ def _notes(asked: int, encoding: dict[str, Times]) -> str:
     )
 
 
-def _as_json(system: System, times: Times) -> dict[str, Any]:
-    run = Run(system.metrics, {}, describe_environment())
+def _as_json(system: System, times: Times, environment: dict[str, Any]) -> dict[str, Any]:
+    run = Run(system.metrics, {}, environment)
     figures = {"note": system.note, "sparsity": system.sparsity, "mebibytes": round(system.megabytes, 3)}
     return figures | dataclasses.asdict(times) | Measured(system.series, (run,)).as_json()
 

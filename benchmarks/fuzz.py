@@ -171,7 +171,9 @@ def main(
     """Fuzz every reader; write OUT/fuzz.json and the document's table. Exit code 1 where a defect was found."""
     asked = targets.split(",,") if repeat is None else [repeat[0]]
     if unknown := [target for target in asked if target not in TARGETS]:
-        raise click.UsageError(f"there is no target {', '.join(unknown)}; the targets are: {', '.join(TARGETS)}")
+        raise click.UsageError(
+            f"there is no target {', '.join(unknown)}; the targets, with ,, between: {',,'.join(TARGETS)}"
+        )
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=base))
     try:

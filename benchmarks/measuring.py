@@ -14,6 +14,7 @@ import numpy as np
 from environment import describe_environment, environment_line
 from systems import Bench, Row
 
+from sparcode_es.config import read_by_model
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
@@ -58,14 +59,21 @@ def measure_variant(
     """Measure what is made of a training, under a name of its own.
 
     The ranks stay in ranks-NAME.npz beside it and are read next time. They take a thousandth of a checkpoint's size: a table
-    can be made where its trainings are not. Raises `ConfigError` for ranks of other data, `DataError` for a damaged file.
+    can be made where its trainings are not. Raises `ConfigError` for ranks of other data or of another configuration (a release
+    may change defaults, and with them what a folder's name stands for), `DataError` for a damaged file.
     """
+    config = read_by_model(bench.trained_as(model, overrides, seed))
     path = bench.folder(model, overrides, seed) / f"ranks-{name}.npz"
     if path.exists():
-        return _read(bench, path)
+        return _read(bench, path, config)
     scores, report = scored()
     found = rank_cases(scores, bench.cases, bench.dataset.num_items, ks=())
-    about = {"cases": _key(bench.cases), "report": report, "environment": describe_environment()}
+    about = {
+        "cases": _key(bench.cases),
+        "config": config,
+        "report": report,
+        "environment": describe_environment(),
+    }
     with atomic_write(path) as file:
         np.savez_compressed(
             file,
@@ -76,18 +84,23 @@ def measure_variant(
     return Run(_metrics(bench, found), report, about["environment"])
 
 
-def _read(bench: Bench, path: Path) -> Run:
+def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
     try:
         with path.open("rb") as file, np.load(file) as kept:
             about = json.loads(str(kept["about"]))
             arrays = {name: kept[name].astype(np.float64) for name in kept.files if name != "about"}
         ranks, ties = ({view: arrays[f"{what}_{view}"] for view in VIEWS} for what in ("ranks", "ties"))
-        key, report, environment = about["cases"], about["report"], about["environment"]
+        key, kept_config, report, environment = (about[name] for name in ("cases", "config", "report", "environment"))
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a whole file of ranks ({error}); delete it to measure again") from error
     if key != _key(bench.cases):
         raise ConfigError(
             f"{path} is of other data than {bench.dataset.path}; choose another --runs, or delete the folder {path.parent}"
+        )
+    if kept_config != config:
+        raise ConfigError(
+            f"{path} was measured with another configuration, perhaps with another release's defaults; choose another --runs, or "
+            f"delete the folder {path.parent}"
         )
     return Run(_metrics(bench, Ranking(ranks, ties, {})), report, environment)
 

@@ -131,7 +131,7 @@ def text(slopes: Slopes, replicas: int, memory: float, price: float) -> str:
         postings=recipe.postings, item_postings=recipe.item_postings, per_item=per_item(recipe),
         bytes_per_posting=slopes.bytes_per_posting, rate=slopes.rate, intercept=intercept, slope=slope,
         per_core=slopes.queries_per_second / environment["machine"]["cores"], clients=slopes.clients,
-        cores=environment["machine"]["cores"], cpu=environment["machine"]["cpu"], dates=" and ".join(slopes.dates),
+        cores=environment["machine"]["cores"], cpu=environment["machine"]["cpu"], dates=", ".join(slopes.dates),
         server=slopes.record.content["server"], replicas=replicas, memory=f"{memory:g}", price=f"{price:g}",
         table=markdown_table(columns, lines), read=recipe.nearest * recipe.postings + 10 * recipe.item_postings,
     )  # fmt: skip

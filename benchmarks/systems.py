@@ -12,7 +12,15 @@ from typing import Any
 
 import click
 
-from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, TrainingConfig, load_config, to_mapping
+from sparcode_es.config import (
+    Config,
+    ItemCodesConfig,
+    PostingsConfig,
+    TrainingConfig,
+    load_config,
+    read_by_model,
+    to_mapping,
+)
 from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.base import RankingModel
@@ -20,7 +28,7 @@ from sparcode_es.training.build import MODELS, load_user_features
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import TrainResult, train
 from sparcode_es.training.refit import refit_config
-from sparcode_es.training.trainer import pick_device, require_configuration, sample_cases
+from sparcode_es.training.trainer import pick_device, sample_cases
 
 SMALL: dict[str, Any] = {
     "tokenizer.dim": 32,
@@ -122,18 +130,17 @@ class Bench:
 
     def train(self, model: str, overrides: Mapping[str, Any], seed: int) -> TrainResult:
         """Train what is missing. What begins from a tower begins from one that all with its tokenizer share."""
-        config, tower = self._trained_as(model, overrides, seed), None
+        config, tower = self.trained_as(model, overrides, seed), None
         if MODELS[model].begins_from_tower:
             tower = self._train(tower_config(config)).model_path
         return self._train(config, tower)
 
     def folder(self, model: str, overrides: Mapping[str, Any], seed: int) -> Path:
-        """Where `train` trains this. Raises `ConfigError` when a training of before, with other defaults, lies there."""
-        config = self._trained_as(model, overrides, seed)
-        require_configuration(self._folder(config), config)
-        return self._folder(config)
+        """Where `train` trains this."""
+        return self._folder(self.trained_as(model, overrides, seed))
 
-    def _trained_as(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
+    def trained_as(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
+        """The configuration that `train` trains with; see `config`."""
         config = self.config(model, overrides, seed)
         return tower_config(config) if model == "two_tower" else config
 
@@ -179,12 +186,12 @@ def tower_config(config: Config) -> Config:
 
 
 def folder_name(config: Config) -> str:
-    """A training's folder: model, tokenizer, and a hash of what differs from the defaults but for the seed.
+    """A training's folder: model, tokenizer, and a hash of what the model reads and is not the default, but for the seed.
 
     A configuration key that a later release adds leaves the name as it is.
     """
-    found = changed(config)
-    found.pop("training.seed", None)
+    read = _flat(read_by_model(config)).keys() - {"training.seed"}
+    found = {key: value for key, value in changed(config).items() if key in read}
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config.model}-{config.tokenizer.kind}-{digest}"
 

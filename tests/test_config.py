@@ -110,7 +110,11 @@ def test_what_a_model_does_not_read_makes_no_other_training() -> None:
     plain = load_config()
     for key, value in {"melu.dim": 64, "tdm.beam": 10, "latents.dim": 8, "all_to_all.layers": 2}.items():
         assert read_by_model(load_config(overrides={key: value})) == read_by_model(plain)
-    assert read_by_model(load_config(overrides={"tokenizer.dim": 32})) != read_by_model(plain)
+    for value in ({"model": "two_tower"}, {"item_codes.latest": 0}):
+        without = load_config(overrides=value)
+        assert read_by_model(load_config(overrides={**value, "item_codes.window": 7})) == read_by_model(without)
+    for key in ("tokenizer.dim", "item_codes.window"):
+        assert read_by_model(load_config(overrides={key: 32})) != read_by_model(plain)
     for model, key in (("melu", "melu.dim"), ("tdm", "tdm.beam"), ("dropoutnet", "latents.dim")):
         changed = load_config(overrides={"model": model, key: 7})
         assert read_by_model(changed) != read_by_model(load_config(overrides={"model": model}))

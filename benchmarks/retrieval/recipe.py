@@ -6,7 +6,7 @@
   inner product (a dot-product scorer), and the best `postings` of a code are kept.
 - Every item is a code of its own, too: `item_postings` popular items of its cluster "followed" it, with exponential scores.
 - A user likes one place in space: the codes nearest to it (eight), with softmax weights, and the ten latest of `seen` items,
-  drawn by popularity from the clusters about it, with boosts 0.8ⁿ. The dense user vector is Σ boost × centroid, so that the
+  drawn by popularity from the clusters about it, with boosts 0.8ⁿ⁻¹. The dense user vector is Σ boost × centroid, so that the
   dense and the uncut sparse scores differ by the ReLU and the item codes only.
 - Attributes: `half` holds for 50 % of items, `hundredth=7` for 1 %.
 """

@@ -149,8 +149,8 @@ class ItemCodesConfig:
     decay: float = 0.7
     """The boost of the n-th latest item of a user is decayⁿ⁻¹."""
     window: int = 20
-    """How many of the items before an event count as followed by it, in training and in updates. More than give codes to a
-    user: a pair that lay further apart tells little of the next event, but there are many such pairs."""
+    """How many of the items before an event count as followed by it, in training and in updates. By default more
+    than give codes to a user: a pair that lies further apart tells less of the next event, but there are many such pairs."""
     window_decay: float = 0.9
     """The n-th item before an event counts window_decayⁿ⁻¹."""
     weight: float | None = None

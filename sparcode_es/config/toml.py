@@ -83,9 +83,13 @@ def to_mapping(config: Any) -> dict[str, Any]:
 
 
 def read_by_model(config: Config) -> dict[str, Any]:
-    """The configuration without the tables that its model does not read: two with the same are the same training."""
+    """The configuration without the tables and keys that its model does not read: two with the same are the same training."""
     tables = to_mapping(config)
     others = OWN_TABLES - {config.model}
+    if config.model != "sparcode":
+        others |= {"quantizer", "item_codes"}
+    elif not config.item_codes.latest:
+        tables["item_codes"] = {"latest": 0}
     if config.model not in ("dropoutnet", "deezernet"):
         others |= {"latents"}
     return {key: value for key, value in tables.items() if key not in others}

@@ -2,9 +2,9 @@
 
 A table of (code, item) scores can remember pairs that no dot product can express. The lift of (code k, item c) is
 log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) sums what code k weighs in the training histories that were followed
-by item c (its boost; an item's code, what `item_codes.window_decay` gives it), n(k) over all training histories, and n(c) is
-how often c followed. It is the cosine of the two columns of a
-co-occurrence table, damped for rare codes and items; a weight that validation chooses scales it.
+by item c (a learned code its boost, an item's code what `item_codes.window_decay` gives it), n(k) is the sum of its row, and
+n(c) is how often c occurs. It resembles the cosine of two columns of a co-occurrence table, damped for rare codes and items; a
+weight that validation chooses scales it.
 
 Later events can be folded in: n(k, c) grows, n(k) and n(c) stay what they were in training. A lift then depends on its own
 count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where the

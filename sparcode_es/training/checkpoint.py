@@ -90,7 +90,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch's reader raises whatever the damaged bytes lead to
         raise CheckpointError(unreadable) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT})")
+        raise CheckpointError(
+            f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT}); train it again"
+        )
     return content
 
 

@@ -61,9 +61,13 @@ class Trainer:
         """Write the configuration, or refuse a folder that another one trained in."""
         if (self.out / "manifest.json").exists():
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
-        require_configuration(self.out, self.config)
-        with atomic_write(self.out / "config.toml", "w") as file:
-            file.write(to_toml(self.config))
+        path, text = self.out / "config.toml", to_toml(self.config)
+        if path.exists() and read_by_model(load_config(path)) != read_by_model(self.config):
+            raise ConfigError(
+                f"{self.out} holds a training with another configuration; choose another folder or remove it"
+            )
+        with atomic_write(path, "w") as file:
+            file.write(text)
 
     def train_whole(self, model: RankingModel, name: str) -> StageState:
         """A model from batches of histories, by its own loss, to convergence on validation."""
@@ -179,10 +183,3 @@ def sample_cases(cases: Cases, most: int, seed: int) -> Cases:
         return cases
     rows = np.sort(np.random.default_rng(seed).choice(len(cases.users), most, replace=False))
     return cases.take(rows)
-
-
-def require_configuration(out: Path, config: Config) -> None:
-    """Raise `ConfigError` when a folder holds a training with another configuration."""
-    path = out / "config.toml"
-    if path.exists() and read_by_model(load_config(path)) != read_by_model(config):
-        raise ConfigError(f"{out} holds a training with another configuration; choose another folder or remove it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,9 +169,13 @@ def test_ranks_of_other_defaults_are_refused(ring: Path, tmp_path: Path) -> None
     """A release may change a default, and with it what a folder's name stands for."""
     here = bench(ring, tmp_path)
     measure_trained(here, "popularity", {}, 0)
-    [path] = tmp_path.rglob("config.toml")
-    path.write_text(path.read_text().replace('metric = "ndcg@50"', 'metric = "ndcg@10"'))
-    with pytest.raises(ConfigError, match="holds a training with another configuration"):
+    [path] = tmp_path.rglob("ranks-model.npz")
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    about = json.loads(str(arrays.pop("about")))
+    about["config"]["training"]["metric"] = "ndcg@10"
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    with pytest.raises(ConfigError, match=r"ranks-model.npz was measured with another configuration.*choose another"):
         measure_trained(here, "popularity", {}, 0)
 
 
