@@ -120,7 +120,7 @@ def map_section(found: CodeMap) -> Section:
         f"{found.basis}: {percent(found.explained[0])} and {percent(found.explained[1])} of the variance. The area is a code's "
         f"traffic, {colour}. Point at one to read it."
     )
-    legend = {**groups, "other": OTHER} if groups else {}
+    legend = {**groups, "all others": OTHER} if groups else {}  # a group is one word
     picture = scatter(f"Map of {len(dots)} codes.", dots)
     return Section(
         "map",

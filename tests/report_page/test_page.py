@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from html_page import Page
@@ -121,6 +121,7 @@ def test_what_is_data_stays_text(text: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.text())
+@example("other")
 def test_any_text_is_harmless(text: str) -> None:
     content = page(whole_report(text))
     content.encode()
