@@ -1,7 +1,8 @@
-"""The class of every benchmark's command."""
+"""What every benchmark's command has: how errors end it, and lists of names as options."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -20,3 +21,11 @@ class BenchCommand(click.Command):
             failure = click.ClickException(str(error))
             failure.exit_code = error.exit_code
             raise failure from error
+
+
+def some_of(text: str, known: Collection[str], option: str, separator: str = ",") -> list[str]:
+    """The names that an option's text gives, apart by the separator. Raises `click.UsageError` for one that is not known."""
+    chosen = text.split(separator)
+    if not set(chosen) <= set(known):
+        raise click.UsageError(f"{option} takes some of {f'{separator} '.join(known)}, not {text!r}")
+    return chosen

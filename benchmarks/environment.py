@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -33,6 +34,11 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         **more,
     }
+
+
+def command_line() -> str:
+    """As it was typed, from the repository's root."""
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def environment_line(environment: dict[str, Any]) -> str:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from command import BenchCommand
+from command import BenchCommand, some_of
 from environment import describe_environment
 from resilience import cluster, servers, writer
 from resilience.outcome import Outcome
@@ -124,13 +124,6 @@ def keep(out: Path, page: Path | None, outcome: Outcome, items: int, add: bool =
         fill(page, rows)
 
 
-def _chosen(parts: str) -> Sequence[str]:
-    chosen = parts.split(",")
-    if not set(chosen) <= set(PARTS):
-        raise click.UsageError(f"--parts takes some of {', '.join(PARTS)}, not {parts!r}")
-    return chosen
-
-
 @click.command(
     cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/faults.py --parts constant --recommendations 20000"
 )
@@ -161,7 +154,7 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         world = World(Path(name), Size(items, 64, 400))
         run = Run(world, tuple(versions.split(",")), kills, deaths, recommendations, seconds, Path(name))
-        for part in _chosen(parts):
+        for part in some_of(parts, PARTS, "--parts"):
             for outcome in PARTS[part](run):
                 keep(out, page, outcome, items, add)
                 click.echo(json.dumps({"part": part, **outcome.as_dict()}))

@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from command import BenchCommand
-from environment import describe_environment
+from command import BenchCommand, some_of
+from environment import command_line, describe_environment
 from marked import fill, row
 from mutation.seeds import make_seeds
 from mutation.targets import TARGETS, run_case
-from retrieval.record import command_line
 
 from sparcode_es.files import atomic_write
 
@@ -169,11 +168,8 @@ def main(
     cases: int, targets: str, first: int, jobs: int, repeat: tuple[str, int] | None, out: Path, document: Path
 ) -> None:
     """Fuzz every reader; write OUT/fuzz.json and the document's table. Exit code 1 where a defect was found."""
-    asked = targets.split(",,") if repeat is None else [repeat[0]]
-    if unknown := [target for target in asked if target not in TARGETS]:
-        raise click.UsageError(
-            f"there is no target {', '.join(unknown)}; the targets, with ,, between: {',,'.join(TARGETS)}"
-        )
+    named = ("--targets", targets) if repeat is None else ("--repeat", repeat[0])
+    asked = some_of(named[1], TARGETS, named[0], separator=",,")
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=base))
     try:

@@ -20,14 +20,13 @@ from typing import Any
 
 import click
 from command import BenchCommand
-from environment import describe_environment
+from environment import command_line, describe_environment
 from marked import fill, row
 from pressure.arrivals import THREADS, closed_loop, open_loop, recovery, schedule, summary
 from pressure.askers import Asked, by_http, by_recommender, service
 from pressure.memory import Memory
 from retrieval.postings import write_artifact
 from retrieval.recipe import Recipe, make_world
-from retrieval.record import command_line
 
 from sparcode_es import Limits, Recommender
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server

@@ -62,8 +62,8 @@ def measure_variant(
     can be made where its trainings are not. Raises `ConfigError` for ranks of other data or of another configuration (a release
     may change defaults, and with them what a folder's name stands for), `DataError` for a damaged file.
     """
-    config = read_by_model(bench.trained_as(model, overrides, seed))
-    path = bench.folder(model, overrides, seed) / f"ranks-{name}.npz"
+    trained_as = bench.trained_as(model, overrides, seed)
+    config, path = read_by_model(trained_as), bench.folder(trained_as) / f"ranks-{name}.npz"
     if path.exists():
         return _read(bench, path, config)
     scores, report = scored()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import click
-from environment import describe_environment, environment_line
+from environment import command_line, describe_environment, environment_line
 from measuring import Measured, origins
 from systems import SMALL_NOTE, Bench
 
@@ -80,9 +78,8 @@ def write_files(out: Path, stem: str, text: str, result: dict[str, Any], chart: 
 
 def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return (
-        f"`{command}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
+        f"`{command_line()}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
         f"{len(bench.cases):,} test cases), preset {bench.preset}, seeds {seeds}. Per cent, mean ± standard deviation of the "
         "seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
     )

@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 import click
 import numpy as np
-from environment import describe_environment, machine_line
+from environment import command_line, describe_environment, machine_line
 from report import write_files
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -78,7 +78,7 @@ def write_speed(
     """Write the report with the command, machine, versions and load before the body."""
     environment = describe_environment()
     machine, versions = environment["machine"], environment["packages"]
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = command_line()
     where = (
         f"`{command}`\n\n{environment['date'][:10]}, commit {environment['commit']}, {machine_line(environment)}, "
         f"{machine['memory_gib']} GiB, load {machine['load_1min']}; Python {environment['python']}, "

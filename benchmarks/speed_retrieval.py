@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 import faiss
 import psutil
-from command import BenchCommand
+from command import BenchCommand, some_of
 from retrieval import http_service, servers, stages, sweeps
 from retrieval.answers import Exact
 from retrieval.local import embedded, faiss_systems, scipy_sparse
@@ -168,9 +168,7 @@ def main(
     work: Path | None, out: Path,
 ) -> None:  # fmt: skip
     """Time and quality of retrieval on synthetic items, in parts: local, servers, sweeps, cluster."""
-    chosen = parts.split(",")
-    if not set(chosen) <= set(PARTS):
-        raise click.UsageError(f"--parts takes some of {', '.join(PARTS)}, not {parts!r}")
+    chosen = some_of(parts, PARTS, "--parts")
     run = Run(Recipe(items, postings, seed=seed), queries, judged, tuple(versions.split(",")), heap, out)
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)

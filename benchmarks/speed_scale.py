@@ -88,16 +88,15 @@ def measured(results: Results, server: str) -> Slopes:
     """The slopes of one server. Raises `ClickException` when something was not measured."""
     records = [each for each in results.retrieval() if each.content.get("server") == server]
     rows = {each.items: row["p50_ms"] for each in records if (row := each.pick("Elasticsearch"))}
-    uploads = [row for record in results.uploads() for row in record.rows]
-    loads = [row for row in uploads if row["what"] == "index" and row["server"] == server]
+    uploads = [(row, record) for record in results.uploads() for row in record.rows]
+    loads = [(row, record) for row, record in uploads if row["what"] == "index" and row["server"] == server]
     if not rows or not loads:
         raise click.ClickException(f"no retrieval or no upload of Elasticsearch {server}; `make speed` measures both")
     crowds = [r for r in records[-1].rows if r.get("crowd") and r["system"].startswith("Elasticsearch")]
     best = max(crowds, key=lambda row: row["queries_per_second"])
-    load = loads[0]
+    load, uploaded = loads[0]
     rate = load["weights_per_second"]
-    used = [*records, *(record for record in results.uploads() if load in record.rows)]
-    dates = sorted({record.content["environment"]["date"][:10] for record in used})
+    dates = sorted({record.content["environment"]["date"][:10] for record in (*records, uploaded)})
     return Slopes(
         rows, load["bytes_per_posting"], rate, best["queries_per_second"], best["clients"], records[-1], dates
     )

@@ -135,21 +135,18 @@ class Bench:
             tower = self._train(tower_config(config)).model_path
         return self._train(config, tower)
 
-    def folder(self, model: str, overrides: Mapping[str, Any], seed: int) -> Path:
-        """Where `train` trains this."""
-        return self._folder(self.trained_as(model, overrides, seed))
-
     def trained_as(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
         """The configuration that `train` trains with; see `config`."""
         config = self.config(model, overrides, seed)
         return tower_config(config) if model == "two_tower" else config
 
-    def _folder(self, config: Config) -> Path:
+    def folder(self, config: Config) -> Path:
+        """Where `train` trains what `trained_as` says."""
         return self.runs / self.dataset.name / folder_name(config) / f"seed-{config.training.seed}"
 
     def _train(self, config: Config, tower: Path | None = None) -> TrainResult:
         return train(
-            config, self.dataset, self._folder(config), tower=tower, echo=lambda line: click.echo(line, err=True)
+            config, self.dataset, self.folder(config), tower=tower, echo=lambda line: click.echo(line, err=True)
         )
 
     def refit(self, overrides: Mapping[str, Any], seed: int) -> TrainResult:

@@ -9,24 +9,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sparcode_es.config import load_config, to_toml
-from sparcode_es.data.dataset import Dataset
+from sparcode_es.config import load_config
 from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
 from sparcode_es.data.importer import ImportOptions, SideTables, import_file
 from sparcode_es.data.side import FeatureSpec
 from sparcode_es.data.write import Preparation
-from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.encoder import HistoryEncoder
 from sparcode_es.serving.export import export_encoder
 from sparcode_es.serving.pipeline import build_from_data
 from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import save_checkpoint
-from sparcode_es.training.memory import code_counts, item_counts
+from sparcode_es.training.memory import fit_memories
+from sparcode_es.training.trainer import Trainer
 
 SMALL = {
     "tokenizer.dim": 8, "tokenizer.layers": 1, "tokenizer.max_length": 6, "quantizer.codes": 8, "quantizer.codes_per_token": 2,
     "scorer.hidden": [4], "training.device": "cpu", "training.tower.epochs": 1, "training.codes.epochs": 1,
+    "item_codes.weight": 1.0, "scorer.memory_weight": 1.0,
 }  # fmt: skip
 SPECS = (
     FeatureSpec("user", "age", "numerical"),
@@ -88,20 +88,6 @@ def _sides(files: Path, rng: np.random.Generator) -> None:
     (files / "schema.toml").write_text(text)
 
 
-def _remember(model: SparCode, data: Dataset) -> None:
-    sequences = data.train_sequences()
-    followed = np.bincount(sequences.items, minlength=data.num_items)
-    assert model.item_memory is not None
-    assert model.memory is not None
-    model.item_memory.fit(item_counts(model.config.item_codes, sequences, data.num_items), followed)
-    places = np.flatnonzero(np.arange(len(sequences.items)) > sequences.offsets[:-1].astype(np.int64)[sequences.owners])
-    before = sequences.before(places, model.config.tokenizer.max_length)
-    tokens = encode_tokens(model, before.offsets, before.items, before.users)
-    model.memory.fit(code_counts(model, tokens, sequences.items[places]), followed)
-    for memory in (model.item_memory, model.memory):
-        memory.weight.fill_(1.0)
-
-
 def _trained(folder: Path, files: Path) -> None:
     sides = SideTables(items=files / "items.csv", users=files / "users.csv", features=SPECS)
     data = import_file(files / "log.csv", folder / "data", "seed", Preparation(), ImportOptions("csv", sides=sides))
@@ -109,12 +95,9 @@ def _trained(folder: Path, files: Path) -> None:
     model = build_model(config, data)
     assert isinstance(model, SparCode)
     model.eval()
-    _remember(model, data)
+    fit_memories(Trainer(config, data, folder / "run", lambda line: None, bars=False), model)
     save_checkpoint(folder / "model.pt", model, data.item_ids, "data", {"epochs": 1})
     encoder = HistoryEncoder.from_checkpoint(folder / "model.pt")
     build_from_data(encoder, data, folder / "postings")
     export_encoder(encoder.model, encoder.item_ids, folder / "encoder.onnx")
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.toml").write_text(to_toml(config))
-    (run / "log.jsonl").write_text(LOG)
+    (folder / "run" / "log.jsonl").write_text(LOG)

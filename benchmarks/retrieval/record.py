@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from environment import describe_environment
+from environment import command_line, describe_environment
 
 from retrieval.recipe import Recipe
 from sparcode_es.files import atomic_write
@@ -22,11 +20,6 @@ Row = dict[str, Any]
 def peak_mebibytes() -> float:
     """The most memory that this process held so far."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def command_line() -> str:
-    """As it was typed, from the repository's root."""
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def write_record(out: Path, name: str, recipe: Recipe, rows: list[Row], **more: Any) -> Path:

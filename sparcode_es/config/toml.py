@@ -25,8 +25,13 @@ else:
 
 T = TypeVar("T")
 
-OWN_TABLES = {"two_tower", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet"}
-"""Tables that only the model of that name reads."""
+READERS = {
+    **{name: {name} for name in ("two_tower", "all_to_all", "tdm", "dropoutnet", "melu", "deezernet")},
+    "quantizer": {"sparcode"},
+    "item_codes": {"sparcode"},
+    "latents": {"dropoutnet", "deezernet"},
+}
+"""Table → the models that read it; all models read the others."""
 DEEPEST = 32
 """Levels of tables and lists that are read. A configuration has four; what is nested without end would overflow the stack."""
 
@@ -85,14 +90,9 @@ def to_mapping(config: Any) -> dict[str, Any]:
 def read_by_model(config: Config) -> dict[str, Any]:
     """The configuration without the tables and keys that its model does not read: two with the same are the same training."""
     tables = to_mapping(config)
-    others = OWN_TABLES - {config.model}
-    if config.model != "sparcode":
-        others |= {"quantizer", "item_codes"}
-    elif not config.item_codes.latest:
+    if not config.item_codes.latest:
         tables["item_codes"] = {"latest": 0}
-    if config.model not in ("dropoutnet", "deezernet"):
-        others |= {"latents"}
-    return {key: value for key, value in tables.items() if key not in others}
+    return {key: value for key, value in tables.items() if config.model in READERS.get(key, {config.model})}
 
 
 def to_toml(config: Any) -> str:

@@ -64,7 +64,7 @@ def export_encoder(model: SparCode, item_ids: StringTable, path: Path) -> None:
 
 
 def _header(model: SparCode) -> dict[str, Any]:
-    quantizer, latest, has_items = model.config.quantizer, model.config.item_codes, model.item_codes is not None
+    quantizer, item_codes = model.config.quantizer, model.config.item_codes
     return {
         "format": FORMAT,
         "model_hash": model.model_hash,
@@ -72,7 +72,9 @@ def _header(model: SparCode) -> dict[str, Any]:
         "shared_heads": model.shared_heads,
         "max_length": model.config.tokenizer.max_length,
         "codes_per_token": quantizer.codes_per_token if quantizer.assignment == "pursuit" else None,
-        "item_codes": {"latest": latest.latest, "decay": latest.decay} if has_items else None,
+        "item_codes": {"latest": item_codes.latest, "decay": item_codes.decay}
+        if model.item_codes is not None
+        else None,
     }
 
 
