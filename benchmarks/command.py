@@ -1,4 +1,4 @@
-"""What every benchmark's command has: how errors end it, and lists of names as options."""
+"""What every benchmark's command has: how errors end it, and lists of names and of numbers as options."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from typing import Any
 import click
 
 from sparcode_es.errors import SparcodeError
+
+
+class Numbers(click.ParamType):
+    """`64,128` → (64, 128)."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Fails for what is not whole numbers with commas between."""
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"whole numbers with commas between, not {value!r}", param, ctx)
 
 
 class BenchCommand(click.Command):

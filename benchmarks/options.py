@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from command import Numbers
 from sparcode_es_cli.train import parse_setting
 from systems import Bench
 
@@ -17,7 +18,7 @@ from sparcode_es.data.dataset import Dataset
 OPTIONS = (
     click.option("--data", type=click.Path(path_type=Path), required=True, help="A data folder."),
     click.option("--preset", type=click.Choice(preset_names()), required=True),
-    click.option("--seeds", default="0,1,2", show_default=True, help="One training of each system a seed."),
+    click.option("--seeds", type=Numbers(), default="0,1,2", show_default=True, help="One training of each system a seed."),
     click.option("--scale", type=click.Choice(["small", "full"]), default="full", show_default=True,
                  help="small: few epochs and small grids, for two cores; full: the preset as it is."),
     click.option("--runs", type=click.Path(path_type=Path), required=True,
@@ -37,14 +38,17 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(
-        data: Path, preset: str, seeds: str, scale: str, runs: Path, settings: tuple[str, ...], out: Path, **more: Any
+        data: Path,
+        preset: str,
+        seeds: tuple[int, ...],
+        scale: str,
+        runs: Path,
+        settings: tuple[str, ...],
+        out: Path,
+        **more: Any,
     ) -> None:
-        try:
-            numbers = tuple(int(seed) for seed in seeds.split(","))
-        except ValueError as error:
-            raise click.UsageError(f"--seeds takes numbers with commas between, not {seeds!r}") from error
         overrides = dict(parse_setting(text) for text in settings)
-        function(Bench(Dataset.open(data), preset, numbers, scale, runs, out, overrides), **more)
+        function(Bench(Dataset.open(data), preset, seeds, scale, runs, out, overrides), **more)
 
     for option in reversed(OPTIONS):
         run = option(run)

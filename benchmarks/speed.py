@@ -90,11 +90,3 @@ def write_speed(
         parts.append(f"![{title}]({stem}.png)")
     head = {"benchmark": stem, "command": command, "environment": environment}
     write_files(out, stem, "\n\n".join(parts) + "\n", {**head, **result}, chart)
-
-
-def numbers_of(text: str) -> list[int]:
-    """`64,128` → [64, 128]."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"whole numbers with commas between, not {text!r}") from error

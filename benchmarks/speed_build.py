@@ -23,10 +23,10 @@ import click
 import numpy as np
 import pandas as pd
 import torch
-from command import BenchCommand
+from command import BenchCommand, Numbers
 from pictures import COLOURS, styled
 from report import markdown_table
-from speed import child, numbers_of, peak_mib, seconds, write_speed
+from speed import child, peak_mib, seconds, write_speed
 from torch.nn import functional as F
 
 from sparcode_es.codes import UserCodes
@@ -194,11 +194,13 @@ def chart_of(rows: list[dict[str, Any]], title: str, subtitle: str) -> alt.TopLe
 
 
 @click.command(cls=BenchCommand, epilog="\b\nExample:\n  python benchmarks/speed_build.py --items 54542,200000,1000000")
-@click.option("--items", default="54542,200000,1000000", show_default=True, help="Sizes, commas between.")
+@click.option(
+    "--items", type=Numbers(), default="54542,200000,1000000", show_default=True, help="Sizes, commas between."
+)
 @click.option("--codes", default=1024, show_default=True, help="C, observed codes.")
-@click.option("--dims", default="64,128", show_default=True, help="D, commas between.")
-@click.option("--item-tokens", default="1,2", show_default=True, help="K_c, commas between.")
-@click.option("--codebooks", default="1", show_default=True, help="M, commas between.")
+@click.option("--dims", type=Numbers(), default="64,128", show_default=True, help="D, commas between.")
+@click.option("--item-tokens", type=Numbers(), default="1,2", show_default=True, help="K_c, commas between.")
+@click.option("--codebooks", type=Numbers(), default="1", show_default=True, help="M, commas between.")
 @click.option("--hidden", default=16, show_default=True, help="Units of the hidden layer.")
 @click.option("--sparsity", default=0.99, show_default=True, help="The share of the pairs that the bias cuts.")
 @click.option("--sample", default=1000, show_default=True, help="Items that the plain loops run over.")
@@ -208,14 +210,20 @@ def chart_of(rows: list[dict[str, Any]], title: str, subtitle: str) -> alt.TopLe
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 @click.option("--child", "child_task", hidden=True)
 def main(
-    items: str, dims: str, item_tokens: str, codebooks: str, out: Path, child_task: str | None, **flags: Any
+    items: tuple[int, ...],
+    dims: tuple[int, ...],
+    item_tokens: tuple[int, ...],
+    codebooks: tuple[int, ...],
+    out: Path,
+    child_task: str | None,
+    **flags: Any,
 ) -> None:
     """Time `postings build` against Eq. 9 written as plain loops."""
     if child_task is not None:
         click.echo(json.dumps(run_child(json.loads(child_task))))
         return
     pick_device(flags["device"], "--device")
-    shapes = itertools.product(*(numbers_of(text) for text in (codebooks, dims, item_tokens, items)))
+    shapes = itertools.product(codebooks, dims, item_tokens, items)
     rows = [measure({"items": n, "dim": D, "item_tokens": K_c, "codebooks": M, **flags}) for M, D, K_c, n in shapes]
     title = f"postings build: {flags['codes']:,} codes, {flags['threads']} thread" + "s" * (flags["threads"] > 1)
     body = (

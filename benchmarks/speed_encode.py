@@ -19,9 +19,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from command import BenchCommand
+from command import BenchCommand, Numbers
 from report import markdown_table
-from speed import numbers_of, percentiles, write_speed
+from speed import percentiles, write_speed
 from threadpoolctl import threadpool_limits
 
 from sparcode_es.codes import UserCodes
@@ -112,8 +112,16 @@ def line_of(row: dict[str, Any]) -> list[str]:
 @click.option("--dim", default=64, show_default=True)
 @click.option("--layers", default=2, show_default=True, help="Blocks of self-attention.")
 @click.option("--codes", default=1024, show_default=True, help="N, entries of the codebook.")
-@click.option("--lengths", default="10,50", show_default=True, help="Events of a history, commas between.")
-@click.option("--batches", default="1,32,256", show_default=True, help="Histories encoded at once, commas between.")
+@click.option(
+    "--lengths", type=Numbers(), default="10,50", show_default=True, help="Events of a history, commas between."
+)
+@click.option(
+    "--batches",
+    type=Numbers(),
+    default="1,32,256",
+    show_default=True,
+    help="Histories encoded at once, commas between.",
+)
 @click.option(
     "--repeats", default=300, show_default=True, help="Single histories timed; a batch of n at least ten times."
 )
@@ -121,7 +129,13 @@ def line_of(row: dict[str, Any]) -> list[str]:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 def main(
-    checkpoint: Path | None, lengths: str, batches: str, repeats: int, threads: int, out: Path, **shape: int
+    checkpoint: Path | None,
+    lengths: tuple[int, ...],
+    batches: tuple[int, ...],
+    repeats: int,
+    threads: int,
+    out: Path,
+    **shape: int,
 ) -> None:
     """Time histories → codes on the CPU, by torch and by the exported encoder."""
     torch.set_num_threads(threads)
@@ -133,7 +147,7 @@ def main(
         size = path.stat().st_size
         rows = [
             measure(model, exported, batch, length, max(10, repeats // batch), shape["seed"])
-            for batch, length in itertools.product(numbers_of(batches), numbers_of(lengths))
+            for batch, length in itertools.product(batches, lengths)
         ]
     what = "random weights" if checkpoint is None else str(checkpoint)
     body = (
