@@ -33,6 +33,8 @@ METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
 REFITTED = ", trained on validation too"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
+PAIRS = (*((SPARCODE, other) for other in (TWIN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
+"""Systems that are tested against each other."""
 
 
 def measure_seed(bench: Bench, seed: int, with_untied: bool, with_refit: bool) -> dict[str, Run]:
@@ -107,10 +109,10 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
 
 
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
-    """The differences and their p."""
+    """The differences and their p, by what is compared."""
     lines = [
-        [f"SparCode − {other}", view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
-        for other, by_view in tests.items()
+        [difference, view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
+        for difference, by_view in tests.items()
         for view, by_metric in by_view.items()
     ]
     return markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
@@ -124,8 +126,9 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
     found = [measure_seed(bench, seed, untied, refit) for seed in bench.seeds]
     measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
-    others = [name for name in (TWIN, UNTIED, WITH_ITEM_CODES) if name in measured]
-    tests = {other: tests_against(measured[SPARCODE], measured[other]) for other in others}
+    tests = {
+        f"{ours} − {other}": tests_against(measured[ours], measured[other]) for ours, other in PAIRS if other in measured
+    }
     title = f"Quality on {bench.dataset.name}"
     body = (
         f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
@@ -138,8 +141,8 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
         "training": measured[SPARCODE].reports,
         "systems": [system.as_json() for system in measured.values()],
         "paired_tests": {
-            other: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}
-            for other, by_view in tests.items()
+            difference: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}
+            for difference, by_view in tests.items()
         },
     }
     write_report(bench, "quality", title, body, result, chart, list(measured.values()))

@@ -150,6 +150,11 @@ def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
     assert len(labels) == len(set(labels)) == 8
     assert {"SparCode, trained on validation too", "two-tower, trained on validation too"} <= set(labels)
     tests = found["paired_tests"]
-    assert set(tests) == {"two-tower", "two-tower, untied items (control)", "two-tower + last-item codes (control)"}
+    assert set(tests) == {
+        "SparCode − two-tower",
+        "SparCode − two-tower, untied items (control)",
+        "SparCode − two-tower + last-item codes (control)",
+        "SparCode, trained on validation too − two-tower, trained on validation too",
+    }
     assert all(0 <= t["p"] <= 1 for views in tests.values() for cells in views.values() for t in cells.values())
     assert all(label in text for label in labels)
