@@ -127,7 +127,9 @@ def main(bench: Bench, untied: bool, refit: bool) -> None:
     found = [measure_seed(bench, seed, untied, refit) for seed in bench.seeds]
     measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
     tests = {
-        f"{ours} − {other}": tests_against(measured[ours], measured[other]) for ours, other in PAIRS if other in measured
+        f"{ours} − {other}": tests_against(measured[ours], measured[other])
+        for ours, other in PAIRS
+        if other in measured
     }
     title = f"Quality on {bench.dataset.name}"
     body = (
