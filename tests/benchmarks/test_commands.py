@@ -158,3 +158,33 @@ def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
     }
     assert all(0 <= t["p"] <= 1 for views in tests.values() for cells in views.values() for t in cells.values())
     assert all(label in text for label in labels)
+
+
+@pytest.mark.slow
+def test_the_published_sasrec_with_and_without_the_validation_events(ring: Path, tmp_path: Path) -> None:
+    flags = [
+        "--data",
+        str(ring),
+        "--seeds",
+        "0,1",
+        "--dim",
+        "16",
+        "--epochs",
+        "4",
+        "--patience",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "published_sasrec.py"), *flags], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found, text = read(tmp_path, "published-ring")
+    without, with_validation = found["runs"].values()
+    assert [run["seed"] for run in without] == [run["seed"] for run in with_validation] == [0, 1]
+    assert [run["epochs"] for run in without] == [run["epochs"] for run in with_validation]
+    assert all(0 < run["test"]["unseen"]["recall@50"] <= 1 for run in (*without, *with_validation))
+    assert all(run["test"]["unseen"]["recall@10"] >= run["test"]["all"]["recall@10"] for run in without)
+    assert text.count("| all |") == 2
+    assert "9.21" in text
