@@ -34,7 +34,8 @@ from retrieval.other_goals import ONE_EACH, OURS, THEIRS
 from speed import child, new_environment, write_speed
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import Config, StageConfig, load_config
+from sparcode_es.config import Config, load_config
+from sparcode_es.config.training import EPOCHS
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.training.build import build_model
 from sparcode_es.training.loop import train
@@ -98,7 +99,7 @@ def our_config(flags: dict[str, Any]) -> Config:
             "tokenizer.max_length": flags["max_length"],
             "tokenizer.use_features": False,
             "training.tower.batch_size": flags["batch"],
-            "training.tower.epochs": max(1, min(flags["epochs"], StageConfig().epochs)),
+            "training.tower.epochs": max(1, min(flags["epochs"], EPOCHS)),
             "training.tower.patience": flags["patience"],
             "training.metric": "ndcg@10",
             "training.validation_users": 1_000_000,

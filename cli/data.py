@@ -56,7 +56,11 @@ def preparation_options(function: Decorated) -> Decorated:
         click.option("--k-core", type=COUNT, default=1, help="Events that every user and every item keeps at least."),
         click.option("--min-user", type=COUNT, help="The same for users only."),
         click.option("--min-item", type=COUNT, help="The same for items only."),
-        click.option("--drop-duplicates", is_flag=True, help="Drop events that repeat a user, item and time."),
+        click.option(
+            "--drop-duplicates",
+            is_flag=True,
+            help="Drop events that repeat a user, item and time; in a log without times, a user and item.",
+        ),
         click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),

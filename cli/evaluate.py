@@ -56,6 +56,11 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
     convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
+    if split == "valid" and trained.model.config.training.with_validation:
+        click.echo(
+            f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth",
+            err=True,
+        )
     ranking = _ranked(trained, dataset, cases, engine_flags)
     found = mean_metrics(ranking, cases, convention=convention)
     if not as_json:

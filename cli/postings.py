@@ -30,7 +30,11 @@ CUTS = (
     click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
     click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes."),
     click.option(
-        "--min-codes-per-item", type=int, default=0, show_default=True, help="Never cut an item's best n codes."
+        "--min-codes-per-item",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Never cut an item's best n codes (by a maximum or by traffic; a bias leaves no score to keep).",
     ),
     click.option(
         "--observed-codes-only/--all-codes",

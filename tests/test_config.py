@@ -10,6 +10,7 @@ import pytest
 from sparcode_es.config import (
     Config,
     PostingsConfig,
+    StageConfig,
     from_mapping,
     load_config,
     parse_toml,
@@ -99,6 +100,21 @@ def test_postings_take_bias_or_sparsity_not_both() -> None:
         PostingsConfig(bias=0.0, sparsity=0.5)
     with pytest.raises(ConfigError, match="sparsity"):
         PostingsConfig(sparsity=1.0)
+
+
+def test_a_floor_under_a_bias_alone_is_refused() -> None:
+    for bias in ({"sparsity": 0.9}, {"bias": -1.0}):
+        with pytest.raises(ConfigError, match="use cut 'traffic', or a maximum"):
+            PostingsConfig(min_codes_per_item=3, **bias)
+        assert PostingsConfig(min_codes_per_item=3, max_codes_per_item=9, **bias).min_codes_per_item == 3
+    assert PostingsConfig(min_codes_per_item=3, sparsity=0.9, cut="traffic").min_codes_per_item == 3
+
+
+def test_epochs_are_more_on_a_small_log() -> None:
+    assert [StageConfig().epochs_for(steps) for steps in (0, 1, 10, 75, 1000)] == [400, 400, 300, 40, 40]
+    assert StageConfig(epochs=3).epochs_for(1) == 3
+    with pytest.raises(ConfigError, match="stop_after"):
+        StageConfig(stop_after=3)
 
 
 def test_one_key_of_a_stage_leaves_the_others_at_their_defaults() -> None:

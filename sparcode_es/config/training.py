@@ -7,6 +7,9 @@ from typing import Literal
 
 from sparcode_es.config.checks import require
 
+EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 40, 400, 3000
+"""What `StageConfig.epochs` means where it is None."""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -29,8 +32,8 @@ class LossConfig:
 class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
-    epochs: int = 40
-    """At most this many; 0 leaves the stage out."""
+    epochs: int | None = None
+    """At most this many; 0 leaves the stage out. None: 40, or on a small log as many as make 3,000 steps, up to 400."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
     stop_after: int | None = None
@@ -49,14 +52,21 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         require(
-            self.epochs >= 0 and self.patience >= 1 and self.evaluate_every >= 1, "a stage's counts must be positive"
+            (self.epochs or 0) >= 0 and self.patience >= 1 and self.evaluate_every >= 1,
+            "a stage's counts must be positive",
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
         require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
         require(
-            self.stop_after is None or 0 <= self.stop_after <= self.epochs,
+            self.stop_after is None or (self.epochs is not None and 0 <= self.stop_after <= self.epochs),
             f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
         )
+
+    def epochs_for(self, steps: int) -> int:
+        """`epochs` as a number, for a log that makes so many steps an epoch."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(EPOCHS, min(MOST_EPOCHS, -(-ENOUGH_STEPS // max(1, steps))))
 
 
 @dataclass(frozen=True)

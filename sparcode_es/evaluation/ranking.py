@@ -1,6 +1,7 @@
 """Ranking every item for every case, from dense scores: what validation and the baselines' rows are measured with.
 
-Two views of one ranking: `all` ranks every item; `unseen` leaves out the items of the case's history, but for its targets.
+Two views of one ranking: `all` ranks every item; `unseen` leaves out the items of the case's history. A target that is one of
+them is a miss there, as it is for a user who is shown new items only.
 """
 
 from __future__ import annotations
@@ -51,12 +52,10 @@ def rank_cases(
         low, high = int(cases.target_offsets[begin]), int(cases.target_offsets[rows[-1] + 1])
         owners = np.repeat(rows, _lengths(cases.target_offsets, rows)) - begin
         targets = cases.target_items[low:high]
-        own = block[owners, targets]
         for view in views:
             if view == "unseen":
                 _mask_seen(block, cases, rows)
-                block[owners, targets] = own
-            ranks[view][low:high], ties[view][low:high] = _mid_ranks(block, owners, own)
+            ranks[view][low:high], ties[view][low:high] = _mid_ranks(block, owners, block[owners, targets])
             if ks:
                 _mark_shown(block, ks, view, shown)
     return Ranking(ranks, ties, {key: float(mask.mean()) for key, mask in shown.items()})
@@ -102,14 +101,15 @@ def _mask_seen(block: np.ndarray, cases: Cases, rows: np.ndarray) -> None:
 
 
 def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many items stand before each target, ties counted half, and how many have its score.
+    """How many items stand before each target, ties counted half, and how many have its score; infinite and 1 where that is -inf.
 
     block: [B, I], owners: rows [t], own: scores [t].
     """
     # Row by row: numpy counts the ones of a whole array many times faster than those of each row of a table.
     ties = np.array([np.count_nonzero(block[row] == score) for row, score in zip(owners, own, strict=True)], np.float64)
     before = [np.count_nonzero(block[row] > score) for row, score in zip(owners, own, strict=True)]
-    return np.array(before, np.float64) + (ties - 1) / 2, ties
+    shown = np.isfinite(own)
+    return np.where(shown, np.array(before, np.float64) + (ties - 1) / 2, np.inf), np.where(shown, ties, 1.0)
 
 
 def _mark_shown(block: np.ndarray, ks: Sequence[int], view: str, shown: dict[tuple[str, int], np.ndarray]) -> None:

@@ -28,8 +28,8 @@ def measure(
 ) -> dict[str, dict[str, float]]:
     """`{"all": {"recall@10": …, "coverage@10": …}, "unseen": {…}}`: every item, and without those of the history.
 
-    Row c of `user_codes` belongs to case c. Only returned items count: a target that the engine scores 0 is a miss. As
-    in `rank_metrics`, a target that also lies in the history stays in the `unseen` lists.
+    Row c of `user_codes` belongs to case c. Only returned items count: a target that the engine scores 0 is a miss, and
+    in `unseen`, as in `rank_metrics`, one that also lies in the history.
     """
     return mean_metrics(rank_by_engine(engine, cases, user_codes, item_ids, shared_heads, ks), cases, ks, convention)
 
@@ -75,5 +75,4 @@ def _lists(
 
 
 def _seen(cases: Cases, case: int, item_ids: StringTable) -> frozenset[str]:
-    numbers = np.setdiff1d(cases.history[case], cases.targets[case])
-    return frozenset(item_ids[int(number)] for number in numbers)
+    return frozenset(item_ids[int(number)] for number in cases.history[case])

@@ -62,6 +62,7 @@ def train(
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
     trainer = Trainer(config, dataset, out, echo, bars, listen)
+    config = trainer.config
     model_path, tower_path = out / "model.pt", out / "two_tower.pt"
     with storage_errors(out):
         if config.model == "two_tower":
@@ -136,7 +137,7 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     if path.exists():
         return read_checkpoint(path).report
     torch.manual_seed(trainer.config.training.seed)
-    config = fit_codebook(trainer.config, trainer.windows.num_positions)
+    config = fit_codebook(trainer.config, trainer.windows.num_positions, trainer.dataset.num_items)
     if config != trainer.config:
         trainer.log.write(stage="codes", codes=config.quantizer.codes, instead_of=trainer.config.quantizer.codes)
     model = build_model(config, trainer.dataset)
@@ -155,10 +156,10 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     return report
 
 
-def fit_codebook(config: Config, positions: int) -> Config:
-    """The configuration with N no larger than a quarter of the positions that the codebooks learn from: a small log cannot
-    fill a large codebook, and a code that few histories share says nothing about new ones."""
-    most = max(2, positions // 4)
+def fit_codebook(config: Config, positions: int, items: int) -> Config:
+    """The configuration with N no larger than a quarter of the positions that the codebooks learn from, and than four an item:
+    a small log cannot fill a large codebook, and a code that few histories share says nothing about new ones."""
+    most = max(2, min(positions // 4, 4 * items))
     if config.quantizer.codes <= most:
         return config
     each = min(config.quantizer.codes_per_token, most)

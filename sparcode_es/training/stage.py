@@ -102,30 +102,29 @@ def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
     return np.random.default_rng(int(words[1]))
 
 
-def learning_rate(config: StageConfig, epoch: int) -> float:
-    """The learning rate of an epoch, counted from 1."""
-    kept = config.decay_from * config.epochs
-    return config.learning_rate * min(1.0, (config.epochs - epoch + 1) / max(1.0, config.epochs - kept))
+def learning_rate(config: StageConfig, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch, counted from 1, of at most `epochs`."""
+    return config.learning_rate * min(1.0, (epochs - epoch + 1) / max(1.0, epochs - config.decay_from * epochs))
 
 
 def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Progress) -> StageState:
     """Train until the validation metric has not risen for `patience` evaluations, and leave the best weights in the model;
     or train for `stop_after` epochs, and leave the last ones."""
     state = _resume(stage, state_path)
-    fixed = stage.config.stop_after
+    fixed, most = stage.config.stop_after, stage.config.epochs_for(stage.steps)
     record: dict[str, Any]
     if state.epoch:
         log.write(stage=stage.name, resumed_after_epoch=state.epoch)
-    elif stage.judge_start and stage.config.epochs and fixed is None:
+    elif stage.judge_start and most and fixed is None:
         stage.model.eval()
         record = {"stage": stage.name, "epoch": 0, **stage.validate()}
         _judge(stage, state, record[stage.metric])
         log.write(**record)
-    while not state.finished and state.epoch < (stage.config.epochs if fixed is None else fixed):
+    while not state.finished and state.epoch < (most if fixed is None else fixed):
         began = time.perf_counter()
         state.epoch += 1
         generator = seed_epoch(seed, stage.name, state.epoch)
-        rate = learning_rate(stage.config, state.epoch)
+        rate = learning_rate(stage.config, state.epoch, most)
         for group in stage.optimizer.param_groups:
             group["lr"] = rate
         stage.model.train()
@@ -138,7 +137,7 @@ def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Pro
         record = {"stage": stage.name, "epoch": state.epoch, "loss": loss, **stage.after_epoch()}
         if fixed is not None:
             state.best_epoch = state.epoch
-        elif state.epoch % stage.config.evaluate_every == 0 or state.epoch == stage.config.epochs:
+        elif state.epoch % stage.config.evaluate_every == 0 or state.epoch == most:
             stage.model.eval()
             record |= stage.validate()
             _judge(stage, state, record[stage.metric])

@@ -38,17 +38,18 @@ class Trainer:
         bars: bool,
         listen: Listener | None = None,
     ) -> None:
-        self.config, self.dataset, self.out, self.bars = config, dataset, out, bars
+        self.dataset, self.out, self.bars = dataset, out, bars
         keep_freed_memory()
         self.device = pick_device(config.training.device)
         if config.training.amp and self.device.type != "cuda":
             raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-        self._claim()
-        self.log = Log(out / "log.jsonl", echo, listen)
         train = self.sequences = dataset.train_sequences(config.training.with_validation)
         self.windows = _examples(config, train)
+        self.config = config = with_epochs(config, len(self.windows))
+        self._claim()
+        self.log = Log(out / "log.jsonl", echo, listen)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
         counts = np.bincount(train.items, minlength=dataset.num_items)
@@ -143,6 +144,13 @@ def _examples(config: Config, train: Sequences) -> Windows | Pairs:
     if config.tokenizer.source == "features":
         return Pairs(train.offsets, train.items, train.users, config.training.items_per_user)
     return Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
+
+
+def with_epochs(config: Config, windows: int) -> Config:
+    """The configuration with the tower's epochs as a number, for so many windows: training them again takes the same."""
+    tower = config.training.tower
+    most = tower.epochs_for(-(-windows // tower.batch_size))
+    return replace(config, training=replace(config.training, tower=replace(tower, epochs=most)))
 
 
 def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optimizer:

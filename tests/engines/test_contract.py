@@ -287,6 +287,8 @@ def test_quality_is_that_of_the_best_items(engine: Engine, artifact: Artifact) -
     shown = {item for best in lists for item in best}
     assert found["all"]["coverage@10"] == pytest.approx(len(shown) / ITEMS)
     assert found["unseen"]["ndcg@10"] != found["all"]["ndcg@10"]
+    had = Cases(users, cases.history_offsets, histories, np.arange(len(users) + 1).astype(np.uint64), histories[::4])
+    assert measure(engine, had, codes, artifact.item_ids, True, ks=(10,))["unseen"]["recall@10"] == 0
 
 
 def test_info(engine: Engine, artifact: Artifact) -> None:

@@ -71,6 +71,19 @@ def test_a_tie_takes_the_middle(cases: Cases) -> None:
     assert set(ranking.ranks["all"].tolist()) == {(ITEMS - 1) / 2}
 
 
+def test_a_target_that_the_user_had_before_is_a_miss_among_unseen_items() -> None:
+    items = np.array([0, 1, 2], dtype=np.uint32)
+    both = Cases(
+        np.zeros(1, np.uint32), np.array([0, 3], np.uint64), items, np.array([0, 2], np.uint64), np.array([2, 3])
+    )
+    found = rank_cases(lambda rows: np.array([[0.0, 0.0, 9.0, 1.0, 2.0]], dtype=np.float32), both, 5)
+    assert found.ranks["all"].tolist() == [0.0, 2.0]
+    assert found.ranks["unseen"].tolist() == [np.inf, 1.0]
+    assert found.ties["unseen"].tolist() == [1.0, 1.0]
+    found = rank_cases(lambda rows: np.array([[0.0, 0.0, 9.0, 1.0, 2.0]], dtype=np.float32), both, 5, views=("unseen",))
+    assert found.ranks["unseen"].tolist() == [np.inf, 1.0]
+
+
 def test_a_target_that_is_not_returned_is_no_hit() -> None:
     found = case_metrics(np.array([0.0, np.inf]), np.array([0, 2]), (5,))
     assert found["recall@5"].tolist() == [0.5]

@@ -10,6 +10,7 @@ import pytest
 
 from sparcode_es.baselines.popularity import popularity
 from sparcode_es.config import load_config
+from sparcode_es.config.training import MOST_EPOCHS
 from sparcode_es.data.dataset import VALID, Dataset
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.sparcode import SparCode
@@ -81,3 +82,17 @@ def test_refusals(chain: Path, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "again" / "config.toml").write_text(text.replace("with_validation = false", "with_validation = true"))
     with pytest.raises(ConfigError, match="itself trained on the validation events"):
         refit_config(tmp_path / "again")
+
+
+def test_a_small_log_gets_more_epochs_which_its_folder_and_its_refit_name(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    settings = {key: value for key, value in SMALL.items() if key != "training.tower.epochs"}
+    overrides = {**settings, "model": "two_tower", "training.tower.patience": 1, "training.tower.batch_size": 100_000}
+    train(load_config(overrides=overrides), dataset, tmp_path / "first", bars=False)
+    assert load_config(tmp_path / "first" / "config.toml").training.tower.epochs == MOST_EPOCHS
+    again = refit_config(tmp_path / "first").training.tower
+    assert again.epochs == MOST_EPOCHS
+    assert again.stop_after == read_checkpoint(tmp_path / "first" / "two_tower.pt").report["tower_best_epoch"]
+    train(
+        load_config(overrides=overrides), dataset, tmp_path / "first", bars=False
+    )  # the same training, found finished

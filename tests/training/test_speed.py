@@ -44,4 +44,4 @@ def test_kept_memory_changes_no_result() -> None:
 )
 def test_the_learning_rate_falls(decay_from: float, rates: list[float]) -> None:
     config = StageConfig(epochs=4, learning_rate=0.01, decay_from=decay_from)
-    assert [learning_rate(config, epoch) for epoch in (1, 2, 3, 4)] == pytest.approx([0.01 * rate for rate in rates])
+    assert [learning_rate(config, epoch, 4) for epoch in (1, 2, 3, 4)] == pytest.approx([0.01 * rate for rate in rates])

@@ -20,7 +20,7 @@ from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
-from sparcode_es.training.loop import train
+from sparcode_es.training.loop import fit_codebook, train
 from training.small import SMALL
 
 
@@ -219,3 +219,15 @@ def test_a_two_tower_checkpoint_has_no_codes(chain: Path, tmp_path: Path) -> Non
     result = train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
     with pytest.raises(CheckpointError, match="no codes"):
         load_checkpoint(result.model_path)
+
+
+def test_a_codebook_is_no_larger_than_its_log_and_its_catalogue() -> None:
+    config = load_config(overrides={"quantizer.codes": 1024, "quantizer.codes_per_token": 8})
+    for positions, items, codes, each in (
+        (10**6, 10**4, 1024, 8),
+        (400, 10**4, 100, 8),
+        (10**6, 13, 52, 8),
+        (16, 13, 4, 4),
+    ):
+        fitted = fit_codebook(config, positions, items).quantizer
+        assert (fitted.codes, fitted.codes_per_token) == (codes, each)
