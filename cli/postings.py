@@ -19,7 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 CUTS = (
     click.option("--bias", type=float, help="b of Eq. 15; the model's own when left out."),
-    click.option("--sparsity", type=float, help="Cut this share of the scored pairs."),
+    click.option(
+        "--sparsity", type=float, help="Cut this share of the scored pairs; item codes are neither counted nor cut."
+    ),
     click.option(
         "--cut",
         type=click.Choice(["bias", "traffic"]),
