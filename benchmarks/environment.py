@@ -49,7 +49,8 @@ def environment_line(environment: dict[str, Any]) -> str:
         environment["date"][:10],
     ]
     if environment["commit"] is not None:
-        parts.append(f"commit {environment['commit'][:7]}")
+        changed = "+" * environment["commit"].endswith("+")
+        parts.append(f"commit {environment['commit'][:7]}{changed}")
     return ", ".join(parts)
 
 

@@ -6,7 +6,8 @@ SASRec with a sampled softmax, by RecTools, is published there with recall@10 9.
 (Tikhonovich et al. 2025, arXiv 2508.06450; their settings for Beauty: one block, one head, 64 dimensions, dropout 0.2,
 256 uniform negatives, learning rate 0.001). This is that model from its description: SASRec's block as its authors wrote it,
 in which the residual begins at the normalised query and keys and values are the states as they are, places counted from the
-latest item, a plain dot product, a start near zero. Unlike there a batch shares its negatives.
+latest item, a plain dot product, a start near zero. Unlike there a batch shares its negatives, 1,024 of them; validation is
+at most 10,000 users; a history longer than 50 is learned from in windows, not by its end alone.
 
 Two trainings a seed: one learns from what stands before the validation events, which choose its epoch by their criterion,
 recall@10 with seen items left out; the other learns from the validation events too, for as many epochs.
@@ -92,7 +93,7 @@ class PublishedSASRec(nn.Module):
                 nn.init.xavier_normal_(parameter)
 
     def forward(self, histories: Tensor, positions: Tensor) -> Tensor:
-        """Histories int64 [B, L], padded on the right, and flat positions in them, in rising order → states [P, D]."""
+        """Histories int64 [B, L], padded on the right, and flat positions in them → states [P, D]."""
         B, L = histories.shape
         last = torch.zeros(B, dtype=torch.int64, device=histories.device)
         last = last.scatter_reduce(0, positions // L, positions % L, "amax").unsqueeze(1)
@@ -128,6 +129,8 @@ class Training:
         self.dataset, self.device, self.seed, self.epoch = dataset, pick_device("auto"), seed, 0
         events = dataset.train_sequences(with_validation)
         self.windows = Windows(events.offsets, events.items, events.users, settings.max_length)
+        if not len(self.windows):
+            raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
         self.model = PublishedSASRec(settings, dataset.num_items).to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), settings.learning_rate, settings.betas, fused=True)
 
@@ -154,6 +157,8 @@ def measure_seed(
     test, valid = dataset.cases("test"), sample_cases(dataset.cases("valid"), 10_000, seed)
     if not len(test) or not len(valid):
         raise DataError(f"{dataset.path} has no cases in its test or validation split; import it with another --split")
+    if any((np.diff(cases.history_offsets.astype(np.int64)) == 0).any() for cases in (test, valid)):
+        raise DataError(f"{dataset.path} has users without a history, and SASRec reads nothing else")
     training, best, chosen, kept = Training(settings, dataset, seed, with_validation=False), -1.0, 0, {}
     for epoch in tqdm(range(1, epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None):
         training.run_epoch()
@@ -182,10 +187,14 @@ def cell(runs: list[dict[str, Any]], view: str, metric: str) -> tuple[float, flo
 )
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A data folder.")
 @click.option("--seeds", type=Numbers(), default="0,1,2", show_default=True, help="Two trainings a seed.")
-@click.option("--dim", default=Settings.dim, show_default=True, help="D.")
-@click.option("--epochs", default=200, show_default=True, help="At most so many.")
+@click.option("--dim", type=click.IntRange(1), default=Settings.dim, show_default=True, help="D.")
+@click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
 @click.option(
-    "--patience", default=50, show_default=True, help="Stop after so many without a better validation recall@10."
+    "--patience",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Stop after so many without a better validation recall@10.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 def main(data: Path, seeds: tuple[int, ...], dim: int, epochs: int, patience: int, out: Path) -> None:
@@ -225,7 +234,7 @@ def main(data: Path, seeds: tuple[int, ...], dim: int, epochs: int, patience: in
         for m in METRICS
     ]
     shown += [
-        {"system": "published", "metric": m, "whose": "published", "value": v, "spread": 0.0}
+        {"system": "published, Beauty", "metric": m, "whose": "published", "value": v, "spread": 0.0}
         for m, v in PUBLISHED.items()
     ]
     result = {"environment": environment, "data": dataset.name, "settings": asdict(settings), "runs": runs}

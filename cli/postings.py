@@ -36,7 +36,7 @@ CUTS = (
         type=int,
         default=0,
         show_default=True,
-        help="Never cut an item's best n codes (by a maximum or by traffic; a bias leaves no score to keep).",
+        help="Never cut an item's best n codes. Works under the maxima and --cut traffic, not under a bias.",
     ),
     click.option(
         "--observed-codes-only/--all-codes",

@@ -103,7 +103,7 @@ def test_postings_take_bias_or_sparsity_not_both() -> None:
 
 
 def test_a_floor_under_a_bias_alone_is_refused() -> None:
-    for bias in ({"sparsity": 0.9}, {"bias": -1.0}):
+    for bias in ({}, {"sparsity": 0.9}, {"bias": -1.0}):
         with pytest.raises(ConfigError, match="use cut 'traffic', or a maximum"):
             PostingsConfig(min_codes_per_item=3, **bias)
         assert PostingsConfig(min_codes_per_item=3, max_codes_per_item=9, **bias).min_codes_per_item == 3
@@ -113,8 +113,9 @@ def test_a_floor_under_a_bias_alone_is_refused() -> None:
 def test_epochs_are_more_on_a_small_log() -> None:
     assert [StageConfig().epochs_for(steps) for steps in (0, 1, 10, 75, 1000)] == [400, 400, 300, 40, 40]
     assert StageConfig(epochs=3).epochs_for(1) == 3
+    assert StageConfig(stop_after=600).epochs_for(1) == 600
     with pytest.raises(ConfigError, match="stop_after"):
-        StageConfig(stop_after=3)
+        StageConfig(stop_after=3, epochs=2)
 
 
 def test_one_key_of_a_stage_leaves_the_others_at_their_defaults() -> None:

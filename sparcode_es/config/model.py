@@ -72,7 +72,7 @@ class QuantizerConfig:
     codebooks: int = 1
     """M."""
     codes: int = 1024
-    """N, entries a codebook; a training takes fewer where the log has less than four positions a code, or four codes an item."""
+    """N, entries a codebook; a training takes never more than a quarter of the log's positions, nor than four an item."""
     shared: bool = True
     """One set of codebooks for all heads, or one per head."""
     assignment: Literal["nearest", "pursuit"] = "pursuit"

@@ -41,10 +41,9 @@ class PostingsConfig:
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1")
         require(self.min_codes_per_item >= 0, "min_codes_per_item must not be negative")
-        biased = self.cut == "bias" and (self.sparsity is not None or self.bias is not None)
         capped = self.max_postings_per_code is not None or self.max_codes_per_item is not None
         require(
-            not biased or capped or self.min_codes_per_item == 0,
+            self.cut == "traffic" or capped or self.min_codes_per_item == 0,
             "min_codes_per_item keeps nothing that a bias cuts, whose scores are not positive; use cut 'traffic', or a maximum",
         )
         require(self.block_codes >= 1 and self.block_items >= 1, "block sizes must be at least 1")

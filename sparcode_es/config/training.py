@@ -58,7 +58,8 @@ class StageConfig:
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
         require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
         require(
-            self.stop_after is None or (self.epochs is not None and 0 <= self.stop_after <= self.epochs),
+            self.stop_after is None
+            or 0 <= self.stop_after <= (self.stop_after if self.epochs is None else self.epochs),
             f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
         )
 
@@ -66,7 +67,7 @@ class StageConfig:
         """`epochs` as a number, for a log that makes so many steps an epoch."""
         if self.epochs is not None:
             return self.epochs
-        return max(EPOCHS, min(MOST_EPOCHS, -(-ENOUGH_STEPS // max(1, steps))))
+        return max(EPOCHS, min(MOST_EPOCHS, -(-ENOUGH_STEPS // max(1, steps))), self.stop_after or 0)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _mid_ranks(block: np.ndarray, owners: np.ndarray, own: np.ndarray) -> tuple[
     # Row by row: numpy counts the ones of a whole array many times faster than those of each row of a table.
     ties = np.array([np.count_nonzero(block[row] == score) for row, score in zip(owners, own, strict=True)], np.float64)
     before = [np.count_nonzero(block[row] > score) for row, score in zip(owners, own, strict=True)]
-    shown = np.isfinite(own)
+    shown = own > -np.inf
     return np.where(shown, np.array(before, np.float64) + (ties - 1) / 2, np.inf), np.where(shown, ties, 1.0)
 
 

@@ -55,4 +55,6 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
 
 
 def _stop(stage: StageConfig, epoch: int | None) -> Any:
-    return replace(stage, stop_after=epoch)
+    """A stage that ends after this epoch; a tower that was given may have had more of them than the stage."""
+    most = stage.epochs if epoch is None or stage.epochs is None else max(stage.epochs, epoch)
+    return replace(stage, stop_after=epoch, epochs=most)

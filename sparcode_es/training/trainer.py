@@ -46,10 +46,7 @@ class Trainer:
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         train = self.sequences = dataset.train_sequences(config.training.with_validation)
-        self.windows = _examples(config, train)
-        self.config = config = with_epochs(config, len(self.windows))
-        self._claim()
-        self.log = Log(out / "log.jsonl", echo, listen)
+        self.windows = examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
         counts = np.bincount(train.items, minlength=dataset.num_items)
@@ -57,18 +54,24 @@ class Trainer:
         self.validation = sample_cases(dataset.cases("valid"), config.training.validation_users, config.training.seed)
         if not len(self.validation.users):
             raise DataError(f"{dataset.path} has no validation case; split it, or import more events a user")
+        self.config = self._claim(config)
+        self.log = Log(out / "log.jsonl", echo, listen)
 
-    def _claim(self) -> None:
-        """Write the configuration, or refuse a folder that another one trained in."""
+    def _claim(self, config: Config) -> Config:
+        """Write the configuration and give it with its epochs as a number, the one that the folder has where it has one; or
+        refuse a folder that another configuration trained in."""
         if (self.out / "manifest.json").exists():
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
-        path, text = self.out / "config.toml", to_toml(self.config)
-        if path.exists() and read_by_model(load_config(path)) != read_by_model(self.config):
+        path = self.out / "config.toml"
+        held = load_config(path) if path.exists() else None
+        chosen = with_epochs(config, len(self.windows), held)
+        if held is not None and read_by_model(held) != read_by_model(chosen):
             raise ConfigError(
                 f"{self.out} holds a training with another configuration; choose another folder or remove it"
             )
         with atomic_write(path, "w") as file:
-            file.write(text)
+            file.write(to_toml(chosen))
+        return chosen
 
     def train_whole(self, model: RankingModel, name: str) -> StageState:
         """A model from batches of histories, by its own loss, to convergence on validation."""
@@ -139,17 +142,18 @@ class Trainer:
         return iter(tqdm(steps, total=total, desc=title, unit="step", leave=False, disable=None if self.bars else True))
 
 
-def _examples(config: Config, train: Sequences) -> Windows | Pairs:
+def examples(config: Config, train: Sequences) -> Windows | Pairs:
     """Windows of the histories, or, where no history is read, users with their items."""
     if config.tokenizer.source == "features":
         return Pairs(train.offsets, train.items, train.users, config.training.items_per_user)
     return Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
 
 
-def with_epochs(config: Config, windows: int) -> Config:
-    """The configuration with the tower's epochs as a number, for so many windows: training them again takes the same."""
+def with_epochs(config: Config, windows: int, held: Config | None = None) -> Config:
+    """The configuration with the tower's epochs as a number: that of `held`, an earlier training, or one for so many windows."""
     tower = config.training.tower
-    most = tower.epochs_for(-(-windows // tower.batch_size))
+    begun = None if held is None or tower.epochs is not None else held.training.tower.epochs
+    most = begun if begun is not None else tower.epochs_for(-(-windows // tower.batch_size))
     return replace(config, training=replace(config.training, tower=replace(tower, epochs=most)))
 
 

@@ -73,7 +73,7 @@ def test_against_brute_force(
     config = PostingsConfig(
         max_postings_per_code=per_code,
         max_codes_per_item=per_item,
-        min_codes_per_item=floor,
+        min_codes_per_item=floor if per_code or per_item else 0,
         block_codes=blocks[0],
         block_items=blocks[1],
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from sparcode_es_cli.evaluate import command
 
 from sparcode_es.baselines.popularity import popularity
 from sparcode_es.config import load_config
@@ -93,6 +95,18 @@ def test_a_small_log_gets_more_epochs_which_its_folder_and_its_refit_name(chain:
     again = refit_config(tmp_path / "first").training.tower
     assert again.epochs == MOST_EPOCHS
     assert again.stop_after == read_checkpoint(tmp_path / "first" / "two_tower.pt").report["tower_best_epoch"]
-    train(
-        load_config(overrides=overrides), dataset, tmp_path / "first", bars=False
-    )  # the same training, found finished
+    # The same command again finds it finished, as it finds one that was begun when another number was the default.
+    train(load_config(overrides=overrides), dataset, tmp_path / "first", bars=False)
+    config = tmp_path / "first" / "config.toml"
+    config.write_text(config.read_text().replace(f"epochs = {MOST_EPOCHS}", "epochs = 40"))
+    train(load_config(overrides=overrides), dataset, tmp_path / "first", bars=False)
+
+
+def test_evaluate_says_that_validation_was_trained_on(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    train(refit_config(run(dataset, tmp_path / "first", model="two_tower")), dataset, tmp_path / "again", bars=False)
+    for folder, split, said in (("again", "valid", True), ("again", "test", False), ("first", "valid", False)):
+        checkpoint = str(tmp_path / folder / "two_tower.pt")
+        done = CliRunner().invoke(command, ["--checkpoint", checkpoint, "--data", str(chain), "--split", split])
+        assert done.exit_code == 0, done.output
+        assert ("has learned from these events" in done.output) == said
