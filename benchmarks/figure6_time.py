@@ -90,7 +90,10 @@ def _faiss_metrics(bench: Bench, index: FaissIndex, vectors: np.ndarray) -> Case
     """`all` of the K that are asked for; `unseen` of as many more as the longest history has, less the history."""
     longest = int(np.diff(bench.cases.history_offsets.astype(np.int64)).max())
     more = min(index.num_items, K + longest)
-    return {view: measure(bench, _found(index, vectors, k))[view] for view, k in (("all", K), ("unseen", more))}
+    return {
+        view: measure(bench.dataset, bench.cases, _found(index, vectors, k))[view]
+        for view, k in (("all", K), ("unseen", more))
+    }
 
 
 def _found(index: FaissIndex, vectors: np.ndarray, k: int) -> ScoreFunction:
@@ -112,7 +115,7 @@ def sparcode_system(bench: Bench, model: SparCode, series: str, sparsity: float,
     engine = EmbeddedEngine(artifact)
     queries = [Query(tuple(artifact.user_clauses(user)), K) for user in range(artifact.num_users)]
     size = 6 * artifact.num_postings / 2**20
-    metrics = measure(bench, artifact_scores(artifact))
+    metrics = measure(bench.dataset, bench.cases, artifact_scores(artifact))
     return System(series, f"{100 * sparsity:g} %", lambda i: engine.search(queries[i]), size, metrics, sparsity)
 
 

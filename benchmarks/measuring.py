@@ -15,7 +15,7 @@ from environment import describe_environment, environment_line
 from systems import Bench, Row
 
 from sparcode_es.config import read_by_model
-from sparcode_es.data.dataset import Cases, ScoreFunction
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
 from sparcode_es.evaluation.ranking import VIEWS, Ranking, rank_cases
@@ -26,9 +26,9 @@ CaseMetrics = dict[str, dict[str, np.ndarray]]
 """View → metric → float64 [n], one number a case."""
 
 
-def measure(bench: Bench, scores: ScoreFunction) -> CaseMetrics:
-    """Rank every item for every test case, in both views, by the data folder's convention."""
-    return _metrics(bench, rank_cases(scores, bench.cases, bench.dataset.num_items, ks=()))
+def measure(dataset: Dataset, cases: Cases, scores: ScoreFunction) -> CaseMetrics:
+    """Rank every item for every case, in both views, by the data folder's convention."""
+    return _metrics(dataset, cases, rank_cases(scores, cases, dataset.num_items, ks=()))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def measure_variant(
             **{f"ranks_{view}": ranks.astype(np.float32) for view, ranks in found.ranks.items()},
             **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
         )
-    return Run(_metrics(bench, found), report, about["environment"])
+    return Run(_metrics(bench.dataset, bench.cases, found), report, about["environment"])
 
 
 def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
@@ -104,7 +104,7 @@ def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
             f"{path} was measured with another configuration, perhaps with another release's defaults; choose another --runs, or "
             f"delete the folder {path.parent}"
         )
-    return Run(_metrics(bench, Ranking(ranks, ties, {})), report, environment)
+    return Run(_metrics(bench.dataset, bench.cases, Ranking(ranks, ties, {})), report, environment)
 
 
 def _key(cases: Cases) -> str:
@@ -115,8 +115,8 @@ def _key(cases: Cases) -> str:
     return digest.hexdigest()[:16]
 
 
-def _metrics(bench: Bench, ranking: Ranking) -> CaseMetrics:
-    offsets, convention = bench.cases.target_offsets, convention_of(bench.dataset)
+def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking) -> CaseMetrics:
+    offsets, convention = cases.target_offsets, convention_of(dataset)
     return {
         view: measure_ranks(ranking.ranks[view], ranking.ties[view], offsets, convention=convention) for view in VIEWS
     }

@@ -24,16 +24,18 @@ import click
 import numpy as np
 import torch
 from command import BenchCommand, Numbers
-from environment import command_line, describe_environment, environment_line
-from pictures import OURS, comparison
-from report import markdown_table, metric_name, write_files
+from environment import command_line, describe_environment
+from measuring import CaseMetrics, Measured, Run, measure, origins
+from pictures import comparison
+from report import write_files
+from tables import quality_table, records_of_ours
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.errors import DataError
-from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
+from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.models.batches import Windows
 from sparcode_es.models.encode import histories_of
 from sparcode_es.training.trainer import pick_device, sample_cases
@@ -43,9 +45,6 @@ PUBLISHED = {"recall@10": 9.21, "ndcg@10": 5.31}
 """On Beauty, view `unseen`, per cent."""
 WITHOUT, WITH = "trained before the validation events", "trained on the validation events too"
 CASES_AT_ONCE = 512
-
-Found = dict[str, dict[str, float]]
-"""View → metric → a share."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +144,15 @@ class Training:
             self.model.loss(self.model(batch.histories, batch.positions), batch.targets).backward()
             self.optimizer.step()
 
-    def measure(self, cases: Cases) -> Found:
+    def measure(self, cases: Cases) -> CaseMetrics:
         """The metrics of some cases."""
-        return rank_metrics(self.model.case_scores(cases), cases, self.dataset.num_items, (10, 50), coverage=False)
+        return measure(self.dataset, cases, self.model.case_scores(cases))
 
 
 def measure_seed(
     settings: Settings, dataset: Dataset, seed: int, epochs: int, patience: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Both trainings of a seed: which one, its epochs, and its metrics on the test split, which is read at the end of each."""
+) -> Iterator[tuple[str, Run]]:
+    """Both trainings of a seed: which one, and its metrics on the test split, which is read at the end of each."""
     test, valid = dataset.cases("test"), sample_cases(dataset.cases("valid"), 10_000, seed)
     if not len(test) or not len(valid):
         raise DataError(f"{dataset.path} has no cases in its test or validation split; import it with another --split")
@@ -162,24 +161,25 @@ def measure_seed(
     training, best, chosen, kept = Training(settings, dataset, seed, with_validation=False), -1.0, 0, {}
     for epoch in tqdm(range(1, epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None):
         training.run_epoch()
-        found = training.measure(valid)["unseen"]["recall@10"]
+        found = float(training.measure(valid)["unseen"]["recall@10"].mean())
         if found > best:
             best, chosen = found, epoch
             kept = {name: value.clone() for name, value in training.model.state_dict().items()}
         if epoch - chosen >= patience:
             break
     training.model.load_state_dict(kept)
-    yield WITHOUT, {"seed": seed, "epochs": chosen, "validation": best, "test": training.measure(test)}
+    report = {"seed": seed, "epochs": chosen, "validation": best}
+    yield WITHOUT, Run(training.measure(test), report, describe_environment())
     training = Training(settings, dataset, seed, with_validation=True)
     for _ in tqdm(range(chosen), desc=f"seed {seed}, with validation", unit="epoch", disable=None):
         training.run_epoch()
-    yield WITH, {"seed": seed, "epochs": chosen, "test": training.measure(test)}
+    yield WITH, Run(training.measure(test), {"seed": seed, "epochs": chosen}, describe_environment())
 
 
-def cell(runs: list[dict[str, Any]], view: str, metric: str) -> tuple[float, float]:
-    """Mean and standard deviation of the seeds, per cent."""
-    values = [100 * run["test"][view][metric] for run in runs]
-    return float(np.mean(values)), float(np.std(values))
+def as_json(run: Run) -> dict[str, Any]:
+    """What the training said, and the means over the test cases."""
+    test = {view: {m: float(run.metrics[view][m].mean()) for m in METRICS} for view in VIEWS}
+    return run.report | {"test": test}
 
 
 @click.command(
@@ -200,44 +200,38 @@ def cell(runs: list[dict[str, Any]], view: str, metric: str) -> tuple[float, flo
 def main(data: Path, seeds: tuple[int, ...], dim: int, epochs: int, patience: int, out: Path) -> None:
     """The SASRec behind the best published figures on Beauty, trained with and without the validation events."""
     dataset, settings = Dataset.open(data), Settings(dim=dim)
-    runs: dict[str, list[dict[str, Any]]] = {WITHOUT: [], WITH: []}
+    runs: dict[str, list[Run]] = {WITHOUT: [], WITH: []}
     for seed in seeds:
         for which, run in measure_seed(settings, dataset, seed, epochs, patience):
             runs[which].append(run)
-    lines = [
-        [which, view, *(f"{mean:.2f} ± {spread:.2f}" for mean, spread in (cell(found, view, m) for m in METRICS))]
-        for which, found in runs.items()
-        for view in VIEWS
-    ]
-    lines.append(["published, Beauty", "unseen", *(f"{PUBLISHED[m]:.2f}" if m in PUBLISHED else "–" for m in METRICS)])
-    title, environment = f"The published SASRec, rebuilt, on {dataset.name}", describe_environment()
+    measured = [Measured(which, tuple(found)) for which, found in runs.items()]
+    published = ["published, Beauty", "unseen", *(f"{PUBLISHED[m]:.2f}" if m in PUBLISHED else "–" for m in METRICS)]
+    title = f"The published SASRec, rebuilt, on {dataset.name}"
     text = "\n\n".join(
         (
             f"# {title}",
             f"`{command_line()}`",
             f"Data {dataset.name} ({dataset.num_users:,} users, {dataset.num_items:,} items), D = {dim}, seeds "
-            f"{', '.join(map(str, seeds))}, epochs {', '.join(str(run['epochs']) for run in runs[WITHOUT])}. Per cent, mean ± "
-            "standard deviation of the seeds, test split.",
-            markdown_table(["SASRec with a sampled softmax", "view", *map(metric_name, METRICS)], lines),
-            f"Trained and measured on {environment_line(environment)}.",
+            f"{', '.join(map(str, seeds))}, epochs {', '.join(str(run.report['epochs']) for run in runs[WITHOUT])}. Per cent, "
+            "mean ± standard deviation of the seeds, test split.",
+            f"{quality_table(measured, METRICS)}\n| {' | '.join(published)} |",
+            origins(measured),
             f"![{title}](published-{dataset.name}.png)",
         )
     )
     shown = [
-        {
-            "system": which,
-            "metric": m,
-            "whose": OURS,
-            **dict(zip(("value", "spread"), cell(found, "unseen", m), strict=True)),
-        }
-        for which, found in runs.items()
-        for m in METRICS
+        *records_of_ours(measured, METRICS, "unseen"),
+        *(
+            {"system": "published, Beauty", "metric": m, "whose": "published", "value": v, "spread": 0.0}
+            for m, v in PUBLISHED.items()
+        ),
     ]
-    shown += [
-        {"system": "published, Beauty", "metric": m, "whose": "published", "value": v, "spread": 0.0}
-        for m, v in PUBLISHED.items()
-    ]
-    result = {"environment": environment, "data": dataset.name, "settings": asdict(settings), "runs": runs}
+    result = {
+        "environment": describe_environment(),
+        "data": dataset.name,
+        "settings": asdict(settings),
+        "runs": {which: [as_json(run) for run in found] for which, found in runs.items()},
+    }
     chart = comparison(shown, METRICS, title, "test split, seen items left out")
     write_files(out, f"published-{dataset.name}", text + "\n", result, chart)
 

@@ -51,10 +51,10 @@ def quality_table(measured: Sequence[Measured], metrics: Sequence[str]) -> str:
     return markdown_table(["system", "view", *map(metric_name, metrics)], lines)
 
 
-def records_of_ours(measured: Sequence[Measured], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """For `pictures.comparison`: our figures in the view `all`."""
+def records_of_ours(measured: Sequence[Measured], metrics: Sequence[str], view: str = "all") -> list[dict[str, Any]]:
+    """For `pictures.comparison`: our figures in one view."""
     return [
-        {"system": s.label, "metric": m, "whose": OURS, "value": s.mean("all", m), "spread": s.spread("all", m)}
+        {"system": s.label, "metric": m, "whose": OURS, "value": s.mean(view, m), "spread": s.spread(view, m)}
         for s in measured
         for m in metrics
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,11 +58,15 @@ class StageConfig:
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
         require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
+        most = math.inf if self.epochs is None else self.epochs
         require(
-            self.stop_after is None
-            or 0 <= self.stop_after <= (self.stop_after if self.epochs is None else self.epochs),
+            0 <= (self.stop_after or 0) <= most,
             f"a stage's stop_after must lie in 0…epochs ({self.epochs}), not {self.stop_after}",
         )
+
+    def steps(self, examples: int) -> int:
+        """Steps an epoch, for so many sequences (or windows)."""
+        return -(-examples // self.batch_size)
 
     def epochs_for(self, steps: int) -> int:
         """`epochs` as a number, for a log that makes so many steps an epoch."""

@@ -38,7 +38,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
         source = _frozen_positions(trainer, model)
         steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
-        source, steps = _live_positions(trainer, model), -(-len(trainer.windows) // settings.batch_size)
+        source, steps = _live_positions(trainer, model), settings.steps(len(trainer.windows))
     optimizer = make_optimizer(model, settings)
     model.quantizer.usage_report()
 

@@ -90,7 +90,7 @@ class Trainer:
                 config=settings,
                 model=model,
                 optimizer=optimizer,
-                steps=-(-len(self.windows) // settings.batch_size),
+                steps=settings.steps(len(self.windows)),
                 run_epoch=epoch,
                 validate=lambda: self.metrics(model.case_scores(self.validation)),
                 metric=self.config.training.metric,
@@ -153,7 +153,7 @@ def with_epochs(config: Config, windows: int, held: Config | None = None) -> Con
     """The configuration with the tower's epochs as a number: that of `held`, an earlier training, or one for so many windows."""
     tower = config.training.tower
     begun = None if held is None or tower.epochs is not None else held.training.tower.epochs
-    most = begun if begun is not None else tower.epochs_for(-(-windows // tower.batch_size))
+    most = begun if begun is not None else tower.epochs_for(tower.steps(windows))
     return replace(config, training=replace(config.training, tower=replace(tower, epochs=most)))
 
 
