@@ -8,7 +8,7 @@ from typing import Literal
 
 from sparcode_es.config.checks import require
 
-EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 40, 400, 3000
+EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 16, 400, 3000
 """What `StageConfig.epochs` means where it is None."""
 
 
@@ -34,7 +34,7 @@ class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
     epochs: int | None = None
-    """At most this many; 0 leaves the stage out. None: 40, or on a small log as many as make 3,000 steps, up to 400."""
+    """At most this many; 0 leaves the stage out. None: 16, or on a small log as many as make 3,000 steps, up to 400."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
     stop_after: int | None = None
@@ -43,7 +43,7 @@ class StageConfig:
     """Epochs between evaluations."""
     batch_size: int = 128
     """Sequences (or windows of a long one) a step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     decay_from: float = 0.5
     """After this share of `epochs` the learning rate falls from epoch to epoch, in a line that would reach 0 after the last;
     1 keeps it constant."""

@@ -19,6 +19,9 @@ from sparcode_es.models.capsule import CapsuleEncoder
 from sparcode_es.models.dropout import Dropout
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 
+ITEM_STD = 0.02
+"""Of item embeddings before training: small, so that what an item learns soon outweighs what it began with."""
+
 
 def mlp(sizes: Sequence[int], dropped: float = 0.0) -> nn.Sequential:
     """Linear layers with GELU and dropout between them; `sizes` from input to output."""
@@ -80,7 +83,11 @@ class Block(nn.Module):
 
 
 class SelfAttentionEncoder(nn.Module):
-    """Causal self-attention over the history (SASRec, Kang and McAuley 2018), its order told by `positions`."""
+    """Causal self-attention over the history (SASRec, Kang and McAuley 2018), its order told by `positions`.
+
+    The residual begins at the normalised embeddings (SASRec's own code has them so in its first block): what a block adds
+    is small beside the item itself, however small its embedding still is.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -93,12 +100,13 @@ class SelfAttentionEncoder(nn.Module):
             Block(config.dim, heads, config.dropout, recency=Recency(heads, config.max_length) if relative else None)
             for _ in range(config.layers)
         )
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm_input, self.norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: item embeddings [B, L, D] → states [B, L, D]."""
-        x = self.dropout(x if self.positions is None else x + self.positions.weight[: x.shape[1]])
+        x = x if self.positions is None else x + self.positions.weight[: x.shape[1]]
+        x = self.dropout(self.norm_input(x))
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.norm(x)
@@ -137,16 +145,22 @@ class DNNEncoder(nn.Module):
 
 
 class LinearHeads(nn.Module):
-    """K_u linear layers on one state."""
+    """K_u tokens of one state: the state itself, then a linear layer each.
+
+    The state has the embedding of the latest item as its residual, so that a history begins near the items alike it; a linear
+    layer before the first token would have to learn that, and overfits.
+    """
 
     def __init__(self, dim: int, tokens: int) -> None:
         super().__init__()
-        self.tokens, self.linear = tokens, nn.Linear(dim, tokens * dim)
+        self.tokens, self.linear = tokens, nn.Linear(dim, (tokens - 1) * dim) if tokens > 1 else None
 
     def forward(self, states: Tensor) -> Tensor:
         """states: [P, D] → [P, K_u, D]."""
-        heads: Tensor = self.linear(states)
-        return heads.view(*states.shape[:-1], self.tokens, -1)
+        first = states.unsqueeze(-2)
+        if self.linear is None:
+            return first
+        return torch.cat([first, self.linear(states).view(*states.shape[:-1], self.tokens - 1, -1)], -2)
 
 
 class SENetHeads(nn.Module):
@@ -185,7 +199,7 @@ class ItemEmbedder(nn.Module):
         super().__init__()
         self.config, self.num_items = config, num_items
         self.item_embedding = nn.Embedding(num_items, config.dim)
-        nn.init.normal_(self.item_embedding.weight, std=config.dim**-0.5)
+        nn.init.normal_(self.item_embedding.weight, std=ITEM_STD)
         self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
 
     def items(self, items: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ DAMAGE = (
     *(AssertionError, ConfigError, DataError),
 )
 """What a header or tensors of another kind make the readers raise."""
-FORMAT = "sparcode-es checkpoint 3"
+FORMAT = "sparcode-es checkpoint 4"
 
 
 @dataclass(frozen=True)

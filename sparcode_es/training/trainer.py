@@ -25,6 +25,9 @@ from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.speed import fast_matmul, keep_freed_memory
 from sparcode_es.training.stage import Listener, Log, Stage, StageState, run_stage
 
+BETAS = (0.9, 0.98)
+"""Adam's, as SASRec's authors and most Transformers have them: embeddings of rare items have few steps to average over."""
+
 
 class Trainer:
     """One training into one folder. `train` runs it; what a killed run left there is taken up."""
@@ -165,7 +168,7 @@ def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optim
         {"params": others, "weight_decay": settings.weight_decay},
         {"params": embeddings, "weight_decay": settings.embedding_l2},
     ]
-    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
+    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate, betas=BETAS, fused=True)
 
 
 def pick_device(wanted: str, named: str = "training.device") -> torch.device:

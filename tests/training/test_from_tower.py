@@ -22,7 +22,7 @@ NAMES = sorted(name for name, kind in MODELS.items() if kind.begins_from_tower a
 @pytest.fixture(scope="module")
 def tower(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-tower that has learned something, but not all."""
-    config = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 2})
+    config = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 4})
     return train(config, Dataset.open(chain), tmp_path_factory.mktemp("tower"), bars=False).model_path
 
 
