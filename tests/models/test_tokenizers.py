@@ -1,0 +1,56 @@
+"""What the self-attention tokenizer's tokens are before training, and what they do not depend on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from sparcode_es.config import TokenizerConfig
+from sparcode_es.models.tokenizers import LinearHeads, Tokenizer
+
+ITEMS = 40
+
+
+def _tokenizer(seed: int, **options: object) -> Tokenizer:
+    torch.manual_seed(seed)
+    return Tokenizer(TokenizerConfig(dim=32, max_length=8, **options), ITEMS).eval()  # type: ignore[arg-type]
+
+
+def _histories(seed: int) -> torch.Tensor:
+    return torch.randint(ITEMS, (3, 8), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_the_first_token_is_the_state(tokens: int) -> None:
+    tokenizer, histories, positions = _tokenizer(0, tokens=tokens), _histories(1), torch.tensor([2, 7, 8, 23])
+    found = tokenizer(histories, positions, torch.full((3,), -1))
+    states = tokenizer.states(histories).flatten(0, 1)[positions]
+    torch.testing.assert_close(found[:, 0], F.normalize(states, dim=-1))
+    assert found.shape == (4, tokens, 32)
+
+
+def test_heads_have_a_layer_for_each_token_after_the_first() -> None:
+    heads, states = LinearHeads(6, 3), torch.randn(5, 6)
+    assert heads.linear is not None and LinearHeads(6, 1).linear is None
+    torch.testing.assert_close(heads(states)[:, 1:].flatten(1), heads.linear(states))
+
+
+@given(seed=st.integers(0, 1000), scale=st.floats(0.5, 50))
+def test_tokens_do_not_depend_on_how_long_embeddings_are(seed: int, scale: float) -> None:
+    tokenizer, histories, positions = _tokenizer(seed), _histories(seed), torch.arange(24)
+    with torch.inference_mode():
+        short = tokenizer(histories, positions, torch.full((3,), -1))
+        tokenizer.item_embedding.weight.mul_(scale)
+        long = tokenizer(histories, positions, torch.full((3,), -1))
+    assert (short * long).sum(-1).min() > 0.999
+
+
+def test_an_untrained_token_is_nearest_the_item_that_was_read() -> None:
+    tokenizer, histories = _tokenizer(0), _histories(2)
+    with torch.inference_mode():
+        tokens = tokenizer(histories, torch.arange(24), torch.full((3,), -1))[:, 0]
+        nearest = (tokens @ tokenizer.targets(torch.arange(ITEMS)).T).argmax(1)
+    assert (nearest == histories.flatten()).float().mean() > 0.9
