@@ -36,7 +36,7 @@ class TokenizerConfig:
     tokens: int = 1
     """K_u, tokens a user."""
     token_heads: Literal["linear", "senet"] = "linear"
-    """How K_u tokens come out of one state: the state itself and then a linear layer each, or squeeze-and-excitation gates (SENet)."""
+    """How K_u tokens come out of one state: the state itself and then a linear layer each, or SENet's gates."""
     item_tokens: int = 1
     """K_c, tokens an item, a linear layer each."""
     unit_items: bool = True

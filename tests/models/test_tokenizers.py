@@ -34,7 +34,8 @@ def test_the_first_token_is_the_state(tokens: int) -> None:
 
 def test_heads_have_a_layer_for_each_token_after_the_first() -> None:
     heads, states = LinearHeads(6, 3), torch.randn(5, 6)
-    assert heads.linear is not None and LinearHeads(6, 1).linear is None
+    assert heads.linear is not None
+    assert LinearHeads(6, 1).linear is None
     torch.testing.assert_close(heads(states)[:, 1:].flatten(1), heads.linear(states))
 
 
