@@ -20,6 +20,7 @@ from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
 from sparcode_es.evaluation.ranking import VIEWS, Ranking, rank_cases
 from sparcode_es.files import atomic_write
+from sparcode_es.training.checkpoint import FORMAT
 from sparcode_es.training.trainer import examples, with_epochs
 
 CaseMetrics = dict[str, dict[str, np.ndarray]]
@@ -65,7 +66,8 @@ def measure_variant(
     """
     trained_as = bench.trained_as(model, overrides, seed)
     windows = examples(trained_as, bench.dataset.train_sequences(trained_as.training.with_validation))
-    config, path = read_by_model(with_epochs(trained_as, len(windows))), bench.folder(trained_as) / f"ranks-{name}.npz"
+    config = read_by_model(with_epochs(trained_as, len(windows))) | {"checkpoint": FORMAT}
+    path = bench.folder(trained_as) / f"ranks-{name}.npz"
     if path.exists():
         return _read(bench, path, config)
     scores, report = scored()

@@ -89,8 +89,10 @@ def recbole_settings(folder: Path, flags: dict[str, Any]) -> dict[str, Any]:
 
 def our_config(flags: dict[str, Any]) -> Config:
     """The defaults with these sizes. No more epochs than the default: the learning rate falls over them."""
+    fewer = {"training.tower.epochs": max(1, flags["epochs"])} if flags["epochs"] < EPOCHS else {}
     return load_config(
-        overrides={
+        overrides=fewer
+        | {
             "model": "two_tower",
             "tokenizer.dim": flags["dim"],
             "tokenizer.layers": flags["layers"],
@@ -99,7 +101,6 @@ def our_config(flags: dict[str, Any]) -> Config:
             "tokenizer.max_length": flags["max_length"],
             "tokenizer.use_features": False,
             "training.tower.batch_size": flags["batch"],
-            "training.tower.epochs": max(1, min(flags["epochs"], EPOCHS)),
             "training.tower.patience": flags["patience"],
             "training.metric": "ndcg@10",
             "training.validation_users": 1_000_000,

@@ -111,7 +111,7 @@ def test_a_floor_under_a_bias_alone_is_refused() -> None:
 
 
 def test_epochs_are_more_on_a_small_log() -> None:
-    assert [StageConfig().epochs_for(steps) for steps in (0, 1, 10, 75, 1000)] == [400, 400, 300, 40, 16]
+    assert [StageConfig().epochs_for(steps) for steps in (0, 1, 10, 75, 1000)] == [400, 400, 280, 38, 16]
     assert StageConfig(epochs=3).epochs_for(1) == 3
     assert StageConfig(stop_after=600).epochs_for(1) == 600
     with pytest.raises(ConfigError, match="stop_after"):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sparcode_es.config.checks import require
 
-EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 16, 400, 3000
+EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 16, 400, 2800
 """What `StageConfig.epochs` means where it is None."""
 
 
@@ -34,7 +34,7 @@ class StageConfig:
     """One stage of training: the towers alone, then the codes and the scorer."""
 
     epochs: int | None = None
-    """At most this many; 0 leaves the stage out. None: 16, or on a small log as many as make 3,000 steps, up to 400."""
+    """At most this many; 0 leaves the stage out. None: 16, or on a small log as many as make 2,800 steps, up to 400."""
     patience: int = 10
     """Stop after this many evaluations without a better validation metric."""
     stop_after: int | None = None

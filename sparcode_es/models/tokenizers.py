@@ -19,8 +19,8 @@ from sparcode_es.models.capsule import CapsuleEncoder
 from sparcode_es.models.dropout import Dropout
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 
-ITEM_STD = 0.02
-"""Of item embeddings before training: small, so that what an item learns soon outweighs what it began with."""
+SMALL_START = 0.02
+"""Of item embeddings before training where their length does not matter: small, so that what is learned soon outweighs it."""
 
 
 def mlp(sizes: Sequence[int], dropped: float = 0.0) -> nn.Sequential:
@@ -145,10 +145,10 @@ class DNNEncoder(nn.Module):
 
 
 class LinearHeads(nn.Module):
-    """K_u tokens of one state: the state itself, then a linear layer each.
+    """K_u tokens of one state: the state itself, then a linear layer each (Eq. 6 has a layer before the first, too).
 
-    The state has the embedding of the latest item as its residual, so that a history begins near the items alike it; a linear
-    layer before the first token would have to learn that, and overfits.
+    Self-attention's state has the embedding of the latest item as its residual: before anything is learned it is near the items
+    like that one. On Amazon Beauty a layer before the first token costs recall, even one that begins at the identity.
     """
 
     def __init__(self, dim: int, tokens: int) -> None:
@@ -199,7 +199,8 @@ class ItemEmbedder(nn.Module):
         super().__init__()
         self.config, self.num_items = config, num_items
         self.item_embedding = nn.Embedding(num_items, config.dim)
-        nn.init.normal_(self.item_embedding.weight, std=ITEM_STD)
+        normalised = config.source == "history" and config.kind == "self_attention"
+        nn.init.normal_(self.item_embedding.weight, std=SMALL_START if normalised else config.dim**-0.5)
         self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
 
     def items(self, items: Tensor) -> Tensor:

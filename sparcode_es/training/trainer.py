@@ -26,7 +26,7 @@ from sparcode_es.training.speed import fast_matmul, keep_freed_memory
 from sparcode_es.training.stage import Listener, Log, Stage, StageState, run_stage
 
 BETAS = (0.9, 0.98)
-"""Adam's, as SASRec's authors and most Transformers have them: embeddings of rare items have few steps to average over."""
+"""Adam's, as SASRec's authors and the first Transformer have them."""
 
 
 class Trainer:
