@@ -91,7 +91,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(unreadable) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is a torch file, but not a checkpoint of this version of sparcode-es ({FORMAT}); train again, into another folder"
+            f"{path} is a torch file, but no checkpoint of this version of sparcode-es ({FORMAT}); train into another folder"
         )
     return content
 
