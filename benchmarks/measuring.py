@@ -65,8 +65,11 @@ def measure_variant(
     may change defaults, and with them what a folder's name stands for), `DataError` for a damaged file.
     """
     trained_as = bench.trained_as(model, overrides, seed)
-    windows = examples(trained_as, bench.dataset.train_sequences(trained_as.training.with_validation))
-    config = read_by_model(with_epochs(trained_as, len(windows))) | {"checkpoint": FORMAT}
+
+    def windows() -> int:
+        return len(examples(trained_as, bench.dataset.train_sequences(trained_as.training.with_validation)))
+
+    config = read_by_model(with_epochs(trained_as, windows)) | {"checkpoint": FORMAT}
     path = bench.folder(trained_as) / f"ranks-{name}.npz"
     if path.exists():
         return _read(bench, path, config)

@@ -19,6 +19,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from speed import child, new_environment, write_speed
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config, load_config
-from sparcode_es.config.training import EPOCHS
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.training.build import build_model
 from sparcode_es.training.loop import train
@@ -88,11 +88,9 @@ def recbole_settings(folder: Path, flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def our_config(flags: dict[str, Any]) -> Config:
-    """The defaults with these sizes. No more epochs than the default: the learning rate falls over them."""
-    fewer = {"training.tower.epochs": max(1, flags["epochs"])} if flags["epochs"] < EPOCHS else {}
+    """The defaults with these sizes."""
     return load_config(
-        overrides=fewer
-        | {
+        overrides={
             "model": "two_tower",
             "tokenizer.dim": flags["dim"],
             "tokenizer.layers": flags["layers"],
@@ -116,12 +114,16 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     dataset, config = Dataset.open(Path(task["data"])), our_config(task)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, dataset, Path(folder) / "steps", lambda _: None, bars=False)
-        steps = -(-len(trainer.windows) // task["batch"])
+        tower = trainer.config.training.tower
+        steps = tower.steps(len(trainer.windows))
         result = {"targets_an_epoch": trainer.windows.num_positions, "steps_an_epoch": steps}
         if task["steps"]:
             result |= time_steps(trainer, config, task["steps"])
             result["one_each"] = time_steps(trainer, config, task["steps"], each=1)
         if task["epochs"]:
+            # No more epochs than the default for this log: the learning rate falls over them.
+            fewer = replace(tower, epochs=min(task["epochs"], tower.epochs_for(steps)))
+            config = replace(config, training=replace(config.training, tower=fewer))
             train(config, dataset, Path(folder) / "run", bars=False)
             result["epochs"] = epochs_of(Path(folder) / "run" / "log.jsonl")
     return result

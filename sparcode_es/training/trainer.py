@@ -67,7 +67,7 @@ class Trainer:
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path = self.out / "config.toml"
         held = load_config(path) if path.exists() else None
-        chosen = with_epochs(config, len(self.windows), held)
+        chosen = with_epochs(config, lambda: len(self.windows), held)
         if held is not None and read_by_model(held) != read_by_model(chosen):
             raise ConfigError(
                 f"{self.out} holds a training with another configuration; choose another folder or remove it"
@@ -152,11 +152,13 @@ def examples(config: Config, train: Sequences) -> Windows | Pairs:
     return Windows(train.offsets, train.items, train.users, config.tokenizer.max_length)
 
 
-def with_epochs(config: Config, windows: int, held: Config | None = None) -> Config:
-    """The configuration with the tower's epochs as a number: that of `held`, an earlier training, or one for so many windows."""
+def with_epochs(config: Config, windows: Callable[[], int], held: Config | None = None) -> Config:
+    """The configuration with the tower's epochs as a number: its own, that of `held`, an earlier training, or one for so many
+    windows, which are counted only then."""
     tower = config.training.tower
-    begun = None if held is None or tower.epochs is not None else held.training.tower.epochs
-    most = begun if begun is not None else tower.epochs_for(tower.steps(windows))
+    most = tower.epochs if tower.epochs is not None or held is None else held.training.tower.epochs
+    if most is None:
+        most = tower.epochs_for(tower.steps(windows()))
     return replace(config, training=replace(config.training, tower=replace(tower, epochs=most)))
 
 
