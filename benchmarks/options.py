@@ -17,10 +17,11 @@ from sparcode_es.data.dataset import Dataset
 
 OPTIONS = (
     click.option("--data", type=click.Path(path_type=Path), required=True, help="A data folder."),
-    click.option("--preset", type=click.Choice(preset_names()), required=True),
+    click.option("--preset", type=click.Choice(preset_names()),
+                 help="Leave it out for what `sparcode-es train` does without flags."),
     click.option("--seeds", type=Numbers(), default="0,1,2", show_default=True, help="One training of each system a seed."),
     click.option("--scale", type=click.Choice(["small", "full"]), default="full", show_default=True,
-                 help="small: few epochs and small grids, for two cores; full: the preset as it is."),
+                 help="small: few epochs and small grids, for two cores; full: the recipe as it is."),
     click.option("--runs", type=click.Path(path_type=Path), required=True,
                  help="The folder of trainings; one that is finished there is not repeated, whichever command made it."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key for all systems, as in TOML."),
@@ -39,7 +40,7 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(
         data: Path,
-        preset: str,
+        preset: str | None,
         seeds: tuple[int, ...],
         scale: str,
         runs: Path,

@@ -42,8 +42,12 @@ def write_report(
     chart: alt.TopLevelMixin | None,
     measured: Sequence[Measured] = (),
 ) -> None:
-    """Write NAME-DATA[-small].json, .md and .png into `bench.out`, and print the Markdown. measured: whose origins are told."""
-    stem = f"{name}-{bench.dataset.name}" + ("-small" if bench.small else "")
+    """Write NAME-DATA[-no-preset][-small].json, .md and .png into `bench.out`, and print the Markdown.
+
+    measured: whose origins are told.
+    """
+    marks = ("" if bench.preset else "-no-preset", "-small" if bench.small else "")
+    stem = "".join((f"{name}-{bench.dataset.name}", *marks))
     environment = describe_environment()
     head = {
         "benchmark": name,
@@ -78,8 +82,9 @@ def write_files(out: Path, stem: str, text: str, result: dict[str, Any], chart: 
 
 def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
+    recipe = f"preset {bench.preset}" if bench.preset else "no preset"
     return (
         f"`{command_line()}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
-        f"{len(bench.cases):,} test cases), preset {bench.preset}, seeds {seeds}. Per cent, mean ± standard deviation of the "
+        f"{len(bench.cases):,} test cases), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "
         "seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
     )

@@ -102,7 +102,8 @@ class Bench:
     """What a benchmark command was told, and the trainings under its RUNS folder."""
 
     dataset: Dataset
-    preset: str
+    preset: str | None
+    """None: the defaults, which `sparcode-es train` takes without flags."""
     seeds: tuple[int, ...]
     scale: str
     runs: Path
@@ -124,7 +125,7 @@ class Bench:
         return sample_cases(cases, SMALL_CASES, 0) if self.small else cases
 
     def config(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
-        """The preset, then the scale, then the row's overrides, then `--set`. Raises `ConfigError`."""
+        """The preset or the defaults, then the scale, then the row's overrides, then `--set`. Raises `ConfigError`."""
         values = {**(SMALL if self.small else {}), **overrides, **self.settings}
         return load_config(preset=self.preset, overrides=values | {"model": model, "training.seed": seed})
 

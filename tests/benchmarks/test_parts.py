@@ -12,7 +12,7 @@ import pytest
 import torch
 from cuts import artifact_scores, build
 from measuring import Measured, Run, measure_trained, origins
-from report import comparison_columns, markdown_table
+from report import comparison_columns, markdown_table, write_report
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
 
@@ -81,6 +81,16 @@ def test_the_scale_gives_way_to_the_row_and_the_row_to_set(ring: Path, tmp_path:
     assert bench(ring, tmp_path).config("sparcode", own, 0).quantizer.codes == 64
     assert bench(ring, tmp_path, **{"quantizer.codes": 19}).config("sparcode", own, 0).quantizer.codes == 19
     assert bench(ring, tmp_path, scale="full").config("sparcode", {}, 0) == load_config(preset="ml-100k")
+
+
+def test_without_a_preset_it_is_what_train_does_without_flags(
+    ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = replace(bench(ring, tmp_path, scale="full"), preset=None)
+    assert plain.config("sparcode", {}, 0) == Config()
+    write_report(plain, "quality", "Quality", "| table |", {}, None)
+    assert "80 test cases), no preset, seeds 0." in capsys.readouterr().out
+    assert json.loads((tmp_path / "quality-ring-no-preset.json").read_text())["preset"] is None
 
 
 def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
