@@ -43,9 +43,10 @@ ROWS = [
     _learned("commitment", "the nearest code, tokenizer learns on by Eq. 13", END_TO_END),
     _learned("straight-through", "… and straight through the code", END_TO_END | {"quantizer.gradient": "straight_through"}),
     _learned("soft", "… and through the soft assignment", END_TO_END | {"quantizer.gradient": "soft"}),
-    _learned("literal", "the paper's recipe: … from scratch, no tower first", END_TO_END | {
-        "quantizer.gradient": "straight_through", "scorer.residual": False, "scorer.free_codes": False,
-        "scorer.untied_items": False, "training.tower.epochs": 0, "training.codes.epochs": 40, "training.codes.patience": 10,
+    _learned("literal", "the paper's way, with a small scorer: … from scratch, no tower first", END_TO_END | {
+        "quantizer.gradient": "straight_through", "scorer.residual": False, "scorer.initial_sparsity": 0.0,
+        "scorer.free_codes": False, "scorer.untied_items": False,
+        "training.tower.epochs": 0, "training.codes.epochs": 40, "training.codes.patience": 10,
     }),
 ]  # fmt: skip
 

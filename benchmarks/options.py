@@ -25,8 +25,9 @@ OPTIONS = (
     click.option("--runs", type=click.Path(path_type=Path), required=True,
                  help="The folder of trainings; one that is finished there is not repeated, whichever command made it."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key for all systems, as in TOML."),
-    click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True,
-                 help="Where JSON, Markdown and picture go."),
+    click.option("--out", type=click.Path(path_type=Path),
+                 help="Where JSON, Markdown and picture go; results in RUNS without it. What is published lies in "
+                      "benchmarks/results."),
 )  # fmt: skip
 
 rows_option = click.option(
@@ -45,11 +46,11 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
         scale: str,
         runs: Path,
         settings: tuple[str, ...],
-        out: Path,
+        out: Path | None,
         **more: Any,
     ) -> None:
         overrides = dict(parse_setting(text) for text in settings)
-        function(Bench(Dataset.open(data), preset, seeds, scale, runs, out, overrides), **more)
+        function(Bench(Dataset.open(data), preset, seeds, scale, runs, out or runs / "results", overrides), **more)
 
     for option in reversed(OPTIONS):
         run = option(run)

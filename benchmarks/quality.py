@@ -13,7 +13,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 from command import BenchCommand
-from measuring import Measured, Run, measure_trained, measure_variant
+from measuring import Measured, Run, Scored, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
 from report import markdown_table, metric_name, write_report
@@ -24,20 +24,24 @@ from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.significance import PairedTest, paired_test
+from sparcode_es.models.base import RankingModel
 from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.memory import WEIGHTS
+from sparcode_es.training.memory import WEIGHTS, table_rows
 from sparcode_es.training.trainer import sample_cases, validation_metrics
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
 REFITTED = ", trained on validation too"
+OWN = "two-tower, trained as long as is best for itself"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
-PAIRS = (*((SPARCODE, other) for other in (TWIN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
+PAIRS = (*((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
 """Systems that are tested against each other."""
 
 
-def measure_seed(bench: Bench, seed: int, with_untied: bool, with_refit: bool) -> dict[str, Run]:
+def measure_seed(
+    bench: Bench, seed: int, with_untied: bool, with_refit: bool, own_epochs: int | None
+) -> dict[str, Run]:
     """System → what it gave for the test cases."""
 
     @functools.cache
@@ -58,31 +62,48 @@ def measure_seed(bench: Bench, seed: int, with_untied: bool, with_refit: bool) -
         assert path is not None
         return bench.read(path).case_scores(bench.cases)
 
-    def kept(name: str, scores: Callable[[], ScoreFunction]) -> Run:
-        return measure_variant(bench, "sparcode", {}, seed, name, lambda: (scores(), {}))
+    def kept(name: str, scored: Scored) -> Run:
+        return measure_variant(bench, "sparcode", {}, seed, name, scored)
 
     runs = {SPARCODE: measure_trained(bench, "sparcode", {}, seed)}
     if bench.config("sparcode", {}, seed).item_codes.latest:
         runs["SparCode without item codes"] = kept(
-            "no-item-codes", lambda: CodeTable(model(), bench.cases).score_function(item_weight=0.0)
+            "codes-alone", lambda: codes_alone(bench.model("sparcode", {}, seed), bench.dataset, bench.cases)
         )
         runs[WITH_ITEM_CODES] = kept(
             "tower-item-codes", lambda: with_item_codes(twin(), model(), bench.dataset, bench.cases)
         )
     runs[TWIN] = measure_trained(bench, "two_tower", {}, seed)
+    if own_epochs is not None:
+        runs[OWN] = measure_trained(bench, "two_tower", {"training.tower.epochs": own_epochs}, seed)
     if with_untied:
         runs[UNTIED] = measure_trained(bench, "two_tower", {"two_tower.untied_items": True}, seed)
     if with_refit:
-        runs[SPARCODE + REFITTED] = kept("refit", lambda: refitted(tower=False))
-        runs[TWIN + REFITTED] = kept("refit-tower", lambda: refitted(tower=True))
+        runs[SPARCODE + REFITTED] = kept("refit", lambda: (refitted(tower=False), {}))
+        runs[TWIN + REFITTED] = kept("refit-tower", lambda: (refitted(tower=True), {}))
     runs["popularity"] = measure_trained(bench, "popularity", {}, seed)
     return runs
 
 
-def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases) -> ScoreFunction:
+def codes_alone(model: RankingModel, dataset: Dataset, cases: Cases) -> tuple[ScoreFunction, dict[str, float]]:
+    """SparCode's scores without its item codes, the lifts of its codes at the weight that is best for them on validation."""
+    assert isinstance(model, SparCode)
+    weight = 0.0
+    if model.memory is not None:
+        model.memory.weight.zero_()
+        valid = _validation(model, dataset)
+        table = CodeTable(model, valid)
+        lifts = model.memory(table_rows(model, table.codes), 0, model.num_items).numpy()
+        weight = _best_weight(model, dataset, valid, lambda weight: table.score_function(weight * lifts, 0.0))
+        model.memory.weight.fill_(weight)
+    return CodeTable(model, cases).score_function(item_weight=0.0), {"memory_weight": weight}
+
+
+def with_item_codes(
+    twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases
+) -> tuple[ScoreFunction, dict[str, float]]:
     """The two-tower's scores plus SparCode's item codes, at the weight that is best for the two-tower on validation."""
-    settings = model.config.training
-    valid = sample_cases(dataset.cases("valid"), settings.validation_users, settings.seed)
+    valid = _validation(model, dataset)
 
     def scores_at(weight: float, cases: Cases) -> ScoreFunction:
         assert model.item_memory is not None
@@ -95,10 +116,20 @@ def with_item_codes(twin: TwoTower, model: SparCode, dataset: Dataset, cases: Ca
 
         return score
 
-    def validated(weight: float) -> float:
-        return validation_metrics(scores_at(weight, valid), valid, dataset)[settings.metric]
+    weight = _best_weight(model, dataset, valid, lambda weight: scores_at(weight, valid))
+    return scores_at(weight, cases), {"item_codes_weight": weight}
 
-    return scores_at(max(WEIGHTS, key=validated), cases)
+
+def _validation(model: SparCode, dataset: Dataset) -> Cases:
+    """The cases that chose the model's weights."""
+    settings = model.config.training
+    return sample_cases(dataset.cases("valid"), settings.validation_users, settings.seed)
+
+
+def _best_weight(model: SparCode, dataset: Dataset, valid: Cases, scores_at: Callable[[float], ScoreFunction]) -> float:
+    """The weight whose scores of the validation cases are best by the metric that chose the model's."""
+    metric = model.config.training.metric
+    return max(WEIGHTS, key=lambda weight: validation_metrics(scores_at(weight), valid, dataset)[metric])
 
 
 def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, PairedTest]]:
@@ -122,9 +153,15 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 @bench_options
 @click.option("--untied/--no-untied", default=True, help="Train the control with untied items, a second tower a seed.")
 @click.option("--refit/--no-refit", default=False, help="Rows of both, trained again on the validation events too.")
-def main(bench: Bench, untied: bool, refit: bool) -> None:
+@click.option(
+    "--own-epochs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="A further two-tower, trained N epochs: as many as validation wants of one that no codes begin from.",
+)
+def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
-    found = [measure_seed(bench, seed, untied, refit) for seed in bench.seeds]
+    found = [measure_seed(bench, seed, untied, refit, own_epochs) for seed in bench.seeds]
     measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
     tests = {
         f"{ours} − {other}": tests_against(measured[ours], measured[other])

@@ -116,7 +116,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
         trainer = Trainer(config, dataset, Path(folder) / "steps", lambda _: None, bars=False)
         tower = trainer.config.training.tower
         steps = tower.steps(len(trainer.windows))
-        result = {"targets_an_epoch": trainer.windows.num_positions, "steps_an_epoch": steps}
+        result = {"targets_an_epoch": trainer.windows.num_targets, "steps_an_epoch": steps}
         if task["steps"]:
             result |= time_steps(trainer, config, task["steps"])
             result["one_each"] = time_steps(trainer, config, task["steps"], each=1)

@@ -183,6 +183,12 @@ def tower_config(config: Config) -> Config:
     )
 
 
+def settings_of(preset: str) -> dict[str, Any]:
+    """The whole of a preset, as overrides over another one."""
+    settings = _flat(to_mapping(load_config(preset=preset)))
+    return {key: value for key, value in settings.items() if key not in ("model", "training.seed")}
+
+
 def folder_name(config: Config) -> str:
     """A training's folder: model, tokenizer, and a hash of what the model reads and is not the default, but for the seed.
 

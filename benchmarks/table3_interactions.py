@@ -24,8 +24,8 @@ INTERACTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "dnn": ("DNN", {"scorer.kind": "dnn", "tokenizer.item_tokens": 4}),
     "inner_pdnn": ("InnerPDNN", {"scorer.kind": "inner_pdnn", "tokenizer.item_tokens": 4}),
 }
-PURE = {**CODES_ONLY, "scorer.residual": False}
-"""The interaction alone: no dot product added to it."""
+PURE = {**CODES_ONLY, "scorer.residual": False, "scorer.initial_sparsity": 0.0}
+"""The interaction alone: no dot product added to it. Without one b begins where nothing is cut: the ReLU of Eq. 10 may die."""
 
 
 def _rows() -> list[Row]:

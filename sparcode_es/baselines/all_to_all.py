@@ -23,7 +23,8 @@ BLOCKS = {"cpu": (16, 1024), "cuda": (64, 4096)}
 
 
 class AllToAll(RankingModel):
-    """SparCode without quantizer and sparse index. It begins as the tower: same tokenizer, item vectors and scores."""
+    """SparCode without quantizer and sparse index. It begins with the tower's tokenizer and item vectors, and, but for form
+    `late` without `scorer.residual`, with its scores."""
 
     begins_from_tower = True
 

@@ -86,7 +86,7 @@ class QuantizerConfig:
     """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13. With
     `pursuit`, `soft` and a tokenizer that goes on learning, a training on MovieLens-100K diverged: prefer `commitment`."""
     commitment: float = 0.25
-    """λ of Eq. 14, relative: the commitment term is scaled to this share of the match loss."""
+    """λ of Eq. 14."""
     revive_below: float = 0.01
     """A code whose EMA count falls below this share of the mean count is set on a token of the batch."""
     min_perplexity: float = 0.1

@@ -71,8 +71,13 @@ class Windows:
 
     @property
     def num_positions(self) -> int:
-        """How many (history, next item) pairs there are."""
+        """How many positions are trained, each of them followed by one target."""
         return int((self.ends - self.firsts).sum())
+
+    @property
+    def num_targets(self) -> int:
+        """How many (history, next item) pairs there are."""
+        return self.num_positions
 
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All windows once; shuffled with a generator, by length in stored order without one."""
@@ -112,6 +117,11 @@ class Pairs:
 
     @property
     def num_positions(self) -> int:
+        """How many positions are trained: one a user."""
+        return len(self)
+
+    @property
+    def num_targets(self) -> int:
         """How many pairs there are."""
         return len(self.items)
 

@@ -251,11 +251,12 @@ class Quantizer(nn.Module):
     def _revive(self, h: int, m: int, x: Tensor) -> None:
         """Set codes whose EMA count is below `revive_below` of the mean on random sub-embeddings x of the batch."""
         counts = self.ema_counts[h, m]
-        dead = (counts < self.config.revive_below * counts.mean()).nonzero().flatten()
+        mean = counts.mean()
+        dead = (counts < self.config.revive_below * mean).nonzero().flatten()
         if len(dead) and len(x):
             picks = torch.randint(len(x), (len(dead),), device=x.device)
-            self.ema_counts[h, m, dead] = counts.mean()
-            self.ema_sums[h, m, dead] = x[picks] * counts.mean()
+            self.ema_counts[h, m, dead] = mean
+            self.ema_sums[h, m, dead] = x[picks] * mean
 
     def usage_report(self, reset: bool = True) -> tuple[float, float]:
         """(share of codes used, perplexity / N) since the last report, the mean over codebooks and sets."""

@@ -45,7 +45,9 @@ class SparCode(RankingModel):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
         self.scorer_items = nn.Embedding(self.num_items, tokenizer.dim) if scorer.untied_items else None
-        self.item_tokens = ItemTokens(tokenizer.dim, tokenizer.item_tokens)
+        # A sum over K_c tokens begins at the tower's scores, as everything else does.
+        start = 1 / tokenizer.item_tokens if scorer.kind == "dot" else 1.0
+        self.item_tokens = ItemTokens(tokenizer.dim, tokenizer.item_tokens, start)
         self.scorer = make_scorer(scorer, tokenizer.dim, tokenizer.item_tokens)
         codes = torch.zeros_like(self.quantizer.codebooks)
         self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None
@@ -129,16 +131,11 @@ class SparCode(RankingModel):
     def position_loss(
         self, tokens: Tensor, assignment: Assignment, candidates: Candidates, rows: Tensor | None = None
     ) -> Tensor:
-        """Eq. 14 of some positions: tokens [T, K, D] and their codes against the candidates; rows as in `Batch`.
-
-        λ is relative: the commitment term (Eq. 13) is scaled to `quantizer.commitment` of the match loss (Eq. 12).
-        """
+        """Eq. 14 of some positions: tokens [T, K, D] and their codes against the candidates; rows as in `Batch`."""
         scores = self.candidate_scores(tokens, assignment, candidates.items)
         loss = sampled_softmax(scores if rows is None else scores[rows], candidates)
         if tokens.requires_grad:
-            commitment = self.quantizer.commitment(tokens, assignment)
-            relative = (loss / commitment.clamp(min=1e-8)).detach()
-            loss = loss + self.config.quantizer.commitment * relative * commitment
+            loss = loss + self.config.quantizer.commitment * self.quantizer.commitment(tokens, assignment)
         return loss
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:

@@ -262,15 +262,16 @@ class Tokenizer(ItemEmbedder):
 
 
 class ItemTokens(nn.Module):
-    """Items → K_c tokens by K_c linear layers, each begun at the identity (§3.2.1, §4.1.3)."""
+    """Items → K_c tokens by K_c linear layers, each begun at the identity times `start` (§3.2.1, §4.1.3)."""
 
-    def __init__(self, dim: int, tokens: int) -> None:
+    def __init__(self, dim: int, tokens: int, start: float = 1.0) -> None:
         super().__init__()
         self.tokens, self.dim = tokens, dim
         self.linear = nn.Linear(dim, tokens * dim)
         with torch.no_grad():
             self.linear.weight.copy_(torch.eye(dim).repeat(tokens, 1))
             self.linear.weight[dim:] += 0.02 * torch.randn(dim * (tokens - 1), dim)
+            self.linear.weight *= start
             self.linear.bias.zero_()
 
     def forward(self, embedded: Tensor) -> Tensor:

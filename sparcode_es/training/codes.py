@@ -17,6 +17,10 @@ from sparcode_es.training.trainer import Trainer, make_optimizer
 
 POSITIONS_A_SEQUENCE = 8
 """Positions that stand for one sequence of `batch_size` where a batch is made of positions."""
+AT_ONCE = 1024
+"""Windows that are encoded at once where nothing is learned."""
+SAMPLE = 200_000
+"""Training positions that the codebooks begin from, and that tell how codes are used in the end."""
 
 Positions = tuple[Tensor, Assignment, Tensor, "Tensor | None"]
 """Tokens [T, K, D], their assignment, the targets int64 [P], and rows as in `Batch`."""
@@ -30,13 +34,12 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     training = trainer.config.training
     settings = training.codes
     torch.manual_seed(training.seed)
-    tokens, _, targets = training_tokens(trainer, model)
-    start_codes(model, tokens, trainer.dataset.num_items)
+    start_codes(model, sample_tokens(trainer, model), trainer.dataset.num_items)
     model.tokenizer.requires_grad_(not training.freeze_tokenizer)
     # Where no history is read, a batch has each user once, and nothing is gained by encoding them ahead.
     if training.freeze_tokenizer and trainer.config.tokenizer.source == "history":
         source = _frozen_positions(trainer, model)
-        steps = -(-len(targets) // (settings.batch_size * POSITIONS_A_SEQUENCE))
+        steps = -(-trainer.windows.num_positions // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
         source, steps = _live_positions(trainer, model), settings.steps(len(trainer.windows))
     optimizer = make_optimizer(model, settings)
@@ -121,7 +124,7 @@ def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) ->
     model.tokenizer.train(dropout)
     tokens, rows, targets = [], [], []
     done = 0
-    for batch in trainer.windows.batches(1024, None):
+    for batch in trainer.windows.batches(AT_ONCE, None):
         targets.append(batch.targets)
         rows.append(batch.spread(torch.arange(done, done + len(batch.positions))))
         done += len(batch.positions)
@@ -130,12 +133,28 @@ def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) ->
     return torch.cat(tokens), torch.cat(rows), torch.cat(targets)
 
 
+@torch.inference_mode()
+def sample_tokens(trainer: Trainer, model: SparCode, most: int = SAMPLE) -> Tensor:
+    """The tokens of every training position, or where there are more than `most` those of random windows, about so many;
+    [T, K, D], on the CPU."""
+    windows = trainer.windows
+    generator = None if windows.num_positions <= most else np.random.default_rng(trainer.config.training.seed)
+    model.tokenizer.eval()
+    tokens, done = [], 0
+    for batch in windows.batches(AT_ONCE, generator):
+        batch = batch.to(trainer.device)
+        tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
+        done += len(tokens[-1])
+        if done >= most:
+            break
+    return torch.cat(tokens)
+
+
 @torch.no_grad()
-def start_codes(model: SparCode, tokens: Tensor, num_items: int, sample: int = 200_000) -> None:
+def start_codes(model: SparCode, tokens: Tensor, num_items: int) -> None:
     """k-means codebooks on training tokens [P, K, D], and b at the quantile that `initial_sparsity` names."""
     device = model.bias_parameter.device
-    picks = torch.randperm(len(tokens))[:sample]
-    model.quantizer.warm_start(tokens[picks].to(device))
+    model.quantizer.warm_start(tokens[torch.randperm(len(tokens))].to(device))
     some = torch.randint(len(tokens), (256,))
     items = torch.randperm(num_items, device=device)[:2048]
     assignment = model.quantizer.assign(tokens[some].to(device))

@@ -27,7 +27,7 @@ from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
 from sparcode_es.training.build import MODELS, build_model
 from sparcode_es.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from sparcode_es.training.codes import train_codes, training_tokens
+from sparcode_es.training.codes import sample_tokens, train_codes
 from sparcode_es.training.memory import fit_memories
 from sparcode_es.training.stage import Listener, StageState
 from sparcode_es.training.trainer import Trainer
@@ -147,7 +147,7 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)
     model.quantizer.usage_report()
-    _codes, boosts = assign_codes(model, training_tokens(trainer, model)[0], observe=True)
+    _codes, boosts = assign_codes(model, sample_tokens(trainer, model), observe=True)
     used, perplexity = model.quantizer.usage_report()
     report |= {"codes_used": used, "perplexity": perplexity, "codes_per_history": float((boosts > 0).sum(1).mean())}
     trainer.log.keep(stage="done", **report)

@@ -18,7 +18,7 @@ from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.codes import training_tokens
 from sparcode_es.training.trainer import Trainer
 
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:

@@ -25,12 +25,14 @@ def refit_config(run: Path) -> Config:
     if config.training.with_validation:
         raise ConfigError(f"{run} was itself trained on the validation events; give the training that chose its epochs")
     report: dict[str, Any] = {}
+    quantizer = config.quantizer
     for name in ("two_tower.pt", "model.pt") if config.model != "two_tower" else ("two_tower.pt",):
         if (run / name).exists():
-            report |= read_checkpoint(run / name).report
+            found = read_checkpoint(run / name)
+            report, quantizer = report | found.report, found.model.config.quantizer
         elif name == "model.pt":
             raise ConfigError(f"{run} has no model.pt: its training has not finished; run it again first")
-    return _with_choices(config, report)
+    return _with_choices(replace(config, quantizer=quantizer), report)
 
 
 def _with_choices(config: Config, report: dict[str, Any]) -> Config:

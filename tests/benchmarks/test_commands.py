@@ -143,15 +143,16 @@ def test_the_ablation(ring: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
-    done = run("quality", ring, tmp_path, "--seeds", "0,1", "--refit")
+    done = run("quality", ring, tmp_path, "--seeds", "0,1", "--refit", "--own-epochs", "3")
     assert done.returncode == 0, done.stderr
     found, text = read(tmp_path / "results", "quality-ring-small")
     labels = [system["label"] for system in found["systems"]]
-    assert len(labels) == len(set(labels)) == 8
+    assert len(labels) == len(set(labels)) == 9
     assert {"SparCode, trained on validation too", "two-tower, trained on validation too"} <= set(labels)
     tests = found["paired_tests"]
     assert set(tests) == {
         "SparCode − two-tower",
+        "SparCode − two-tower, trained as long as is best for itself",
         "SparCode − two-tower, untied items (control)",
         "SparCode − two-tower + last-item codes (control)",
         "SparCode, trained on validation too − two-tower, trained on validation too",

@@ -16,7 +16,7 @@ from report import comparison_columns, markdown_table, write_report
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
 
-from sparcode_es.config import Config, PostingsConfig, load_config
+from sparcode_es.config import Config, PostingsConfig, load_config, read_by_model
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.embedded import EmbeddedEngine
@@ -73,6 +73,35 @@ def test_rows_make_configurations(ring: Path, tmp_path: Path) -> None:
         for scale in ("small", "full"):
             config = bench(ring, tmp_path, scale=scale).config(row.model, row.overrides, 3)
             assert (config.model, config.training.seed) == (row.model, 3)
+
+
+def test_published_systems_are_trained_as_their_own_presets_say(ring: Path, tmp_path: Path) -> None:
+    from table1_deezer import rows_of
+
+    there = replace(bench(ring, tmp_path, scale="full"), preset="deezer-svd")
+    seen = set()
+    for row in rows_of("svd", published=True):
+        if row.model in ("dropoutnet", "melu", "deezernet"):
+            form = {"deezernet.form": "semi"} if row.name == "deezernet-semi" else {}
+            expected = load_config(preset=f"deezer-{row.model}", overrides=form)
+            assert read_by_model(there.config(row.model, row.overrides, 0)) == read_by_model(expected)
+            seen.add(row.name)
+    assert seen == {"dropoutnet", "melu", "deezernet", "deezernet-semi"}
+    plain = next(row for row in rows_of("svd") if row.name == "melu")
+    assert there.config("melu", plain.overrides, 0).training.tower.epochs == 50
+
+
+def test_a_two_tower_is_trained_to_its_end_where_sparcode_only_begins_from_one(ring: Path, tmp_path: Path) -> None:
+    from table2_sequences import ROWS, rows_for
+
+    there = replace(bench(ring, tmp_path, scale="full"), preset="paper-ml-10m")
+    epochs = {
+        row.name: there.trained_as(row.model, row.overrides, 0).training.tower.epochs
+        for row in rows_for(there)
+        if row.name in ("ttm-gru", "sparcode-gru")
+    }
+    assert epochs == {"ttm-gru": 50, "sparcode-gru": 1}
+    assert rows_for(replace(there, scale="small")) == rows_for(replace(there, preset="ml-100k")) == ROWS
 
 
 def test_the_scale_gives_way_to_the_row_and_the_row_to_set(ring: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_each_event_but_the_first_is_a_target_once(lengths: list[int], max_lengt
         for user, (low, high) in enumerate(itertools.pairwise(offsets))
         for item in range(int(low), int(high) - 1)
     )
-    assert windows.num_positions == len(expected)
+    assert windows.num_positions == windows.num_targets == len(expected)
     for generator in (None, np.random.default_rng(0)):
         assert sorted(pairs_of(windows, size, generator)) == expected
 

@@ -163,7 +163,7 @@ def test_pairs(lengths: list[int], most: int, batch_size: int, seed: int) -> Non
         for row, target in zip(batch.rows.tolist(), batch.targets.tolist(), strict=True):
             found.setdefault(int(batch.users[row]), []).append(target)
     assert found == own
-    assert (len(pairs), pairs.num_positions) == (len(lengths), sum(lengths))
+    assert (pairs.num_positions, pairs.num_targets) == (len(lengths), sum(lengths))
     seen = []
     for batch in pairs.batches(batch_size, np.random.default_rng(seed)):
         assert batch.rows is not None

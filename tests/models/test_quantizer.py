@@ -76,6 +76,19 @@ def test_a_dead_code_is_revived_on_a_token_of_the_batch() -> None:
     assert float(quantizer.ema_counts[0, 0, 3]) > 0.1
 
 
+@pytest.mark.parametrize("codebooks", [1, 2])
+def test_codes_that_died_are_revived_on_tokens_however_many_they_are(codebooks: int) -> None:
+    quantizer = hard(codebooks, N=8, heads=1, dim=4)
+    quantizer.ema_counts.fill_(1.0)
+    quantizer.ema_counts[:, :, 4:] = 1e-9
+    quantizer.codebooks[:, :, 4:] = 50.0  # nearest to nothing
+    tokens = unit(6, 1, 4)
+    quantizer.update(tokens)
+    for m in range(codebooks):
+        distance = torch.cdist(quantizer.codebooks[0, m, 4:], quantizer.split(tokens)[0, m]).amin(1)
+        assert float(distance.max()) < 1e-5
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_warm_start_finds_separate_clusters(shared: bool) -> None:
     centres = torch.eye(12)[:8]

@@ -54,6 +54,16 @@ def test_it_repeats_what_was_chosen_on_more_events(chain: Path, finished: Path, 
     assert int(again.model.item_memory.of_item.sum()) == int(first.model.item_memory.of_item.sum()) + valid
 
 
+def test_a_codebook_that_a_small_log_made_smaller_stays_so(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    wanted = {"quantizer.codes": 4096, "training.tower.epochs": 1, "training.codes.epochs": 1}
+    first = run(dataset, tmp_path / "first", **wanted)
+    fitted = read_checkpoint(first / "model.pt").model.config.quantizer.codes
+    assert fitted < 4096
+    result = train(refit_config(first), dataset, tmp_path / "again", bars=False)
+    assert read_checkpoint(result.model_path).model.config.quantizer.codes == fitted
+
+
 def test_every_system_that_trains_can_be_refitted(chain: Path, tmp_path: Path) -> None:
     dataset = Dataset.open(chain)
     for name in ("two_tower", "all_to_all", "tdm", "popularity"):

@@ -19,8 +19,12 @@ from sparcode_es.config import load_config, to_toml
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+from sparcode_es.training.codes import sample_tokens, training_tokens
 from sparcode_es.training.loop import fit_codebook, train
+from sparcode_es.training.trainer import Trainer
 from training.small import SMALL
 
 
@@ -219,6 +223,24 @@ def test_a_two_tower_checkpoint_has_no_codes(chain: Path, tmp_path: Path) -> Non
     result = train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
     with pytest.raises(CheckpointError, match="no codes"):
         load_checkpoint(result.model_path)
+
+
+def test_codebooks_begin_from_all_positions_or_from_a_sample_of_many(
+    chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.open(chain)
+    trainer = Trainer(load_config(overrides=SMALL), dataset, tmp_path, lambda line: None, False)
+    model = build_model(trainer.config, dataset)
+    assert isinstance(model, SparCode)
+    every = training_tokens(trainer, model)[0]
+    assert torch.equal(sample_tokens(trainer, model), every)
+    monkeypatch.setattr("sparcode_es.training.codes.AT_ONCE", 10)
+    assert len(sample_tokens(trainer, model, len(every))) == len(every)
+    some = sample_tokens(trainer, model, 300)
+    assert 300 <= len(some) < 300 + 10 * SMALL["tokenizer.max_length"] < len(every)
+    assert torch.equal(some, sample_tokens(trainer, model, 300))
+    assert not torch.equal(some, every[: len(some)])
+    assert float(torch.cdist(some[:, 0], every[:, 0]).amin(1).max()) < 1e-3
 
 
 def test_a_codebook_is_no_larger_than_its_log_and_its_catalogue() -> None:
