@@ -46,7 +46,8 @@ def test_tokens_do_not_depend_on_how_long_embeddings_are(seed: int, scale: float
         short = tokenizer(histories, positions, torch.full((3,), -1))
         tokenizer.item_embedding.weight.mul_(scale)
         long = tokenizer(histories, positions, torch.full((3,), -1))
-    assert (short * long).sum(-1).min() > 0.999
+    # Not exactly: LayerNorm's ε is no longer nothing beside embeddings that begin at .02.
+    assert (short * long).sum(-1).min() > 0.99
 
 
 def test_an_untrained_token_is_nearest_the_item_that_was_read() -> None:
