@@ -2,7 +2,8 @@
 
     python benchmarks/quality.py --data data/beauty --preset beauty --seeds 0,1,2 --runs runs/beauty
 
-Hyper-parameters were chosen on validation; this reads the test split once, at the end.
+Hyper-parameters were chosen on validation; this reads the test split once, at the end. `--own-epochs` adds a two-tower that is
+trained as long as is best for itself, where that is longer than what SparCode begins from.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ def measure_seed(
 
 
 def codes_alone(model: RankingModel, dataset: Dataset, cases: Cases) -> tuple[ScoreFunction, dict[str, float]]:
-    """SparCode's scores without its item codes, the lifts of its codes at the weight that is best for them on validation."""
+    """SparCode's scores without its item codes, the lifts of its codes at the weight that is best for them on validation, or
+    that the configuration names."""
     assert isinstance(model, SparCode)
-    weight = 0.0
-    if model.memory is not None:
+    weight = model.config.scorer.memory_weight or 0.0
+    if model.memory is not None and model.config.scorer.memory_weight is None:
         model.memory.weight.zero_()
         valid = _validation(model, dataset)
         table = CodeTable(model, valid)
@@ -161,6 +163,10 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
 )
 def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
+    if own_epochs is not None and "training.tower.epochs" in bench.settings:
+        raise click.UsageError(
+            "--own-epochs and --set training.tower.epochs say two things of one tower: leave one of them out"
+        )
     found = [measure_seed(bench, seed, untied, refit, own_epochs) for seed in bench.seeds]
     measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
     tests = {
@@ -178,6 +184,7 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
     )
     result = {
         "training": measured[SPARCODE].reports,
+        "own_epochs": own_epochs,
         "systems": [system.as_json() for system in measured.values()],
         "paired_tests": {
             difference: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}

@@ -19,7 +19,8 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
     measured = measure_rows(bench, rows)
     note = (
         f"The paper's figures are from {paper_on}; compare the order of systems, and figures only on the same data. SparCode's "
-        "rows are the preset's but for what the row says: with what it remembers, item codes and lifts, where the preset has it."
+        "rows are the preset's but for what the row says: with what it remembers, item codes and lifts, where the preset has it; "
+        "what each row changes stands in the JSON."
     )
     body = markdown_table(comparison_columns(metrics), comparison_lines(measured, rows, metrics)) + "\n\n" + note
     found = [

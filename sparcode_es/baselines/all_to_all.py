@@ -23,8 +23,8 @@ BLOCKS = {"cpu": (16, 1024), "cuda": (64, 4096)}
 
 
 class AllToAll(RankingModel):
-    """SparCode without quantizer and sparse index. It begins with the tower's tokenizer and item vectors, and, but for form
-    `late` without `scorer.residual`, with its scores."""
+    """SparCode without quantizer and sparse index. It begins with the tower's tokenizer and item vectors, and with its scores
+    unless a net (`dnn`, `inner_pdnn`, `crossnet`) is all that there is between them: form `late` without `scorer.residual`."""
 
     begins_from_tower = True
 

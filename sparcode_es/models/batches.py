@@ -130,7 +130,7 @@ class Pairs:
         order = np.arange(len(self)) if generator is None else generator.permutation(len(self))
         yield from (self.collate(rows, generator) for rows in _chunks(order, batch_size))
 
-    def collate(self, rows: np.ndarray, generator: np.random.Generator | None) -> Batch:
+    def collate(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> Batch:
         """The batch of some users: histories of length 1 that nobody reads, and a position each."""
         lengths = np.diff(self.offsets)[rows]
         owners = np.repeat(np.arange(len(rows)), lengths)

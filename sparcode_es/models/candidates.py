@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from sparcode_es.config import Config
 from sparcode_es.models.dropout import Dropout
-from sparcode_es.models.scorers import make_scorer, scaled_scores
-from sparcode_es.models.tokenizers import Block, ItemTokens
+from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_scores
+from sparcode_es.models.tokenizers import Block
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LateInteraction(nn.Module):
         super().__init__()
         self.config = config.scorer
         dim, item_tokens = config.tokenizer.dim, config.tokenizer.item_tokens
-        self.item_tokens = ItemTokens(dim, item_tokens)
+        self.item_tokens = make_item_tokens(config.scorer, dim, item_tokens)
         self.scorer = make_scorer(config.scorer, dim, item_tokens)
 
     def forward(self, reading: Reading, items: Tensor, scale: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
 from sparcode_es.models.pair_layer import PairLayer
+from sparcode_es.models.tokenizers import ItemTokens
 
 CROSSED_PAIRS = 65_536
 """(code, item) pairs that CrossNet forms at once: each holds (1 + K_c) · D numbers a layer."""
@@ -126,6 +127,11 @@ def scaled_scores(config: ScorerConfig, scorer: nn.Module, codes: Tensor, items:
     if config.kind in ("dot", "maxsim"):
         return scores * scale
     return scores + scale * (codes @ items[:, 0].T) if config.residual else scores
+
+
+def make_item_tokens(config: ScorerConfig, dim: int, item_tokens: int) -> ItemTokens:
+    """The layers of K_c item tokens. Those of a dot product, which sums over them, begin at 1 / K_c: at the tower's scores."""
+    return ItemTokens(dim, item_tokens, 1 / item_tokens if config.kind == "dot" else 1.0)
 
 
 def make_scorer(config: ScorerConfig, dim: int, item_tokens: int) -> nn.Module:

@@ -25,8 +25,8 @@ from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softm
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.pair_tables import PairTables
 from sparcode_es.models.quantizer import Assignment, Quantizer
-from sparcode_es.models.scorers import make_scorer, scaled_scores
-from sparcode_es.models.tokenizers import ItemTokens, own_vectors
+from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_scores
+from sparcode_es.models.tokenizers import own_vectors
 
 PAIR_NUMBERS = 1 << 28
 """Numbers of a hidden layer that `score_codes` holds at once."""
@@ -45,9 +45,7 @@ class SparCode(RankingModel):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
         self.scorer_items = nn.Embedding(self.num_items, tokenizer.dim) if scorer.untied_items else None
-        # A sum over K_c tokens begins at the tower's scores, as everything else does.
-        start = 1 / tokenizer.item_tokens if scorer.kind == "dot" else 1.0
-        self.item_tokens = ItemTokens(tokenizer.dim, tokenizer.item_tokens, start)
+        self.item_tokens = make_item_tokens(scorer, tokenizer.dim, tokenizer.item_tokens)
         self.scorer = make_scorer(scorer, tokenizer.dim, tokenizer.item_tokens)
         codes = torch.zeros_like(self.quantizer.codebooks)
         self.code_offsets = nn.Parameter(codes) if scorer.free_codes else None

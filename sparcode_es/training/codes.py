@@ -135,19 +135,20 @@ def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) ->
 
 @torch.inference_mode()
 def sample_tokens(trainer: Trainer, model: SparCode, most: int = SAMPLE) -> Tensor:
-    """The tokens of every training position, or where there are more than `most` those of random windows, about so many;
-    [T, K, D], on the CPU."""
+    """The tokens of every training position, [T, K, D], on the CPU; where there are more than `most`, so many of them, of windows
+    drawn at random."""
     windows = trainer.windows
-    generator = None if windows.num_positions <= most else np.random.default_rng(trainer.config.training.seed)
+    if windows.num_positions <= most:
+        return training_tokens(trainer, model)[0]
     model.tokenizer.eval()
+    order = np.random.default_rng(trainer.config.training.seed).permutation(len(windows))
     tokens, done = [], 0
-    for batch in windows.batches(AT_ONCE, generator):
-        batch = batch.to(trainer.device)
+    while done < most:
+        rows, order = order[:AT_ONCE], order[AT_ONCE:]
+        batch = windows.collate(rows).to(trainer.device)
         tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
         done += len(tokens[-1])
-        if done >= most:
-            break
-    return torch.cat(tokens)
+    return torch.cat(tokens)[:most]
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def test_published_systems_are_trained_as_their_own_presets_say(ring: Path, tmp_
             seen.add(row.name)
     assert seen == {"dropoutnet", "melu", "deezernet", "deezernet-semi"}
     plain = next(row for row in rows_of("svd") if row.name == "melu")
-    assert there.config("melu", plain.overrides, 0).training.tower.epochs == 50
+    assert there.config("melu", plain.overrides, 0).training.tower.batch_size == 128
 
 
 def test_a_two_tower_is_trained_to_its_end_where_sparcode_only_begins_from_one(ring: Path, tmp_path: Path) -> None:

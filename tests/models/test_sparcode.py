@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.sparcode import SparCode
 
 ITEMS = 30
-SETTINGS = {"tokenizer.dim": 16, "quantizer.codes": 8, "quantizer.assignment": "nearest", "scorer.memory": False}
+SETTINGS = {"quantizer.codes": 8, "quantizer.assignment": "nearest", "scorer.memory": False}
 
 
 def made(**options: object) -> SparCode:
@@ -20,15 +21,16 @@ def made(**options: object) -> SparCode:
     return SparCode(load_config(overrides=SETTINGS | options), ITEMS).eval()
 
 
-def tokens_of(model: SparCode | TwoTower) -> torch.Tensor:
+def reading() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Histories, positions and users."""
     histories = torch.from_numpy(np.random.default_rng(1).integers(0, ITEMS, (6, 5)))
-    return model.tokens(histories, torch.arange(0, 30, 5), torch.zeros(6, dtype=torch.int64))
+    return histories, torch.arange(0, 30, 5), torch.zeros(6, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_the_loss_is_equation_14(weight: float) -> None:
     model = made(**{"quantizer.commitment": weight, "training.freeze_tokenizer": False})
-    tokens = tokens_of(model)
+    tokens = model.tokens(*reading())
     sampler = NegativeSampler(model.config.loss, torch.ones(ITEMS))
     torch.manual_seed(2)
     candidates = sampler.draw(torch.arange(6))
@@ -45,12 +47,17 @@ def test_the_loss_is_equation_14(weight: float) -> None:
 def test_products_begin_at_the_towers_scores(kind: str, item_tokens: int) -> None:
     overrides = {"scorer.kind": kind, "tokenizer.item_tokens": item_tokens, "scorer.free_codes": False}
     model = made(**overrides)
+    late = AllToAll(load_config(overrides=overrides | {"model": "all_to_all", "all_to_all.form": "late"}), ITEMS).eval()
     torch.manual_seed(3)
-    tower = TwoTower(load_config(overrides=SETTINGS | {"model": "two_tower"}), ITEMS).eval()
+    tower = TwoTower(load_config(overrides={"model": "two_tower"}), ITEMS).eval()
+    items = torch.arange(ITEMS)
     with torch.no_grad():
         model.begin_from(tower)
-        tokens, items = tokens_of(model), torch.arange(ITEMS)
+        late.begin_from(tower)
+        tokens = tower.tokens(*reading())
         towers = tower.candidate_scores(tokens, items)
-        ours = model.pair_scores(tokens.squeeze(1), model.items(items))
-        slope = (ours * towers).sum() / towers.square().sum()
-    assert float(slope) == pytest.approx(1.0, abs=0.1)
+        for ours in (
+            model.pair_scores(tokens.squeeze(1), model.items(items)),
+            late.interaction(late.read(*reading()), late.items(items), late.log_scale.exp()),
+        ):
+            assert float((ours * towers).sum() / towers.square().sum()) == pytest.approx(1.0, abs=0.1)

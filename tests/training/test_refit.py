@@ -60,7 +60,9 @@ def test_a_codebook_that_a_small_log_made_smaller_stays_so(chain: Path, tmp_path
     first = run(dataset, tmp_path / "first", **wanted)
     fitted = read_checkpoint(first / "model.pt").model.config.quantizer.codes
     assert fitted < 4096
-    result = train(refit_config(first), dataset, tmp_path / "again", bars=False)
+    again = refit_config(first)
+    assert again.quantizer.codes == fitted
+    result = train(again, dataset, tmp_path / "again", bars=False)
     assert read_checkpoint(result.model_path).model.config.quantizer.codes == fitted
 
 
