@@ -83,8 +83,8 @@ class QuantizerConfig:
     decay: float = 0.99
     """γ of the EMA update."""
     gradient: Literal["straight_through", "soft", "commitment"] = "commitment"
-    """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13. With
-    `pursuit`, `soft` and a tokenizer that goes on learning, a training on MovieLens-100K diverged: prefer `commitment`."""
+    """What reaches the tokenizer through the codes: the identity, the soft assignment's derivative, or only Eq. 13, by
+    which alone codes collapsed where the tokenizer went on learning (`benchmarks/ablation.py`)."""
     commitment: float = 0.25
     """λ of Eq. 14."""
     revive_below: float = 0.01
