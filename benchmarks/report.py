@@ -46,8 +46,7 @@ def write_report(
 
     measured: whose origins are told.
     """
-    marks = ("" if bench.preset else "-no-preset", "-small" if bench.small else "")
-    stem = "".join((f"{name}-{bench.dataset.name}", *marks))
+    stem = f"{name}-{bench.dataset.name}" + ("" if bench.preset else "-no-preset") + ("-small" if bench.small else "")
     environment = describe_environment()
     head = {
         "benchmark": name,

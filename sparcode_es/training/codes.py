@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparcode_es.errors import TrainingError
+from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.quantizer import Assignment
 from sparcode_es.models.sparcode import SparCode
@@ -128,8 +129,7 @@ def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) ->
         targets.append(batch.targets)
         rows.append(batch.spread(torch.arange(done, done + len(batch.positions))))
         done += len(batch.positions)
-        batch = batch.to(trainer.device)
-        tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
+        tokens.append(_encoded(trainer, model, batch))
     return torch.cat(tokens), torch.cat(rows), torch.cat(targets)
 
 
@@ -145,10 +145,15 @@ def sample_tokens(trainer: Trainer, model: SparCode, most: int = SAMPLE) -> Tens
     tokens, done = [], 0
     while done < most:
         rows, order = order[:AT_ONCE], order[AT_ONCE:]
-        batch = windows.collate(rows).to(trainer.device)
-        tokens.append(model.tokens(batch.histories, batch.positions, batch.users).float().cpu())
+        tokens.append(_encoded(trainer, model, windows.collate(rows)))
         done += len(tokens[-1])
     return torch.cat(tokens)[:most]
+
+
+def _encoded(trainer: Trainer, model: SparCode, batch: Batch) -> Tensor:
+    """The tokens of a batch's positions, [T, K, D], on the CPU."""
+    batch = batch.to(trainer.device)
+    return model.tokens(batch.histories, batch.positions, batch.users).float().cpu()
 
 
 @torch.no_grad()

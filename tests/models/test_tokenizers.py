@@ -43,11 +43,11 @@ def test_heads_have_a_layer_for_each_token_after_the_first() -> None:
 def test_tokens_do_not_depend_on_how_long_embeddings_are(seed: int, scale: float) -> None:
     tokenizer, histories, positions = _tokenizer(seed), _histories(seed), torch.arange(24)
     with torch.inference_mode():
+        tokenizer.item_embedding.weight.mul_(10)  # LayerNorm's ε is not nothing beside embeddings that begin at .02
         short = tokenizer(histories, positions, torch.full((3,), -1))
         tokenizer.item_embedding.weight.mul_(scale)
         long = tokenizer(histories, positions, torch.full((3,), -1))
-    # Not exactly: LayerNorm's ε is no longer nothing beside embeddings that begin at .02.
-    assert (short * long).sum(-1).min() > 0.99
+    assert (short * long).sum(-1).min() > 0.999
 
 
 def test_an_untrained_token_is_nearest_the_item_that_was_read() -> None:
