@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -48,15 +49,19 @@ class TwoTower(RankingModel):
         tokens: Tensor = self.tokenizer(histories, positions, users)
         return tokens
 
-    def candidate_scores(self, tokens: Tensor, items: Tensor) -> Tensor:
-        """tokens [P, K, D], items int64 [n] → [P, n]."""
-        return self.log_scale.exp() * tokens.mean(1) @ self.items(items).T
+    def member_scores(self, tokens: Tensor, items: Tensor) -> Iterator[Tensor]:
+        """Each member's scores, whose mean is the tower's: tokens [P, K, D], items int64 [n] → [P, n]."""
+        members = self.config.tokenizer.members
+        scale = members * self.log_scale.exp()
+        for user, item in zip(tokens.mean(1).chunk(members, -1), self.items(items).chunk(members, -1), strict=True):
+            yield scale * user @ item.T
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        """The sampled softmax (Eq. 12) of the dot products."""
+        """The sampled softmax (Eq. 12) of the dot products; an ensemble's members have one each, and learn as if alone."""
         candidates = sampler.draw(batch.targets)
         tokens = self.tokens(batch.histories, batch.positions, batch.users)
-        return sampled_softmax(batch.spread(self.candidate_scores(tokens, candidates.items)), candidates)
+        scores = self.member_scores(tokens, candidates.items)
+        return torch.stack([sampled_softmax(batch.spread(member), candidates) for member in scores]).sum()
 
     @torch.inference_mode()
     def item_vectors(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sparcode_es.config.checks import require
@@ -22,6 +22,9 @@ class TokenizerConfig:
     """How many of a user's latest events are read."""
     dim: int = 128
     """D, the size of item embeddings and tokens."""
+    members: int = 1
+    """An ensemble of so many encoders, each with its own D / members columns of the item embeddings. In the tower each learns
+    by a loss of its own, as if alone; their tokens and items lie side by side, so that a score is the mean of theirs."""
     layers: int = 2
     """Blocks of self-attention, layers of the GRU."""
     attention_heads: int = 2
@@ -59,10 +62,28 @@ class TokenizerConfig:
             require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
         require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
         require(self.attention_heads >= 1, f"tokenizer.attention_heads must be at least 1, not {self.attention_heads}")
+        self._check_members()
         require(
-            self.kind != "self_attention" or self.dim % self.attention_heads == 0,
-            f"tokenizer.dim ({self.dim}) must be a multiple of attention_heads ({self.attention_heads})",
+            self.kind != "self_attention" or self.dim % (self.members * self.attention_heads) == 0,
+            f"tokenizer.dim ({self.dim}) must be a multiple of attention_heads ({self.attention_heads})"
+            + ("" if self.members == 1 else f" times members ({self.members})"),
         )
+
+    def _check_members(self) -> None:
+        require(1 <= self.members <= 8, f"tokenizer.members must lie in 1…8, not {self.members}")
+        require(
+            self.dim % self.members == 0,
+            f"tokenizer.dim ({self.dim}) must be a multiple of tokenizer.members ({self.members})",
+        )
+        require(
+            self.members == 1 or (self.source == "history" and self.kind != "capsule"),
+            "tokenizer.members above 1 needs tokenizer.source 'history' and another kind than 'capsule'",
+        )
+
+    @property
+    def member(self) -> TokenizerConfig:
+        """What one member of the ensemble is."""
+        return self if self.members == 1 else replace(self, dim=self.dim // self.members, members=1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ over a history trains on each of its positions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -180,12 +180,35 @@ class SENetHeads(nn.Module):
         return heads
 
 
-def tokens_at(states: Tensor, positions: Tensor, added: Tensor | None, heads: nn.Module | None) -> Tensor:
+class Members(nn.Module):
+    """An ensemble's modules, each on its own columns: [..., members · d] → [..., members · d]."""
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The members' outputs side by side."""
+        parts = x.chunk(len(self.members), -1)
+        return torch.cat([member(part) for member, part in zip(self.members, parts, strict=True)], -1)
+
+
+def ensemble(members: list[nn.Module]) -> nn.Module:
+    """The modules as one."""
+    return members[0] if len(members) == 1 else Members(members)
+
+
+def unit(x: Tensor, members: int) -> Tensor:
+    """x: [..., D] → of length 1, every member's columns of the same length."""
+    return F.normalize(x.unflatten(-1, (members, -1)), dim=-1).flatten(-2) * members**-0.5
+
+
+def tokens_at(states: Tensor, positions: Tensor, added: Tensor | None, heads: nn.Module | None, members: int) -> Tensor:
     """Eq. 6: states [B, L, D] or [B, L, K_u, D], flat positions [P], what is added to their states [P, D] → [P, K_u, D]."""
     states = states.reshape(states.shape[0] * states.shape[1], -1, states.shape[-1])[positions]  # [P, 1 or K_u, D]
     if added is not None:
         states = states + added.unsqueeze(1)
-    return F.normalize(states if heads is None else heads(states[:, 0]), dim=-1)
+    return unit(states if heads is None else heads(states[:, 0]), members)
 
 
 ENCODERS = {"self_attention": SelfAttentionEncoder, "gru": GRUEncoder, "dnn": DNNEncoder, "capsule": CapsuleEncoder}
@@ -200,7 +223,7 @@ class ItemEmbedder(nn.Module):
         self.config, self.num_items = config, num_items
         self.item_embedding = nn.Embedding(num_items, config.dim)
         normalised = config.source == "history" and config.kind == "self_attention"
-        nn.init.normal_(self.item_embedding.weight, std=SMALL_START if normalised else config.dim**-0.5)
+        nn.init.normal_(self.item_embedding.weight, std=SMALL_START if normalised else config.member.dim**-0.5)
         self.item_features = FeatureEncoder("item", item_features, num_items, config.dim)
 
     def items(self, items: Tensor) -> Tensor:
@@ -218,8 +241,9 @@ class ItemEmbedder(nn.Module):
         return self.as_targets(self.items(items))
 
     def as_targets(self, embedded: Tensor) -> Tensor:
-        """Embeddings [..., D] → of length 1 where `unit_items` says so."""
-        return F.normalize(embedded, dim=-1) if self.config.unit_items else embedded
+        """Embeddings [..., D] → of length 1 where `unit_items` says so; else the dot product is the mean of the members'."""
+        members = self.config.members
+        return unit(embedded, members) if self.config.unit_items else embedded * members**-0.5
 
 
 def own_vectors(embedder: ItemEmbedder, num_items: int) -> Tensor:
@@ -241,9 +265,11 @@ class Tokenizer(ItemEmbedder):
     ) -> None:
         super().__init__(config, num_items, item_features)
         self.user_features = FeatureEncoder("user", user_features, num_users, config.dim)
-        self.encoder = ENCODERS[config.kind](config)
-        # Capsules come out as K_u tokens already.
-        self.heads = None if config.kind == "capsule" else HEADS[config.token_heads](config.dim, config.tokens)
+        member = config.member
+        self.encoder = ensemble([ENCODERS[config.kind](member) for _ in range(config.members)])
+        self.heads: nn.Module | None = None  # of capsules, which come out as K_u tokens already
+        if config.kind != "capsule":
+            self.heads = ensemble([HEADS[config.token_heads](member.dim, config.tokens) for _ in range(config.members)])
 
     def forward(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """histories: int64 [B, L] (padded on the right with any item), positions: flat indices into B·L, int64 [P],
@@ -258,7 +284,7 @@ class Tokenizer(ItemEmbedder):
     def tokens_of(self, states: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """Eq. 6 from states: see `forward`."""
         known = self.user_features(users)[positions // states.shape[1]] if self.user_features.specs else None
-        return tokens_at(states, positions, known, self.heads)
+        return tokens_at(states, positions, known, self.heads, self.config.members)
 
 
 class ItemTokens(nn.Module):

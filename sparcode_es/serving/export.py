@@ -36,11 +36,11 @@ class _Tokens(nn.Module):
         self.register_buffer("items", tokenizer.items(everything).detach())
         known = tokenizer.user_features(nobody) if tokenizer.user_features.specs else self.items.new_zeros(1, 1)
         self.register_buffer("unknown", known.detach())
-        self.encoder, self.heads = tokenizer.encoder, tokenizer.heads
+        self.encoder, self.heads, self.members = tokenizer.encoder, tokenizer.heads, tokenizer.config.members
 
     def forward(self, histories: Tensor, positions: Tensor) -> Tensor:
         """As `Tokenizer.forward`."""
-        return tokens_at(self.encoder(self.items[histories]), positions, self.unknown, self.heads)
+        return tokens_at(self.encoder(self.items[histories]), positions, self.unknown, self.heads, self.members)
 
 
 def export_encoder(model: SparCode, item_ids: StringTable, path: Path) -> None:

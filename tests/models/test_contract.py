@@ -38,6 +38,9 @@ TOKENIZERS = [
     if (kind, tokens) != ("capsule", 1)
 ]
 TOKENIZERS.append(replace(TOKENIZERS[0], positions="absolute"))
+TOKENIZERS += [
+    replace(tokenizer, members=2) for tokenizer in TOKENIZERS if tokenizer.tokens > 1 and tokenizer.kind != "capsule"
+]
 QUANTIZERS = [
     QuantizerConfig(codes=16, codes_per_token=3),
     QuantizerConfig(codes=16, codes_per_token=3, shared=False, gradient="commitment"),
@@ -67,7 +70,9 @@ def csr(*histories: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return offsets, np.array([i for h in histories for i in h], dtype=np.uint32)
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: f"{t.kind}-{t.tokens}-{t.token_heads}-{t.positions}")
+@pytest.mark.parametrize(
+    "tokenizer", TOKENIZERS, ids=lambda t: f"{t.kind}-{t.tokens}-{t.token_heads}-{t.positions}-{t.members}"
+)
 class TestTokenizers:
     def test_tokens_have_their_shape_and_length_1(self, tokenizer: TokenizerConfig) -> None:
         tokens = encode_tokens(make(tokenizer), *csr([1, 2, 3], [4], [5, 6]))
@@ -207,7 +212,7 @@ def test_untied_items_begin_as_the_tied_ones_and_learn_apart(unit_items: bool) -
     assert torch.equal(model.item_vectors(), tied)
     assert torch.allclose(tied.norm(dim=1), model.log_scale.exp().detach().expand(ITEMS)) == unit_items
     tokens = encode_tokens(model, *csr([1, 2, 3], [4]))
-    model.candidate_scores(tokens, everything).square().sum().backward()
+    next(model.member_scores(tokens, everything)).square().sum().backward()
     assert model.output_item_embedding is not None
     assert bool(model.output_item_embedding.weight.grad.any())
     assert not bool(model.tokenizer.item_embedding.weight.grad.any())

@@ -55,7 +55,7 @@ def test_products_begin_at_the_towers_scores(kind: str, item_tokens: int) -> Non
         model.begin_from(tower)
         late.begin_from(tower)
         tokens = tower.tokens(*reading())
-        towers = tower.candidate_scores(tokens, items)
+        (towers,) = tower.member_scores(tokens, items)
         for ours in (
             model.pair_scores(tokens.squeeze(1), model.items(items)),
             late.interaction(late.read(*reading()), late.items(items), late.log_scale.exp()),
