@@ -44,6 +44,8 @@ def test_every_preset_loads_and_says_what_it_is(name: str) -> None:
         ({"tokenizer.tokens": 11}, "1…10"),
         ({"tokenizer.dim": 63}, "multiple of attention_heads"),
         ({"tokenizer.dropout": 1.0}, "dropout"),
+        ({"scorer.hidden": []}, "one or more"),
+        ({"tokenizer.hidden": [8, -1]}, "positive"),
         ({"scorer.hidden": 5}, "list"),
         ({"scorer": 5}, "table"),
         ({"loss.temperature": 0.0}, "temperature"),

@@ -20,7 +20,7 @@ BLOCK = 32_768
 
 
 class TwoTower(RankingModel):
-    """score(user, item) = scale · <mean of the user's tokens, item embedding>, the embedding of length 1 if `unit_items`.
+    """score(user, item) = scale · <mean of the user's tokens, item vector>, the vector as in `ItemEmbedder.as_targets`.
 
     The embedding is the tokenizer's own, unless `two_tower.untied_items` gives the item tower one.
     """
@@ -38,7 +38,7 @@ class TwoTower(RankingModel):
             self.output_item_embedding.load_state_dict(self.tokenizer.item_embedding.state_dict())
 
     def items(self, items: Tensor) -> Tensor:
-        """The item tower: int64 [n] → [n, D] (Eq. 5, summed)."""
+        """The item tower: int64 [n] → [n, D] (Eq. 5, summed), as in `ItemEmbedder.as_targets`."""
         embedded = self.tokenizer.items(items)
         if self.output_item_embedding is not None:
             embedded = embedded - self.tokenizer.item_embedding(items) + self.output_item_embedding(items)
@@ -57,7 +57,7 @@ class TwoTower(RankingModel):
             yield scale * user @ item.T
 
     def loss(self, batch: Batch, sampler: NegativeSampler) -> Tensor:
-        """The sampled softmax (Eq. 12) of the dot products; an ensemble's members have one each, and learn as if alone."""
+        """The sampled softmax (Eq. 12) of the dot products; of an ensemble the sum of its members', each by its own scores."""
         candidates = sampler.draw(batch.targets)
         tokens = self.tokens(batch.histories, batch.positions, batch.users)
         scores = self.member_scores(tokens, candidates.items)

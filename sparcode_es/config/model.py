@@ -24,10 +24,12 @@ class TokenizerConfig:
     """D, the size of item embeddings and tokens."""
     members: int = 1
     """An ensemble of so many encoders, each with its own D / members columns of the item embeddings. In the tower each learns
-    by a loss of its own, as if alone; their tokens and items lie side by side, so that a score is the mean of theirs."""
+    by a loss of its own; only the temperature is shared. Their tokens and items lie side by side: a dot product is the mean of
+    theirs."""
     layers: int = 2
     """Blocks of self-attention, layers of the GRU."""
     attention_heads: int = 2
+    """Of one encoder."""
     positions: Literal["relative", "absolute"] = "relative"
     """What self-attention knows of a history's order: how long ago an item was read, a learned bias per head and distance,
     or its place counted from the first, a learned vector each (SASRec)."""
@@ -43,7 +45,8 @@ class TokenizerConfig:
     item_tokens: int = 1
     """K_c, tokens an item, a linear layer each."""
     unit_items: bool = True
-    """Whether a token meets items of length 1, so that the towers' score is a scaled cosine, or items as long as they grow."""
+    """Whether a token meets items of length 1, so that the towers' score is a scaled cosine, or items as long as they grow
+    (over √members)."""
     use_features: bool = True
     """Whether the user and item features of the data folder's schema are read."""
 
@@ -60,6 +63,7 @@ class TokenizerConfig:
                 f"tokenizer.source 'features' is read by the kinds dnn and self_attention, not by {self.kind}",
             )
             require(self.use_features, "tokenizer.source 'features' needs tokenizer.use_features = true")
+        require(all(h > 0 for h in self.hidden), "tokenizer.hidden must be positive numbers")
         require(self.layers >= 1, f"tokenizer.layers must be at least 1, not {self.layers}")
         require(self.attention_heads >= 1, f"tokenizer.attention_heads must be at least 1, not {self.attention_heads}")
         self._check_members()
@@ -72,8 +76,8 @@ class TokenizerConfig:
     def _check_members(self) -> None:
         require(1 <= self.members <= 8, f"tokenizer.members must lie in 1…8, not {self.members}")
         require(
-            self.dim % self.members == 0,
-            f"tokenizer.dim ({self.dim}) must be a multiple of tokenizer.members ({self.members})",
+            self.dim % self.members == 0 and self.dim >= 2 * self.members,
+            f"tokenizer.dim ({self.dim}) must be a multiple of tokenizer.members ({self.members}), and at least twice as large",
         )
         require(
             self.members == 1 or (self.source == "history" and self.kind != "capsule"),
@@ -157,7 +161,7 @@ class ScorerConfig:
         require(0 <= self.initial_sparsity < 1, "scorer.initial_sparsity must lie in [0, 1)")
         require(self.cross_layers >= 1, "scorer.cross_layers must be at least 1")
         require((self.memory_weight or 0) >= 0, "scorer.memory_weight must not be negative")
-        require(all(h > 0 for h in self.hidden), "scorer.hidden must be positive numbers")
+        require(len(self.hidden) >= 1 and min(self.hidden) >= 1, "scorer.hidden must be positive numbers, one or more")
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class TrainingConfig:
     """While training, float32 matrix products may be rounded to bfloat16 (CPU) or TF32 (CUDA) where that is faster; what is
     evaluated and indexed is not."""
     compile: bool = False
-    """torch.compile the tokenizer's encoder, of the systems that have one."""
+    """torch.compile the tokenizer's encoder while it learns, of the systems that have one."""
 
     def __post_init__(self) -> None:
         require(self.items_per_user >= 1, "training.items_per_user must be at least 1")

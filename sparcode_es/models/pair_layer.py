@@ -18,6 +18,13 @@ TILE_NUMBERS = 1 << 19
 """Hidden units of a tile on a CPU: 2 MB. Elsewhere all pairs are one tile."""
 
 
+def pair_layer(codes: Tensor, gates: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
+    """`PairLayer` in the type of its weights, whatever autocast would make of its products: backward needs one type."""
+    with torch.autocast(codes.device.type, enabled=False):
+        scores: Tensor = PairLayer.apply(codes.to(bias.dtype), gates.to(bias.dtype), bias, weight)
+        return scores
+
+
 class PairLayer(torch.autograd.Function):
     """S_qi = Σ_u w_u · ReLU(<c_q, g_iu> + b_u): codes c [Q, D], gates g [n, h, D], b [h], w [h] → S [Q, n]."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
-from sparcode_es.models.pair_layer import PairLayer
+from sparcode_es.models.pair_layer import pair_layer
 from sparcode_es.models.tokenizers import ItemTokens
 
 CROSSED_PAIRS = 65_536
@@ -89,8 +89,7 @@ class InnerPDNN(nn.Module):
         n, h, D = gates.shape
         if not len(self.head.layers):
             output = self.head.output
-            layer: Tensor = PairLayer.apply(codes, gates, self.bias, output.weight[0])
-            return layer + output.bias
+            return pair_layer(codes, gates, self.bias, output.weight[0]) + output.bias
         pairs = (codes @ gates.reshape(n * h, D).T).view(-1, n, h)
         scores: Tensor = self.head(pairs + self.bias)
         return scores

@@ -237,7 +237,7 @@ class ItemEmbedder(nn.Module):
         return found
 
     def targets(self, items: Tensor) -> Tensor:
-        """items: int64 [...] → what a token meets of them, [..., D]: their embeddings, of length 1 where `unit_items` says so."""
+        """items: int64 [...] → what a token meets of them, [..., D]: their embeddings, as in `as_targets`."""
         return self.as_targets(self.items(items))
 
     def as_targets(self, embedded: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
@@ -123,13 +124,27 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
         twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")
+    if twin.output_item_embedding is not None:
+        raise ConfigError(
+            f"{given} has two_tower.untied_items, which nothing else can begin from; give a tower without"
+        )
     # A two-tower does not read K_c.
     wanted = replace(trainer.config.tokenizer, item_tokens=twin.config.tokenizer.item_tokens)
     if twin.config.tokenizer != wanted:
         raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
-    if given is not None and not path.exists():
-        _save(trainer, twin, path, found.report)
+    if given is not None:
+        fresh = build_model(replace(trainer.config, model="two_tower"), trainer.dataset)
+        if _shapes(fresh) != _shapes(twin):
+            raise ConfigError(
+                f"{given} was trained on other features or users; train a tower for {trainer.dataset.path}"
+            )
+        if not path.exists():
+            _save(trainer, twin, path, found.report)
     return twin
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
@@ -143,6 +158,8 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     model = build_model(config, trainer.dataset)
     assert isinstance(model, SparCode)
     model.to(trainer.device)
+    if config.training.compile and not config.training.freeze_tokenizer:
+        _compile(model)
     model.begin_from(twin)
     state = train_codes(trainer, model)
     report = _report(state, "codes") | fit_memories(trainer, model)

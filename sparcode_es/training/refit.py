@@ -30,8 +30,8 @@ def refit_config(run: Path) -> Config:
         if (run / name).exists():
             found = read_checkpoint(run / name)
             report, quantizer = report | found.report, found.model.config.quantizer
-        elif name == "model.pt":
-            raise ConfigError(f"{run} has no model.pt: its training has not finished; run it again first")
+        elif name == "model.pt" or config.model == "two_tower":
+            raise ConfigError(f"{run} has no {name}: its training has not finished; run it again first")
     return _with_choices(replace(config, quantizer=quantizer), report)
 
 

@@ -1,4 +1,4 @@
-"""An ensemble of encoders is its members: side by side, their scores averaged, none learning from another."""
+"""An ensemble of encoders is its members: side by side, their scores averaged, each with a loss of its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _join(towers: list[TwoTower], **options: object) -> TwoTower:
 
 @pytest.mark.parametrize(("kind", "unit_items", "tokens"), [*itertools.product(KINDS, [True, False], [1, 3])])
 def test_its_scores_are_the_mean_of_its_members(kind: str, unit_items: bool, tokens: int) -> None:
-    options = {"kind": kind, "unit_items": unit_items, "tokens": tokens, "hidden": (12,)}
+    heads = "senet" if kind == "gru" else "linear"
+    options = {"kind": kind, "unit_items": unit_items, "tokens": tokens, "token_heads": heads, "hidden": (12,)}
     towers = [_tower(1, seed, **options) for seed in range(MEMBERS)]
     joined, batch, items = _join(towers, **options), _batch(), torch.arange(ITEMS)
 
@@ -72,9 +73,12 @@ def test_its_scores_are_the_mean_of_its_members(kind: str, unit_items: bool, tok
         torch.testing.assert_close(tokens_of_all.norm(dim=-1), torch.ones(tokens_of_all.shape[:2]))
 
 
-def test_its_members_learn_as_they_would_alone() -> None:
-    towers, batch = [_tower(1, seed) for seed in range(MEMBERS)], _batch()
-    joined = _join(towers)
+@pytest.mark.parametrize(("unit_items", "tokens"), [(True, 1), (False, 3)])
+def test_its_members_gradients_are_those_of_each_alone(unit_items: bool, tokens: int) -> None:
+    """But for the temperature, which they share."""
+    options = {"unit_items": unit_items, "tokens": tokens}
+    towers, batch = [_tower(1, seed, **options) for seed in range(MEMBERS)], _batch()
+    joined = _join(towers, **options)
 
     def learn(tower: TwoTower) -> None:
         torch.manual_seed(5)
@@ -85,10 +89,9 @@ def test_its_members_learn_as_they_would_alone() -> None:
     wanted = torch.cat([tower.tokenizer.item_embedding.weight.grad for tower in towers], -1)
     torch.testing.assert_close(joined.tokenizer.item_embedding.weight.grad, wanted)
     for tower, member in zip(towers, joined.tokenizer.encoder.members, strict=True):
-        for (name, alone), together in zip(
-            tower.tokenizer.encoder.named_parameters(), member.parameters(), strict=True
-        ):
-            torch.testing.assert_close(together.grad, alone.grad, msg=name)
+        for alone, together in zip(tower.tokenizer.encoder.parameters(), member.parameters(), strict=True):
+            torch.testing.assert_close(together.grad, alone.grad)
+    torch.testing.assert_close(joined.log_scale.grad, torch.stack([tower.log_scale.grad for tower in towers]).sum())
 
 
 def test_its_members_begin_apart() -> None:
@@ -104,6 +107,7 @@ def test_its_members_begin_apart() -> None:
         ({"members": 0}, "1…8"),
         ({"members": 3, "dim": 32}, "must be a multiple of tokenizer.members"),
         ({"members": 2, "dim": 6}, "times members"),
+        ({"members": 8, "dim": 8, "kind": "gru"}, "at least twice as large"),
         ({"members": 2, "kind": "capsule", "tokens": 2}, "another kind than 'capsule'"),
         ({"members": 2, "source": "features"}, "source 'history'"),
     ],

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import sparcode_es.models.pair_layer as pair_layer
 from sparcode_es.models.pair_layer import PairLayer
+from sparcode_es.models.scorers import InnerPDNN
 
 
 def plain(codes: Tensor, gates: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
@@ -44,3 +45,18 @@ def test_as_autograd_does(Q: int, n: int, h: int, D: int, tile: int, seed: int) 
 def test_no_gradient_is_asked_for() -> None:
     with torch.inference_mode():
         assert PairLayer.apply(*arguments(3, 4, 2, 5, 0)).shape == (3, 4)
+
+
+def test_autocast_changes_little_and_breaks_nothing() -> None:
+    """As with training.amp: forward under autocast, backward outside of it."""
+    torch.manual_seed(0)
+    scorer, codes, items = InnerPDNN(8, 2, (4,)), torch.randn(5, 8, requires_grad=True), torch.randn(6, 2, 8)
+    torch.nn.init.normal_(scorer.head.output.weight)
+    expected = scorer(codes, items)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = scorer(codes, items)
+    assert torch.allclose(found, expected, atol=0.05 * float(expected.detach().abs().max()))
+    found.float().square().sum().backward()
+    assert codes.grad is not None
+    assert bool(codes.grad.any())
+    assert bool(scorer.weight.grad.any())

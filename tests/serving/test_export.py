@@ -36,6 +36,7 @@ KINDS = [
     {"tokenizer.kind": "dnn", "tokenizer.hidden": [16]},
     {"tokenizer.kind": "self_attention", "tokenizer.tokens": 2, "quantizer.shared": False},
     {"tokenizer.kind": "gru", "tokenizer.token_heads": "senet", "tokenizer.tokens": 3},
+    {"tokenizer.kind": "self_attention", "tokenizer.members": 2, "tokenizer.tokens": 2},
     {"tokenizer.kind": "capsule", "tokenizer.tokens": 2, "quantizer.assignment": "nearest", "quantizer.codebooks": 2,
      "scorer.memory": False, "item_codes.latest": 0},
 ]  # fmt: skip
@@ -91,7 +92,9 @@ def test_the_codes_are_the_checkpoints(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind["tokenizer.kind"])
+@pytest.mark.parametrize(
+    "kind", KINDS[1:], ids=lambda kind: f"{kind['tokenizer.kind']}-{kind.get('tokenizer.members', 1)}"
+)
 def test_every_tokenizer_is_exported(kind: dict[str, Any], tmp_path: Path) -> None:
     model = model_of(1, **kind)
     export_encoder(model, IDS, tmp_path / "encoder.onnx")

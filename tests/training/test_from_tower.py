@@ -19,18 +19,26 @@ from training.small import SMALL
 NAMES = sorted(name for name, kind in MODELS.items() if kind.begins_from_tower and name != "sparcode")
 
 
+@pytest.fixture(scope="module", params=[1, 2], ids=["one", "ensemble"])
+def settings(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Of a single encoder and of an ensemble."""
+    return SMALL | {"tokenizer.members": request.param}
+
+
 @pytest.fixture(scope="module")
-def tower(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tower(chain: Path, settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-tower that has learned something, but not all."""
-    config = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 4})
+    config = load_config(overrides=settings | {"model": "two_tower", "training.tower.epochs": 4})
     return train(config, Dataset.open(chain), tmp_path_factory.mktemp("tower"), bars=False).model_path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_start_that_training_spoils_is_kept(name: str, chain: Path, tower: Path, tmp_path: Path) -> None:
+def test_a_start_that_training_spoils_is_kept(
+    name: str, chain: Path, settings: dict[str, object], tower: Path, tmp_path: Path
+) -> None:
     dataset = Dataset.open(chain)
     rate = {f"{name}.stage.learning_rate": 5.0, f"{name}.stage.epochs": 1}
-    result = train(load_config(overrides=SMALL | {"model": name} | rate), dataset, tmp_path, tower=tower, bars=False)
+    result = train(load_config(overrides=settings | {"model": name} | rate), dataset, tmp_path, tower=tower, bars=False)
     assert result.report["model_best_epoch"] == 0
     cases, rows = dataset.cases("test"), np.arange(20)
     begun, found = (read_checkpoint(path).model.case_scores(cases)(rows) for path in (tower, result.model_path))
@@ -39,9 +47,11 @@ def test_a_start_that_training_spoils_is_kept(name: str, chain: Path, tower: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_resumed_run_ends_with_the_same_weights(name: str, chain: Path, tower: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(
+    name: str, chain: Path, settings: dict[str, object], tower: Path, tmp_path: Path
+) -> None:
     options = {"model": name, f"{name}.stage.epochs": 3, "tdm.relearn_every": 2}
-    config, dataset = load_config(overrides=SMALL | options), Dataset.open(chain)
+    config, dataset = load_config(overrides=settings | options), Dataset.open(chain)
     train(config, dataset, tmp_path / "whole", tower=tower, bars=False)
 
     def stop(line: str) -> None:
@@ -56,10 +66,12 @@ def test_a_resumed_run_ends_with_the_same_weights(name: str, chain: Path, tower:
         assert torch.equal(value, broken[key]), key
 
 
-def test_a_tower_is_refused_where_it_does_not_belong(chain: Path, tower: Path, tmp_path: Path) -> None:
+def test_a_tower_is_refused_where_it_does_not_belong(
+    chain: Path, settings: dict[str, object], tower: Path, tmp_path: Path
+) -> None:
     dataset = Dataset.open(chain)
     with pytest.raises(ConfigError, match="popularity does not begin from a tower"):
-        train(load_config(overrides=SMALL | {"model": "popularity"}), dataset, tmp_path, tower=tower)
-    other = load_config(overrides=SMALL | {"model": "tdm", "tokenizer.kind": "dnn"})
+        train(load_config(overrides=settings | {"model": "popularity"}), dataset, tmp_path, tower=tower)
+    other = load_config(overrides=settings | {"model": "tdm", "tokenizer.kind": "dnn"})
     with pytest.raises(ConfigError, match="another tokenizer"):
         train(other, dataset, tmp_path, tower=tower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.evaluate import command
 
 from sparcode_es.baselines.popularity import popularity
-from sparcode_es.config import load_config
+from sparcode_es.config import load_config, to_toml
 from sparcode_es.config.training import MOST_EPOCHS
 from sparcode_es.data.dataset import VALID, Dataset
 from sparcode_es.errors import ConfigError
@@ -86,6 +87,10 @@ def test_refusals(chain: Path, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.toml").write_bytes((finished / "config.toml").read_bytes())
     with pytest.raises(ConfigError, match="has not finished"):
+        refit_config(tmp_path / "half")
+    config = load_config(tmp_path / "half" / "config.toml")
+    (tmp_path / "half" / "config.toml").write_text(to_toml(replace(config, model="two_tower")))
+    with pytest.raises(ConfigError, match=r"no two_tower.pt: its training has not finished"):
         refit_config(tmp_path / "half")
     with pytest.raises(ConfigError, match="nothing to choose the epoch of stage tower on"):
         run(dataset, tmp_path / "open", **{"training.with_validation": True})

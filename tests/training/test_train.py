@@ -19,9 +19,10 @@ from sparcode_es.config import load_config, to_toml
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.build import build_model
-from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint
+from sparcode_es.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import sample_tokens, training_tokens
 from sparcode_es.training.loop import fit_codebook, train
 from sparcode_es.training.trainer import Trainer
@@ -136,6 +137,23 @@ def test_a_tower_serves_any_number_of_item_tokens_and_no_other_tokenizer(chain: 
         train(other, dataset, tmp_path / "other", tower=tower, bars=False)
 
 
+def test_a_tower_that_nothing_can_begin_from_is_refused(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"training.tower.epochs": 1, "training.codes.epochs": 1}
+    dataset = Dataset.open(chain)
+    two_tower = settings | {"model": "two_tower"}
+    untied = load_config(overrides=two_tower | {"two_tower.untied_items": True})
+    tower = train(untied, dataset, tmp_path / "untied", bars=False).model_path
+    with pytest.raises(ConfigError, match=r"untied_items, which nothing else can begin from"):
+        train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=tower, bars=False)
+    featured = tmp_path / "featured.pt"
+    model = TwoTower(
+        load_config(overrides=two_tower), dataset.num_items, item_features=[FeatureSpec("price", "numerical", 1)]
+    )
+    save_checkpoint(featured, model, dataset.item_ids, str(chain), {})
+    with pytest.raises(ConfigError, match="trained on other features or users"):
+        train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=featured, bars=False)
+
+
 def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) -> None:
     settings = SMALL | {"quantizer.min_perplexity": 0.99, "training.tower.epochs": 1}
     with pytest.raises(TrainingError, match="collapsed"):
@@ -212,6 +230,10 @@ def test_compile_is_asked_of_the_encoder(chain: Path, tmp_path: Path, monkeypatc
     settings = SMALL | {"training.tower.epochs": 1, "training.compile": True}
     train(load_config(overrides=settings | {"model": "two_tower"}), Dataset.open(chain), tmp_path / "tower", bars=False)
     assert compiled == ["SelfAttentionEncoder"]
+    compiled.clear()
+    ends = settings | {"training.codes.epochs": 1, "training.freeze_tokenizer": False}
+    train(load_config(overrides=ends), Dataset.open(chain), tmp_path / "codes", bars=False)
+    assert compiled == ["SelfAttentionEncoder"] * 2
     with pytest.raises(ConfigError, match="popularity has none"):
         train(
             load_config(overrides=settings | {"model": "popularity"}), Dataset.open(chain), tmp_path / "p", bars=False
