@@ -25,7 +25,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 
 @click.group(
-    epilog="\b\nExamples:\n  sparcode-es inspect code 12_201\n"
+    epilog="\b\nExamples:\n  sparcode-es inspect code 201\n"
     "  sparcode-es inspect why --user 123 --item 42\n"
     "  sparcode-es inspect diff runs/postings runs/fresh"
 )
@@ -33,7 +33,7 @@ def command() -> None:
     """Look into an index or a postings artifact; needs no model."""
 
 
-@command.command(epilog="\b\nExample:\n  sparcode-es inspect code 12_201")
+@command.command(epilog="\b\nExample:\n  sparcode-es inspect code 201")
 @click.argument("term")
 @as_json_option
 @engine_options

@@ -31,6 +31,7 @@ LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
     type=FOLDER,
     default=Path("runs/postings"),
     envvar="SPARCODE_POSTINGS",
+    show_envvar=True,
     show_default=True,
     help="The artifact to update.",
 )
