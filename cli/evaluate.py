@@ -105,11 +105,13 @@ def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Ran
     from sparcode_es.evaluation.ranking import rank_cases
     from sparcode_es.serving.pipeline import require_same_items
     from sparcode_es.training.build import load_user_features
+    from sparcode_es.training.trainer import pick_device
 
     require_same_items(trained.item_ids, dataset)
     load_user_features(trained.model, dataset)
     started = time.perf_counter()
-    found = rank_cases(trained.model.case_scores(cases), cases, dataset.num_items)
+    model = trained.model.to(pick_device("auto"))
+    found = rank_cases(model.case_scores(cases), cases, dataset.num_items)
     seconds = time.perf_counter() - started
     click.echo(f"{trained.model.config.model} itself, no engine: {len(cases)} cases in {seconds:.1f} s", err=True)
     return found

@@ -86,9 +86,10 @@ class DeezerNet(RankingModel):
 
     def case_scores(self, cases: Cases, form: Literal["full", "semi"] | None = None) -> ScoreFunction:
         """In the form that the configuration names, or another one of the same training."""
-        users = self.predict(cases)
+        device = self.latents.items.device
+        users = self.predict(cases).to(device)
         if (form or self.config.deezernet.form) == "full":
-            items = self.latents.items.cpu()
-            return lambda rows: (users[torch.from_numpy(rows)] @ items.T).numpy()
-        segments = self.segments.nearest(users.to(self.segments.centres.device))
+            items = self.latents.items
+            return lambda rows: (users[torch.from_numpy(rows).to(device)] @ items.T).cpu().numpy()
+        segments = self.segments.nearest(users)
         return lambda rows: self.segments.scores(segments[torch.from_numpy(rows).to(segments.device)])

@@ -69,4 +69,6 @@ class DropoutNet(RankingModel):
         rows = torch.from_numpy(cases.users.astype(np.int64))
         users = self.user_net.evaluate(rows, self.latents.of_cases(cases))
         items = self.item_net.evaluate(torch.arange(self.num_items), self.latents.items)
-        return lambda some: (users[torch.from_numpy(some)] @ items.T).numpy()
+        device = self.latents.items.device
+        users, items = users.to(device), items.to(device)
+        return lambda some: (users[torch.from_numpy(some).to(device)] @ items.T).cpu().numpy()

@@ -12,23 +12,31 @@ import itertools
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from sparcode_es.config import ScorerConfig
 from sparcode_es.models.pair_layer import pair_layer
 from sparcode_es.models.tokenizers import ItemTokens
 
-CROSSED_PAIRS = 65_536
-"""(code, item) pairs that CrossNet forms at once: each holds (1 + K_c) · D numbers a layer."""
+PAIR_NUMBERS = 1 << 26
+"""Numbers of a layer that are held at once for the pairs of a block of codes."""
 
 
-class DotProduct(nn.Module):
+class Scorer(nn.Module):
+    """Codes [Q, D], item tokens [n, K_c, D] → S [Q, n]."""
+
+    numbers_a_pair = 1
+    """Numbers that a layer holds for each pair."""
+
+
+class DotProduct(Scorer):
     """S = Σ_j <T̃, T_j>."""
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         return codes @ items.sum(1).T
 
 
-class MaxSim(nn.Module):
+class MaxSim(Scorer):
     """S = max_j <T̃, T_j> (ColBERT's interaction)."""
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
@@ -58,11 +66,12 @@ class Head(nn.Module):
         return scores.squeeze(-1)
 
 
-class DNN(nn.Module):
+class DNN(Scorer):
     """S = MLP([T̃; T_1; …; T_Kc]). The first layer is a sum of one part for the code and one for the item."""
 
     def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...], residual: bool = True) -> None:
         super().__init__()
+        self.numbers_a_pair = max(hidden)
         self.code, self.item = nn.Linear(dim, hidden[0]), nn.Linear(item_tokens * dim, hidden[0], bias=False)
         self.head = Head(hidden, residual)
 
@@ -71,7 +80,7 @@ class DNN(nn.Module):
         return scores
 
 
-class InnerPDNN(nn.Module):
+class InnerPDNN(Scorer):
     """S = MLP([T̃ ⊙ T_1; …; T̃ ⊙ T_Kc]) (Eq. 9).
 
     The first layer is bilinear: hidden unit h is <T̃, g_h> with g_h = Σ_j W_hj ⊙ T_j, one matrix an item.
@@ -79,6 +88,7 @@ class InnerPDNN(nn.Module):
 
     def __init__(self, dim: int, item_tokens: int, hidden: tuple[int, ...], residual: bool = True) -> None:
         super().__init__()
+        self.numbers_a_pair = max(hidden) if len(hidden) > 1 else 1  # a single layer comes in tiles
         first = nn.Linear(item_tokens * dim, hidden[0])
         self.weight = nn.Parameter(first.weight.detach().view(hidden[0], item_tokens, dim).clone())
         self.bias = nn.Parameter(first.bias.detach().clone())
@@ -95,21 +105,17 @@ class InnerPDNN(nn.Module):
         return scores
 
 
-class CrossNet(nn.Module):
+class CrossNet(Scorer):
     """S = w · CrossNet([T̃; T_1; …; T_Kc]), the cross layers of DCN V2 (Wang et al. 2021)."""
 
     def __init__(self, dim: int, item_tokens: int, layers: int) -> None:
         super().__init__()
-        width = (1 + item_tokens) * dim
+        self.numbers_a_pair = width = (1 + item_tokens) * dim
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.output = nn.Linear(width, 1)
 
     def forward(self, codes: Tensor, items: Tensor) -> Tensor:
         flat = items.flatten(1)
-        return torch.cat([self._pairs(part, flat) for part in codes.split(max(1, CROSSED_PAIRS // len(flat)))])
-
-    def _pairs(self, codes: Tensor, flat: Tensor) -> Tensor:
-        """codes [q, D], joined item tokens [n, K_c · D] → [q, n]."""
         start = torch.cat(
             [codes.unsqueeze(1).expand(-1, len(flat), -1), flat.unsqueeze(0).expand(len(codes), -1, -1)], dim=-1
         )
@@ -120,9 +126,21 @@ class CrossNet(nn.Module):
         return scores.squeeze(-1)
 
 
-def scaled_scores(config: ScorerConfig, scorer: nn.Module, codes: Tensor, items: Tensor, scale: Tensor) -> Tensor:
+def in_blocks(scorer: Scorer, codes: Tensor, items: Tensor) -> Tensor:
+    """S, a block of codes at a time where all pairs would hold too much; the backward pass makes each block's layers again."""
+    at_once = max(1, PAIR_NUMBERS // max(1, len(items) * scorer.numbers_a_pair))
+    if len(codes) <= at_once:
+        scores: Tensor = scorer(codes, items)
+        return scores
+    blocks = codes.split(at_once)
+    if not torch.is_grad_enabled():
+        return torch.cat([scorer(block, items) for block in blocks])
+    return torch.cat([checkpoint(scorer, block, items, use_reentrant=False) for block in blocks])
+
+
+def scaled_scores(config: ScorerConfig, scorer: Scorer, codes: Tensor, items: Tensor, scale: Tensor) -> Tensor:
     """S of Eq. 9: the scorer's, and with `residual` the scaled dot product of code and first item token; [Q, n]."""
-    scores: Tensor = scorer(codes, items)
+    scores = in_blocks(scorer, codes, items)
     if config.kind in ("dot", "maxsim"):
         return scores * scale
     return scores + scale * (codes @ items[:, 0].T) if config.residual else scores
@@ -133,7 +151,7 @@ def make_item_tokens(config: ScorerConfig, dim: int, item_tokens: int) -> ItemTo
     return ItemTokens(dim, item_tokens, 1 / item_tokens if config.kind == "dot" else 1.0)
 
 
-def make_scorer(config: ScorerConfig, dim: int, item_tokens: int) -> nn.Module:
+def make_scorer(config: ScorerConfig, dim: int, item_tokens: int) -> Scorer:
     """The scorer that `config.kind` names."""
     if config.kind == "dot":
         return DotProduct()

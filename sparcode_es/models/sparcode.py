@@ -28,9 +28,6 @@ from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_scores
 from sparcode_es.models.tokenizers import own_vectors
 
-PAIR_NUMBERS = 1 << 28
-"""Numbers of a hidden layer that `score_codes` holds at once."""
-
 
 class SparCode(RankingModel):
     """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.score`): `all_codes`, `score_codes`, …"""
@@ -191,8 +188,7 @@ class SparCode(RankingModel):
         device = self.bias_parameter.device
         start, stop, _ = items.indices(self.num_items)
         item_tokens = self.items(torch.arange(start, stop, device=device))
-        vectors = self.vectors_of(codes).split(self._codes_at_once(stop - start))
-        scores = torch.cat([self.pair_scores(part, item_tokens).float().cpu() for part in vectors])
+        scores = self.pair_scores(self.vectors_of(codes), item_tokens).float().cpu()
         if self.memory is not None and self.memory.active:
             scores = scores + float(self.memory.weight) * self.memory(self._memory_rows(codes), start, stop)
         return scores.numpy()
@@ -213,11 +209,6 @@ class SparCode(RankingModel):
 
     def _memory_rows(self, codes: np.ndarray) -> np.ndarray:
         return codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
-
-    def _codes_at_once(self, items: int) -> int:
-        """How many codes are scored together, so that a hidden layer over all pairs stays near a gigabyte."""
-        widest = max(self.config.scorer.hidden, default=1)
-        return max(1, PAIR_NUMBERS // max(1, items * widest))
 
     @property
     def item_codes(self) -> ItemCodes | None:

@@ -1,7 +1,8 @@
 """One stage of training: epochs, validation, the best weights kept, and a state on disk from which a killed run goes on.
 
 Every epoch begins by seeding torch and numpy from (seed, stage, epoch), and its order of data from the same. The state
-after an epoch is therefore the whole state: a run resumed from it ends with the weights of an unbroken one.
+after an epoch is therefore the whole state: a run resumed from it ends with the weights of an unbroken one (on a GPU but for
+the order in which some sums are added up).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sparcode_es.config import ScorerConfig
-from sparcode_es.models.scorers import DNN, CrossNet, DotProduct, InnerPDNN, MaxSim, make_scorer
+from sparcode_es.models.scorers import DNN, CrossNet, DotProduct, InnerPDNN, MaxSim, in_blocks, make_scorer
 
 Q, n, K_c, D = 4, 5, 3, 8
 
@@ -84,15 +84,28 @@ def test_a_block_is_its_pairs(pairs: tuple[torch.Tensor, torch.Tensor], kind: st
             assert scorer(codes[q : q + 1], items[j : j + 1]).item() == pytest.approx(whole[q, j].item(), abs=1e-4)
 
 
-def test_crossnet_in_parts_is_crossnet_in_one(
-    pairs: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["dot", "maxsim", "crossnet", "dnn", "inner_pdnn"])
+@pytest.mark.parametrize("numbers", [1, 200, 400])
+def test_blocks_of_codes_are_all_of_them_and_so_are_their_gradients(
+    pairs: tuple[torch.Tensor, torch.Tensor], kind: str, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = CrossNet(D, K_c, 2)
+    scorer = make_scorer(ScorerConfig(kind=kind, hidden=(6, 4)), D, K_c)  # type: ignore[arg-type]
     randomise(scorer)
-    whole = scorer(*pairs)
-    for most in (1, n + 1, 2 * n):
-        monkeypatch.setattr("sparcode_es.models.scorers.CROSSED_PAIRS", most)
-        assert torch.allclose(scorer(*pairs), whole, atol=1e-5)
+    scorer.double()
+    codes, items = (part.double().requires_grad_() for part in pairs)
+    learned = [codes, items, *scorer.parameters()]
+
+    def made() -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        scores = in_blocks(scorer, codes, items)
+        with torch.no_grad():
+            assert torch.equal(in_blocks(scorer, codes, items), scores)
+        return scores.detach(), torch.autograd.grad(scores.square().sum(), learned)
+
+    whole, gradients = made()
+    monkeypatch.setattr("sparcode_es.models.scorers.PAIR_NUMBERS", numbers)
+    blocks, again = made()
+    torch.testing.assert_close(blocks, whole)
+    torch.testing.assert_close(again, gradients)
 
 
 @pytest.mark.parametrize("kind", ["dnn", "inner_pdnn"])
