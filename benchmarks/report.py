@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,13 @@ def write_report(
     chart: alt.TopLevelMixin | None,
     measured: Sequence[Measured] = (),
 ) -> None:
-    """Write NAME-DATA[-no-preset][-small].json, .md and .png into `bench.out`, and print the Markdown.
+    """Write NAME-DATA[-no-preset][-KEY=VALUE of each --set][-small].json, .md and .png into `bench.out`, and print the Markdown.
 
     measured: whose origins are told.
     """
-    stem = f"{name}-{bench.dataset.name}" + ("" if bench.preset else "-no-preset") + ("-small" if bench.small else "")
+    settings = [re.sub(r"[^\w.=+-]+", "_", f"{key}={value}") for key, value in bench.settings.items()]
+    recipe = [*([] if bench.preset else ["no-preset"]), *settings, *(["small"] if bench.small else [])]
+    stem = "-".join([name, bench.dataset.name, *recipe])
     environment = describe_environment()
     head = {
         "benchmark": name,
@@ -82,6 +85,7 @@ def write_files(out: Path, stem: str, text: str, result: dict[str, Any], chart: 
 def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
     recipe = f"preset {bench.preset}" if bench.preset else "no preset"
+    recipe += "".join(f", {key} = {json.dumps(value)}" for key, value in bench.settings.items())
     return (
         f"`{command_line()}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
         f"{len(bench.cases):,} test cases), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "

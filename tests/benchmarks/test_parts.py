@@ -122,6 +122,15 @@ def test_without_a_preset_it_is_what_train_does_without_flags(
     assert json.loads((tmp_path / "quality-ring-no-preset.json").read_text())["preset"] is None
 
 
+def test_what_is_set_stands_in_the_name_and_above_the_table(
+    ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = bench(ring, tmp_path, scale="full", **{"tokenizer.members": 2, "scorer.hidden": [8, 4]})
+    write_report(other, "quality", "Quality", "| table |", {}, None)
+    assert "preset ml-100k, tokenizer.members = 2, scorer.hidden = [8, 4], seeds 0." in capsys.readouterr().out
+    assert (tmp_path / "quality-ring-tokenizer.members=2-scorer.hidden=_8_4_.md").exists()
+
+
 def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
     codes = load_config(
         preset="ml-100k", overrides={"quantizer.codes": 19, "scorer.kind": "dot", "tokenizer.item_tokens": 4}
