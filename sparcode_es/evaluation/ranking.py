@@ -52,7 +52,7 @@ def rank_cases(
         low, high = int(cases.target_offsets[begin]), int(cases.target_offsets[rows[-1] + 1])
         owners = np.repeat(rows, _lengths(cases.target_offsets, rows)) - begin
         targets = cases.target_items[low:high]
-        for view in views:
+        for view in sorted(views):  # `all` first: `unseen` leaves items out of the block
             if view == "unseen":
                 _mask_seen(block, cases, rows)
             ranks[view][low:high], ties[view][low:high] = _mid_ranks(block, owners, block[owners, targets])

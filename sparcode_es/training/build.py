@@ -74,7 +74,7 @@ def load_user_features(model: RankingModel, dataset: Dataset) -> None:
 
     Raises `MismatchError` when the data folder has other features than the model was trained on.
     """
-    left_out = [m for m in model.modules() if isinstance(m, FeatureTables) and not m.persistent]
+    left_out = [m for m in model.modules() if isinstance(m, FeatureTables) and m.specs and not m.persistent]
     if not left_out:
         return
     specs, tables = feature_tables(dataset, "user")

@@ -30,9 +30,20 @@ def refit_config(run: Path) -> Config:
         if (run / name).exists():
             found = read_checkpoint(run / name)
             report, quantizer = report | found.report, found.model.config.quantizer
+            if name == "two_tower.pt":
+                config = _of_tower(config, found.model.config, run)
         elif name == "model.pt" or config.model == "two_tower":
             raise ConfigError(f"{run} has no {name}: its training has not finished; run it again first")
     return _with_choices(replace(config, quantizer=quantizer), report)
+
+
+def _of_tower(config: Config, tower: Config, run: Path) -> Config:
+    """The configuration with the stage that trained the tower, which may have been given."""
+    if tower.loss != config.loss:
+        raise ConfigError(
+            f"{run} began from a tower with another loss; a refit would train another: refit that tower first"
+        )
+    return replace(config, training=replace(config.training, tower=tower.training.tower))
 
 
 def _with_choices(config: Config, report: dict[str, Any]) -> Config:

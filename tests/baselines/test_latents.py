@@ -85,3 +85,10 @@ def test_batch_normalisation_takes_a_batch_of_one() -> None:
     norm.running_mean.fill_(1.0)  # type: ignore[union-attr]
     torch.testing.assert_close(norm(torch.full((1, 3), 2.0)), torch.ones(1, 3), atol=1e-4, rtol=0)
     assert norm(torch.randn(4, 3)).mean().abs() < 1e-5
+
+
+def test_how_often_a_user_met_an_item_does_not_count() -> None:
+    one, many = (Latents(LatentsConfig(dim=2), 3, 4, [], []) for _ in range(2))
+    one.prepare(sequences([0, 1], [1, 2], [2, 3]), seed=0)
+    many.prepare(sequences([0, 1, 1, 1, 1], [1, 2], [2, 3, 3]), seed=0)
+    torch.testing.assert_close(one.items @ one.items.T, many.items @ many.items.T, atol=1e-4, rtol=0)

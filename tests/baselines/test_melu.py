@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -152,3 +153,9 @@ def test_the_meta_update_reaches_embeddings_and_global_weights() -> None:
         if not name.startswith("user"):
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
+
+
+def test_a_user_held_to_be_cold_is_judged_by_items_that_taught_nothing() -> None:
+    """All weights 0: adapting to the support moves none of what the query needs, and each label costs log 2."""
+    batch = Windows(np.array([0, 3]), np.arange(3, dtype=np.uint32), np.arange(1), 6).collate(np.arange(1))
+    assert linear(cold_share=1.0).loss(batch, None).item() == pytest.approx(math.log(2))  # type: ignore[arg-type]

@@ -7,10 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import LossConfig, load_config
+from sparcode_es.models.batches import Windows
 from sparcode_es.models.losses import NegativeSampler
 from training.small import SMALL
 
@@ -114,3 +116,23 @@ def test_a_saved_tree_has_each_item_once(order: list[int]) -> None:
     model = _model(3)
     with pytest.raises(ValueError, match="each of 3 items once"):
         _model(3).load_state_dict(model.state_dict() | {"order": torch.tensor(order)})
+
+
+def test_its_loss_is_the_softmax_of_each_level_on_the_targets_path() -> None:
+    torch.manual_seed(0)
+    model = _model(13, num_negatives=99, positions=99)
+    torch.nn.init.normal_(model.leaves.weight)
+    items = np.random.default_rng(0).integers(0, 13, 9).astype(np.uint32)
+    batch = next(Windows(np.array([0, 5, 9]), items, np.full(2, -1), 8).batches(2, None))
+    users = model.tokens(batch.histories, batch.positions, batch.users).mean(1)
+    places = torch.tensor([model.order.tolist().index(item) for item in batch.targets.tolist()])
+    scale = model.log_scale.exp()
+    each = [
+        F.cross_entropy(
+            model.scorer(users, model.vectors(level, torch.arange(nodes)), scale), model.nodes[level - 1][places]
+        )
+        for level, nodes in enumerate(model.sizes)
+        if level
+    ]
+    found = model.loss(batch, NegativeSampler(LossConfig(), torch.ones(13)))
+    torch.testing.assert_close(found, torch.stack(each).mean(), rtol=1e-4, atol=1e-5)

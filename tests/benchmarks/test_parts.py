@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import paper
 import pytest
+import quality
 import torch
-from cuts import artifact_scores, build
+from cuts import _earlier_histories, artifact_scores, build
+from figure4_codebooks import _gains
+from grids import GridPoint
 from measuring import Measured, Run, measure_trained, origins
+from published_sasrec import PublishedSASRec, Settings
 from report import comparison_columns, markdown_table, write_report
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
@@ -22,6 +26,7 @@ from sparcode_es.engines.base import Query
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.serving.encoder import encode_histories
 from sparcode_es.training.build import build_model
 
 NAMES = ("table1_deezer", "table2_sequences", "table3_interactions", "table4_tdm")
@@ -258,3 +263,58 @@ def test_every_system_is_asked_for_every_query_in_turns_after_warming_up() -> No
     parts = [timed[i][0] for i in range(0, 100, 10)]
     assert parts == list("abbaabbaab")
     assert all(0 <= t.p50_ms <= t.p95_ms for t in times.values())
+
+
+def test_what_is_measured_is_the_test_split_and_what_is_chosen_is_not(ring: Path, tmp_path: Path) -> None:
+    here = bench(ring, tmp_path)
+    valid, test = here.dataset.cases("valid"), here.dataset.cases("test")
+    assert not np.array_equal(valid.target_items, test.target_items)
+    assert np.array_equal(here.cases.target_items, test.target_items)
+    model = build_model(here.config("sparcode", {"quantizer.codes": 16}, 0), here.dataset).eval()
+    assert isinstance(model, SparCode)
+    assert np.array_equal(quality._validation(model, here.dataset).target_items, valid.target_items)
+    expected = encode_histories(model, valid.history_offsets, valid.history_items, valid.users)
+    assert np.array_equal(_earlier_histories(here, model).codes, expected.codes)
+
+
+def _measured(label: str, hits: list[float]) -> Measured:
+    metrics = {name: np.array(hits) for name in ("recall@10", "ndcg@10", "recall@50", "ndcg@50")}
+    return Measured(label, (Run({"all": metrics, "unseen": metrics}, {}, {}),))
+
+
+def test_a_gain_is_positive() -> None:
+    tests = quality.tests_against(_measured("SparCode", [1.0, 1.0, 0.0]), _measured("two-tower", [0.0, 1.0, 0.0]))
+    assert tests["all"]["ndcg@10"].difference == pytest.approx(1 / 3)
+    points = [GridPoint("s", 64), GridPoint("s", 256)]
+    assert _gains(points, [_measured("s", [0.5]), _measured("s", [0.75])], "s")["recall@50"] == 50.0
+
+
+def test_rows_train_what_their_names_say() -> None:
+    from table1_deezer import rows_of
+    from table2_sequences import ROWS as TABLE_2
+    from table3_interactions import ROWS as TABLE_3
+
+    kinds = {"dnn": "dnn", "gru": "gru", "sa": "self_attention", "capsule": "capsule"}
+    models = {"ttm": "two_tower", "sparcode": "sparcode"}
+    for row in [*rows_of("svd"), *TABLE_2]:
+        model, *kind = row.name.split("-")
+        if model in models:
+            config = load_config(overrides={"item_codes.latest": 0} | dict(row.overrides))
+            assert (row.model, config.tokenizer.kind) == (models[model], kinds[kind[0]]), row.name
+    for row in TABLE_3:
+        kind_name, scorer, *tokens = row.name.split("-")
+        config = load_config(overrides=dict(row.overrides))
+        assert config.tokenizer.kind == kinds[kind_name], row.name
+        if scorer == "ttm":
+            assert row.model == "two_tower"
+        else:
+            wanted = (scorer, int(tokens[0]) if tokens else 4)
+            assert (config.scorer.kind, config.tokenizer.item_tokens) == wanted, row.name
+
+
+def test_the_published_sasrec_reads_no_future() -> None:
+    torch.manual_seed(0)
+    model = PublishedSASRec(Settings(dim=8, dropout=0.0), 30).eval()
+    states = model(torch.tensor([[1, 2, 3, 4], [1, 2, 9, 8]]), torch.arange(8)).view(2, 4, -1)
+    torch.testing.assert_close(states[0, :2], states[1, :2])
+    assert not torch.allclose(states[0, 2], states[1, 2])

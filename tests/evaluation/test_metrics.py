@@ -93,3 +93,19 @@ def test_a_target_that_is_not_returned_is_no_hit() -> None:
 def test_a_case_without_targets_is_refused() -> None:
     with pytest.raises(ValueError, match="without a target"):
         case_metrics(np.array([0.0]), np.array([0, 1, 1]))
+
+
+def test_the_order_of_views_changes_nothing() -> None:
+    cases = Cases(
+        np.zeros(1, np.int64),
+        np.array([0, 1], np.uint64),
+        np.array([2], np.uint32),
+        np.array([0, 1], np.uint64),
+        np.array([1], np.uint32),
+    )
+    orders = [
+        rank_cases(lambda rows: np.array([[0.0, 1.0, 2.0]], np.float32), cases, 3, views=views)
+        for views in (("all", "unseen"), ("unseen", "all"))
+    ]
+    for view, rank in (("all", 1), ("unseen", 0)):
+        assert [order.ranks[view].tolist() for order in orders] == [[rank]] * 2

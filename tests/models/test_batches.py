@@ -106,3 +106,14 @@ def _check_full_softmax(sampler: NegativeSampler) -> None:
     scores = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.cross_entropy(scores, targets)
     assert sampled_softmax(scores, candidates).item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_a_long_history_is_cut_with_half_a_window_of_context() -> None:
+    items = np.arange(40, dtype=np.uint32)
+    for batch in Windows(np.array([0, 40]), items, np.zeros(1, np.int64), 8).batches(3, None):
+        L = batch.histories.shape[1]
+        for position, target in zip(batch.positions.tolist(), batch.targets.tolist(), strict=True):
+            row, column = divmod(position, L)
+            seen = batch.histories[row, : column + 1].tolist()
+            assert seen == list(range(target - len(seen), target))
+            assert len(seen) >= min(target, 4)

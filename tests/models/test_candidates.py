@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.config import load_config
+from sparcode_es.config import LossConfig, load_config
 from sparcode_es.data.dataset import Cases
+from sparcode_es.models.batches import Windows
 from sparcode_es.models.candidates import CandidateBlock, Reading
+from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.models.tokenizers import Block
 from training.small import SMALL
 
@@ -83,3 +86,14 @@ def test_scores_do_not_depend_on_which_cases_share_a_block(form: str) -> None:
     whole = score(np.arange(len(cases)))
     alone = np.concatenate([score(np.array([row])) for row in range(len(cases))])
     np.testing.assert_allclose(whole, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["late", "full"])
+def test_its_loss_is_the_softmax_of_its_scores(form: str) -> None:
+    model = _model(**{"all_to_all.form": form, "all_to_all.positions": 99})
+    items = np.random.default_rng(0).integers(0, ITEMS, 9).astype(np.uint32)
+    batch = next(Windows(np.array([0, 5, 9]), items, np.full(2, -1), 8).batches(2, None))
+    reading = model.read(batch.histories, batch.positions, batch.users)
+    scores = model.interaction(reading, model.items(torch.arange(ITEMS)), model.log_scale.exp())
+    found = model.loss(batch, NegativeSampler(LossConfig(negatives="all"), torch.ones(ITEMS)))
+    torch.testing.assert_close(found, F.cross_entropy(scores, batch.targets), rtol=1e-4, atol=1e-5)

@@ -191,3 +191,46 @@ def test_pursuit_refuses_what_it_cannot_do() -> None:
         QuantizerConfig(codebooks=2, assignment="pursuit")
     with pytest.raises(ConfigError, match="boosts"):
         QuantizerConfig(assignment="pursuit", gradient="straight_through")
+
+
+@pytest.mark.parametrize("M", [1, 2])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_cold_soft_assignment_is_the_nearest(M: int, shared: bool) -> None:
+    quantizer, tokens = hard(M, shared=shared, gradient="soft"), unit(5, 3, 12)
+    nearest = quantizer.lookup(quantizer.nearest(tokens).unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(quantizer._soft(tokens, 1e-5), nearest, atol=1e-4, rtol=0)
+
+
+def test_what_commits_a_token_are_its_codes_by_their_boosts() -> None:
+    torch.manual_seed(0)
+    quantizer, tokens = Quantizer(QuantizerConfig(codes=16, codes_per_token=3), 12, 2), unit(5, 2, 12)
+    assignment = quantizer.assign(tokens)
+    near = torch.einsum("pkr,pkrd->pkd", assignment.boosts, quantizer.lookup(assignment.codes))
+    expected = (tokens - near).square().sum((1, 2)).mean()
+    torch.testing.assert_close(quantizer.commitment(tokens, assignment), expected)
+
+
+@pytest.mark.parametrize("M", [1, 2])
+def test_each_heads_codebooks_learn_from_its_own_tokens(M: int) -> None:
+    """Two heads far apart: k-means finds both, and so does the EMA from anywhere."""
+    quantizer = hard(M, N=2, shared=False, heads=2, dim=4, revive_below=0.0, decay=0.5)
+    centres = unit(1, 2, 4, seed=3)
+    tokens = F.normalize(centres + 0.01 * torch.randn(40, 2, 4, generator=torch.Generator().manual_seed(4)), dim=-1)
+    quantizer.warm_start(tokens)
+    assert quantizer.commitment(tokens, quantizer.assign(tokens)) < 0.01
+    torch.testing.assert_close(quantizer.ema_counts.sum(-1), torch.full((2, M), 2.0), atol=1e-2, rtol=0)
+    assert quantizer.ema_counts.std() > 1e-3
+    quantizer.codebooks.normal_()
+    quantizer.ema_sums.copy_(quantizer.codebooks)
+    quantizer.ema_counts.fill_(1.0)
+    for _ in range(60):
+        quantizer.update(tokens)
+    assert quantizer.commitment(tokens, quantizer.assign(tokens)) < 0.01
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_what_counts_as_dead_is_measured_by_the_mean(size: float) -> None:
+    quantizer = hard(N=4, heads=1, dim=2)
+    quantizer.ema_counts.copy_(size * torch.tensor([[[1.0, 1.0, 1.0, 0.001]]]))
+    quantizer._revive(0, 0, unit(6, 2))
+    assert quantizer.ema_counts.flatten().tolist() == pytest.approx([size, size, size, 0.75025 * size])

@@ -15,8 +15,8 @@ from sparcode_es.config import load_config
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.evaluation.ranking import rank_metrics
-from sparcode_es.training.build import feature_tables, load_user_features
-from sparcode_es.training.checkpoint import read_checkpoint
+from sparcode_es.training.build import build_model, feature_tables, load_user_features
+from sparcode_es.training.checkpoint import read_checkpoint, save_checkpoint
 from sparcode_es.training.loop import train
 from training.small import SMALL
 
@@ -123,3 +123,10 @@ def test_other_systems_rank_for_users_without_a_history(name: str, deezer: Datas
     assert scores.shape == (3, deezer.num_items)
     assert not np.isnan(scores).any()
     assert not np.array_equal(scores[0], scores[1])
+
+
+@pytest.mark.parametrize("more", [{"model": "melu"}, {"model": "dropoutnet", "latents.source": "svd"}])
+def test_a_model_that_reads_no_features_asks_for_none(more: dict[str, str], deezer: Dataset, tmp_path: Path) -> None:
+    model = build_model(load_config(overrides=SMALL | {"tokenizer.use_features": False} | more), deezer)
+    save_checkpoint(tmp_path / "model.pt", model, deezer.item_ids, "", {})
+    load_user_features(read_checkpoint(tmp_path / "model.pt").model, deezer)

@@ -1,16 +1,27 @@
-"""The training counts of item codes, against counting by hand."""
+"""The training counts of item codes, against counting by hand; what validation and a quantile choose."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcode_es.config import ItemCodesConfig
-from sparcode_es.data.dataset import Sequences
+from sparcode_es.config import ItemCodesConfig, load_config
+from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.errors import ConfigError
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.build import build_model
+from sparcode_es.training.checkpoint import read_checkpoint
+from sparcode_es.training.codes import sample_tokens, start_codes
+from sparcode_es.training.loop import train
 from sparcode_es.training.memory import item_counts
+from sparcode_es.training.trainer import Trainer, validation_metrics
+from training.small import SMALL
 
 ITEMS = 6
 histories = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=9), max_size=5)
@@ -39,3 +50,30 @@ def test_each_event_counts_the_items_of_the_window_before_it(
 def test_a_window_that_counts_nothing_or_grows_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"item_codes\.window"):
         ItemCodesConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_each_memory_has_the_weight_that_is_best_on_validation(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    config = load_config(overrides=SMALL | {"training.tower.epochs": 2, "training.codes.epochs": 1})
+    result = train(config, dataset, tmp_path, bars=False)
+    report, valid = result.report, dataset.cases("valid")
+    model = read_checkpoint(result.model_path).model
+    now = validation_metrics(model.case_scores(valid), valid, dataset)[config.training.metric]
+    assert report["memory_validation"] == pytest.approx(now, abs=1e-6)
+    records = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    tried = {record.pop("stage"): record for record in records if "weight 1.0" in record}
+    for name in ("item_codes", "memory"):
+        assert report[f"{name}_validation"] == max(tried[name].values())
+        assert report[f"{name}_validation"] == tried[name][f"weight {report[f'{name}_weight']}"]
+
+
+def test_b_begins_where_the_wanted_share_is_cut(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    config = load_config(overrides=SMALL | {"scorer.initial_sparsity": 0.8})
+    trainer = Trainer(config, dataset, tmp_path, lambda line: None, False)
+    torch.manual_seed(0)
+    model = build_model(trainer.config, dataset).eval()
+    assert isinstance(model, SparCode)
+    start_codes(model, sample_tokens(trainer, model), dataset.num_items)
+    scores = model.score_codes(model.all_codes(), slice(None)) + model.bias
+    assert (scores <= 0).mean() == pytest.approx(0.8, abs=0.1)

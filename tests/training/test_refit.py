@@ -127,3 +127,17 @@ def test_evaluate_says_that_validation_was_trained_on(chain: Path, tmp_path: Pat
         done = CliRunner().invoke(command, ["--checkpoint", checkpoint, "--data", str(chain), "--split", split])
         assert done.exit_code == 0, done.output
         assert ("has learned from these events" in done.output) == said
+
+
+def test_a_given_tower_is_trained_again_as_it_was(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    tower = (
+        run(dataset, tmp_path / "tower", model="two_tower", **{"training.tower.learning_rate": 0.02}) / "two_tower.pt"
+    )
+    short = SMALL | {"training.codes.epochs": 1}
+    train(load_config(overrides=short), dataset, tmp_path / "codes", tower=tower, bars=False)
+    assert refit_config(tmp_path / "codes").training.tower.learning_rate == 0.02
+    other = load_config(overrides=short | {"loss.num_negatives": 7})
+    train(other, dataset, tmp_path / "other", tower=tower, bars=False)
+    with pytest.raises(ConfigError, match="a tower with another loss"):
+        refit_config(tmp_path / "other")

@@ -1,0 +1,65 @@
+"""One stage, scripted: when it validates, when it stops, which weights it leaves, at which rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparcode_es.config import StageConfig, load_config
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.training.stage import Log, Stage, StageState, run_stage
+from sparcode_es.training.trainer import Trainer, make_optimizer
+from training.small import SMALL
+
+
+def _run(folder: Path, metrics: list[float], config: StageConfig) -> tuple[StageState, list[float], float]:
+    """The state, the rate of each epoch, and the weight that is left: the number of the epoch that it is of."""
+    model, rates, left = nn.Linear(1, 1), [], iter(metrics)
+    optimizer = torch.optim.SGD(model.parameters(), lr=9.0)
+
+    def epoch(generator: np.random.Generator) -> Iterator[float]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        model.weight.data.fill_(len(rates))
+        yield 0.0
+
+    stage = Stage("tower", config, model, optimizer, 1, epoch, lambda: {"m": next(left)}, "m")
+    state = run_stage(stage, 0, folder / "state", Log(folder / "log", print), lambda steps, total, title: steps)
+    return state, rates, float(model.weight.detach())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "config", "epochs", "best"),
+    [
+        ([0.1, 0.3, 0.2, 0.3], {"epochs": 9, "evaluate_every": 1, "patience": 2}, 4, 2),
+        ([0.1, 0.0, 0.2, 0.1, 0.3, 0.2, 0.1], {"epochs": 9, "evaluate_every": 1, "patience": 2}, 7, 5),
+        ([0.1, 0.2, 0.3], {"epochs": 5, "evaluate_every": 2}, 5, 5),
+    ],
+    ids=["no gain, twice", "a gain in between", "the last epoch is judged"],
+)
+def test_it_stops_without_gain_and_leaves_the_best_weights(
+    metrics: list[float], config: dict[str, int], epochs: int, best: int, tmp_path: Path
+) -> None:
+    state, rates, weight = _run(tmp_path, metrics, StageConfig(learning_rate=0.01, decay_from=0.0, **config))  # type: ignore[arg-type]
+    assert (state.epoch, state.best_epoch, weight) == (epochs, best, best)
+    assert rates == pytest.approx([0.01 * (1 - epoch / config["epochs"]) for epoch in range(epochs)])
+
+
+def test_what_chooses_is_the_validation_split(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    trainer = Trainer(load_config(overrides=SMALL), dataset, tmp_path, lambda line: None, False)
+    valid, test = dataset.cases("valid"), dataset.cases("test")
+    assert np.array_equal(trainer.validation.target_items, valid.target_items)
+    assert not np.array_equal(valid.target_items, test.target_items)
+
+
+def test_only_the_table_of_items_has_its_own_l2() -> None:
+    model = nn.ModuleDict({"item_embedding": nn.Embedding(2, 2), "other": nn.Linear(2, 2)})
+    optimizer = make_optimizer(model, StageConfig(weight_decay=0.1, embedding_l2=0.2))
+    found = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    wanted = {id(p): 0.2 if name == "item_embedding.weight" else 0.1 for name, p in model.named_parameters()}
+    assert found == wanted
