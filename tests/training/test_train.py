@@ -29,9 +29,10 @@ from sparcode_es.training.trainer import Trainer
 from training.small import SMALL
 
 
-def test_it_learns_and_writes_what_it_says(chain: Path, tmp_path: Path) -> None:
-    dataset = Dataset.open(chain)
-    result = train(load_config(overrides=SMALL), dataset, tmp_path, bars=False)
+@pytest.mark.parametrize("members", [1, 2])
+def test_it_learns_and_writes_what_it_says(chain: Path, members: int, tmp_path: Path) -> None:
+    dataset, settings = Dataset.open(chain), SMALL | {"tokenizer.members": members}
+    result = train(load_config(overrides=settings), dataset, tmp_path, bars=False)
     cases = dataset.cases("test")
     twin = read_checkpoint(tmp_path / "two_tower.pt").model
     assert isinstance(twin, TwoTower)
@@ -48,7 +49,7 @@ def test_it_learns_and_writes_what_it_says(chain: Path, tmp_path: Path) -> None:
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records if r["stage"] == "tower"] == [1, 2, 3, 4, 5, 6]
     assert all(0 < r["perplexity"] <= 1 for r in records if r["stage"] == "codes")
-    assert (tmp_path / "config.toml").read_text() == to_toml(load_config(overrides=SMALL))
+    assert (tmp_path / "config.toml").read_text() == to_toml(load_config(overrides=settings))
     assert result.report["perplexity"] > 0.4
 
 
