@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from environment import describe_environment, environment_line
-from systems import Bench, Row
+from systems import Bench, Row, flat
 
-from sparcode_es.config import read_by_model
+from sparcode_es.config import Config, read_by_model, to_mapping
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.evaluation.metrics import convention_of, measure_ranks
@@ -104,12 +104,18 @@ def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
         raise ConfigError(
             f"{path} is of other data than {bench.dataset.path}; choose another --runs, or delete the folder {path.parent}"
         )
-    if kept_config != config:
+    if not _same(kept_config, config):
         raise ConfigError(
             f"{path} was measured with another configuration, perhaps with another release's defaults; choose another --runs, or "
             f"delete the folder {path.parent}"
         )
     return Run(_metrics(bench.dataset, bench.cases, Ranking(ranks, ties, {})), report, environment)
+
+
+def _same(kept: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether two configurations are one; a key that only the newer has did then what its default does."""
+    standard, then, now = flat(to_mapping(Config())), flat(kept), flat(config)
+    return all(now.get(key) == then.get(key, standard.get(key)) for key in now.keys() | then.keys())
 
 
 def _key(cases: Cases) -> str:

@@ -25,6 +25,8 @@ OPTIONS = (
     click.option("--runs", type=click.Path(path_type=Path), required=True,
                  help="The folder of trainings; one that is finished there is not repeated, whichever command made it."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key for all systems, as in TOML."),
+    click.option("--label", default="", metavar="NAME",
+                 help="Stands in the names of the files, so that what --set makes overwrites nothing."),
     click.option("--out", type=click.Path(path_type=Path),
                  help="Where JSON, Markdown and picture go; results in RUNS without it. What is published lies in "
                       "benchmarks/results."),
@@ -46,11 +48,14 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
         scale: str,
         runs: Path,
         settings: tuple[str, ...],
+        label: str,
         out: Path | None,
         **more: Any,
     ) -> None:
         overrides = dict(parse_setting(text) for text in settings)
-        function(Bench(Dataset.open(data), preset, seeds, scale, runs, out or runs / "results", overrides), **more)
+        function(
+            Bench(Dataset.open(data), preset, seeds, scale, runs, out or runs / "results", overrides, label), **more
+        )
 
     for option in reversed(OPTIONS):
         run = option(run)

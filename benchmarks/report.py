@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,12 @@ def write_report(
     chart: alt.TopLevelMixin | None,
     measured: Sequence[Measured] = (),
 ) -> None:
-    """Write NAME-DATA[-no-preset][-KEY=VALUE of each --set][-small].json, .md and .png into `bench.out`, and print the Markdown.
+    """Write NAME-DATA[-no-preset][-LABEL][-small].json, .md and .png into `bench.out`, and print the Markdown.
 
     measured: whose origins are told.
     """
-    settings = [re.sub(r"[^\w.=+-]+", "_", f"{key}={value}") for key, value in bench.settings.items()]
-    recipe = [*([] if bench.preset else ["no-preset"]), *settings, *(["small"] if bench.small else [])]
-    stem = "-".join([name, bench.dataset.name, *recipe])
+    recipe = ["" if bench.preset else "no-preset", bench.label, "small" if bench.small else ""]
+    stem = "-".join([name, bench.dataset.name, *filter(None, recipe)])
     environment = describe_environment()
     head = {
         "benchmark": name,

@@ -110,6 +110,8 @@ class Bench:
     out: Path
     settings: Mapping[str, Any]
     """`--set`: over preset, scale and row."""
+    label: str = ""
+    """Stands in the names of what is written."""
 
     @property
     def small(self) -> bool:
@@ -185,7 +187,7 @@ def tower_config(config: Config) -> Config:
 
 def settings_of(preset: str) -> dict[str, Any]:
     """The whole of a preset, as overrides over another one."""
-    settings = _flat(to_mapping(load_config(preset=preset)))
+    settings = flat(to_mapping(load_config(preset=preset)))
     return {key: value for key, value in settings.items() if key not in ("model", "training.seed")}
 
 
@@ -194,7 +196,7 @@ def folder_name(config: Config) -> str:
 
     A configuration key that a later release adds leaves the name as it is.
     """
-    read = _flat(read_by_model(config)).keys() - {"training.seed"}
+    read = flat(read_by_model(config)).keys() - {"training.seed"}
     found = {key: value for key, value in changed(config).items() if key in read}
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:10]
     return f"{config.model}-{config.tokenizer.kind}-{digest}"
@@ -202,12 +204,13 @@ def folder_name(config: Config) -> str:
 
 def changed(config: Config | PostingsConfig) -> dict[str, Any]:
     """What differs from the defaults: `a.b` → value."""
-    plain = _flat(to_mapping(type(config)()))
-    return {key: value for key, value in _flat(to_mapping(config)).items() if plain.get(key) != value}
+    plain = flat(to_mapping(type(config)()))
+    return {key: value for key, value in flat(to_mapping(config)).items() if plain.get(key) != value}
 
 
-def _flat(tables: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def flat(tables: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """`a.b` → value."""
     found: dict[str, Any] = {}
     for key, value in tables.items():
-        found |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {where + key: value}
+        found |= flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {where + key: value}
     return found

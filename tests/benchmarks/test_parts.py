@@ -127,13 +127,13 @@ def test_without_a_preset_it_is_what_train_does_without_flags(
     assert json.loads((tmp_path / "quality-ring-no-preset.json").read_text())["preset"] is None
 
 
-def test_what_is_set_stands_in_the_name_and_above_the_table(
+def test_what_is_set_stands_above_the_table_and_a_label_in_the_name(
     ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = bench(ring, tmp_path, scale="full", **{"tokenizer.members": 2, "scorer.hidden": [8, 4]})
-    write_report(other, "quality", "Quality", "| table |", {}, None)
+    write_report(replace(other, label="ensemble"), "quality", "Quality", "| table |", {}, None)
     assert "preset ml-100k, tokenizer.members = 2, scorer.hidden = [8, 4], seeds 0." in capsys.readouterr().out
-    assert (tmp_path / "quality-ring-tokenizer.members=2-scorer.hidden=_8_4_.md").exists()
+    assert (tmp_path / "quality-ring-ensemble.md").exists()
 
 
 def test_a_tower_is_shared_by_all_with_its_tokenizer() -> None:
@@ -230,6 +230,24 @@ def test_ranks_of_other_defaults_are_refused(ring: Path, tmp_path: Path) -> None
     np.savez(path, about=np.array(json.dumps(about)), **arrays)
     with pytest.raises(ConfigError, match=r"ranks-model.npz was measured with another configuration.*choose another"):
         measure_trained(here, "popularity", {}, 0)
+
+
+def test_ranks_from_before_a_key_are_those_of_its_default(ring: Path, tmp_path: Path) -> None:
+    """The scale sets tokenizer.dim; training.tower.weight_decay has its default."""
+    here = bench(ring, tmp_path)
+    measured = measure_trained(here, "two_tower", {}, 0)
+    [path] = tmp_path.rglob("ranks-model.npz")
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    about = json.loads(str(arrays.pop("about")))
+    del about["config"]["training"]["tower"]["weight_decay"]
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    again = measure_trained(here, "two_tower", {}, 0)
+    assert again.report == measured.report
+    del about["config"]["tokenizer"]["dim"]
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    with pytest.raises(ConfigError, match=r"another configuration"):
+        measure_trained(here, "two_tower", {}, 0)
 
 
 def test_a_damaged_file_of_ranks_is_named(ring: Path, tmp_path: Path) -> None:
