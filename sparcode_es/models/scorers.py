@@ -7,6 +7,7 @@ pairs are formed: a pair costs only what is not additive.
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import torch
@@ -132,10 +133,8 @@ def in_blocks(scorer: Scorer, codes: Tensor, items: Tensor) -> Tensor:
     if len(codes) <= at_once:
         scores: Tensor = scorer(codes, items)
         return scores
-    blocks = codes.split(at_once)
-    if not torch.is_grad_enabled():
-        return torch.cat([scorer(block, items) for block in blocks])
-    return torch.cat([checkpoint(scorer, block, items, use_reentrant=False) for block in blocks])
+    score = functools.partial(checkpoint, scorer, use_reentrant=False) if torch.is_grad_enabled() else scorer
+    return torch.cat([score(block, items) for block in codes.split(at_once)])
 
 
 def scaled_scores(config: ScorerConfig, scorer: Scorer, codes: Tensor, items: Tensor, scale: Tensor) -> Tensor:

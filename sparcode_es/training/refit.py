@@ -26,13 +26,14 @@ def refit_config(run: Path) -> Config:
         raise ConfigError(f"{run} was itself trained on the validation events; give the training that chose its epochs")
     report: dict[str, Any] = {}
     quantizer = config.quantizer
-    for name in ("two_tower.pt", "model.pt") if config.model != "two_tower" else ("two_tower.pt",):
+    names = ("two_tower.pt",) if config.model == "two_tower" else ("two_tower.pt", "model.pt")
+    for name in names:
         if (run / name).exists():
             found = read_checkpoint(run / name)
             report, quantizer = report | found.report, found.model.config.quantizer
             if name == "two_tower.pt":
                 config = _of_tower(config, found.model.config, run)
-        elif name == "model.pt" or config.model == "two_tower":
+        elif name == names[-1]:
             raise ConfigError(f"{run} has no {name}: its training has not finished; run it again first")
     return _with_choices(replace(config, quantizer=quantizer), report)
 
