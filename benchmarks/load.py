@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from command import BenchCommand
+from command import BenchCommand, some_of
 from environment import command_line, describe_environment
 from marked import fill, row
 from pressure.arrivals import THREADS, closed_loop, open_loop, recovery, schedule, summary
@@ -126,16 +126,16 @@ def main(
     out: Path, document: Path,
 ) -> None:  # fmt: skip
     """Load a real server past what it holds; write OUT/load.json and the document's table."""
-    results = []
+    results, chosen = [], some_of(targets, TARGETS, "--targets")
     with tempfile.TemporaryDirectory() as folder, LocalNode(version, heap=heap, start_seconds=600) as node:
         artifact = write_artifact(Path(folder) / "postings", make_world(Recipe(items=items)))
         _load(node.url, artifact)
         users = list(artifact.user_ids)
-        for target in targets.split(","):
+        for target in chosen:
             with asked(target, node.url, users) as opened:
                 results.append(stages(opened, seconds, closed, arrivals == "poisson"))
     about = describe_environment(server=version, heap=heap, items=items, arrivals=arrivals, command=command_line())
-    results = [*(kept(out / "load.json", about, targets.split(",")) if keep else ()), *results]
+    results = [*(kept(out / "load.json", about, chosen) if keep else ()), *results]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "load.json", "w") as file:
         file.write(json.dumps({"environment": about, "results": results}, indent=1) + "\n")

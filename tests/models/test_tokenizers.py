@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sparcode_es.config import TokenizerConfig
-from sparcode_es.models.tokenizers import LinearHeads, Tokenizer
+from sparcode_es.models.tokenizers import DNNEncoder, LinearHeads, Tokenizer
 
 ITEMS = 40
 
@@ -56,3 +56,9 @@ def test_an_untrained_token_is_nearest_the_item_that_was_read() -> None:
         tokens = tokenizer(histories, torch.arange(24), torch.full((3,), -1))[:, 0]
         nearest = (tokens @ tokenizer.targets(torch.arange(ITEMS)).T).argmax(1)
     assert (nearest == histories.flatten()).float().mean() > 0.9
+
+
+def test_the_dnn_reads_the_mean_so_far_and_the_latest_item() -> None:
+    encoder, x = DNNEncoder(TokenizerConfig(kind="dnn", dim=6, hidden=(4,))).eval(), torch.randn(2, 5, 6)
+    read = torch.stack([torch.cat([x[:, : place + 1].mean(1), x[:, place]], dim=-1) for place in range(5)], dim=1)
+    torch.testing.assert_close(encoder(x), encoder.mlp(read))
