@@ -61,7 +61,7 @@ class Events:
     """Good events in the source's order, with numbers for identifiers.
 
     `users`, `items`: int64 [E], rows of `user_ids` and `item_ids` (distinct strings; a reader may name some that no event
-    uses); `times`: int64 [E], seconds, or None where the source has none.
+    uses); `times`: float64 [E], seconds with their fractions, or None where the source has none.
     """
 
     users: np.ndarray
@@ -94,6 +94,20 @@ class Events:
         users, user_ids = _renumber(self.users, self.user_ids)
         items, item_ids = _renumber(self.items, self.item_ids)
         return Events(users, items, self.times, user_ids, item_ids, self.report)
+
+    def by_user_and_time(self) -> np.ndarray:
+        """The rows by user, each user's oldest first, int64 [E].
+
+        Rows of equal times keep the source's order, or the reverse of it where the source has the newest first: where more
+        than two in three of its steps in time lead back.
+        """
+        rows = np.arange(len(self))
+        if self.times is None:
+            return rows[np.lexsort([self.users])]
+        steps = np.diff(self.times)
+        if (steps < 0).sum() > 2 * (steps > 0).sum():
+            rows = rows[::-1]
+        return rows[np.lexsort([self.times[rows], self.users[rows]])]
 
 
 def _compact(numbers: np.ndarray, ids: list[str]) -> tuple[np.ndarray, list[str]]:

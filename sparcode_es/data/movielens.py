@@ -137,7 +137,7 @@ def read_ratings(content: bytes, source: str, separator: str, header: bool, skip
     report.refuse(numbers[~good_time & ~bad], "the timestamp is not a number of seconds from 0 on")
     good = pa.array(good_time & ~bad)
     report.check(source, skip_bad_rows)
-    seconds = pc.cast(pc.replace_substring_regex(times.filter(good), r"\..*", ""), pa.int64())
+    seconds = pc.cast(times.filter(good), pa.float64())
     return make_events(users.filter(good), items.filter(good), seconds.to_numpy(), report)
 
 

@@ -1,4 +1,4 @@
-"""Timestamps as they are met (numbers of several units, ISO 8601 text, Arrow's own types) → seconds."""
+"""Timestamps as they are met (numbers of several units, ISO 8601 text, Arrow's own types) → seconds and their fractions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
 
 
 def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Seconds, int64 [n] (0 where bad), and by reason which rows are bad, bool [n].
+    """Seconds, float64 [n] (to the microsecond; 0 where bad), and by reason which rows are bad, bool [n].
 
     `auto` takes the unit of numbers from their median: seconds below 10¹¹, then milli-, micro- and nanoseconds.
     """
@@ -39,7 +39,7 @@ def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict
         "the time is negative": negative,
     }
     good = parsed & ~missing & ~negative
-    return np.floor(np.where(good, values, 0.0)).astype(np.int64), reasons
+    return np.where(good, values, 0.0), reasons
 
 
 def _from_text(text: pa.Array, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def _to_seconds(values: np.ndarray, known: np.ndarray, unit: Unit) -> np.ndarray
 
 
 def parse_time(text: str) -> int:
-    """One timestamp of a flag: seconds, or ISO 8601. Raises `DataError`."""
+    """One timestamp of a flag: seconds, or ISO 8601, in whole seconds. Raises `DataError`."""
     values, reasons = parse_times(pa.array([text]), "s")
     for reason, found in reasons.items():
         if found[0]:

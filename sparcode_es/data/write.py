@@ -69,7 +69,7 @@ def write_dataset(
     preparation = preparation or Preparation()
     kept, removed = _filtered(events, preparation)
     ordered = kept.in_natural_order()
-    by_time = np.lexsort([ordered.users] if ordered.times is None else [ordered.times, ordered.users])
+    by_time = ordered.by_user_and_time()
     users, event_items = ordered.users[by_time].astype(np.uint32), ordered.items[by_time].astype(np.uint32)
     offsets = np.zeros(len(ordered.user_ids) + 1, dtype=np.uint64)
     np.cumsum(np.bincount(users, minlength=len(ordered.user_ids)), out=offsets[1:])
@@ -79,7 +79,7 @@ def write_dataset(
     arrays = {
         "events.users": users,
         "events.items": event_items,
-        "events.times": _ranks(offsets) if times is None else times,
+        "events.times": _ranks(offsets) if times is None else np.floor(times).astype(np.int64),
         "events.labels": labels,
         "user_offsets": offsets,
     }

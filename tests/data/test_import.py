@@ -175,3 +175,22 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
         path.write_text('{"hello": 1}')
     with pytest.raises(DataError):
         Dataset.open(tmp_path / "data", verify=True)
+
+
+@pytest.mark.parametrize("unit", ["iso", "ms"])
+def test_fractions_of_a_second_tell_the_order(tmp_path: Path, unit: str) -> None:
+    times = [f"2026-01-01T00:00:00.{k}Z" if unit == "iso" else str(1_767_225_600_000 + 100 * k) for k in range(6)]
+    rows = [f"u,{item},{time}" for item, time in zip("abcdea", times, strict=True)]
+    dataset = imported(
+        tmp_path, "log.csv", "user,item,time\n" + "\n".join(rows[::-1]) + "\n", "--drop-duplicates", *COLUMNS
+    )
+    assert [dataset.item_ids[int(item)] for item in dataset.items] == list("abcdea")
+    assert dataset.times.tolist() == [1_767_225_600] * 6
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_events_of_one_time_are_in_the_order_of_the_log(tmp_path: Path, newest_first: bool) -> None:
+    rows = ["u1,a,1", "u1,b,2", "u1,c,2", "u1,d,3", "u2,a,4", "u2,c,5", "u2,b,5"]
+    text = "user,item,time\n" + "\n".join(rows[::-1] if newest_first else rows) + "\n"
+    dataset = imported(tmp_path, "log.csv", text, *COLUMNS)
+    assert "".join(dataset.item_ids[int(item)] for item in dataset.items) == "abcdacb"
