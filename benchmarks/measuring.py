@@ -76,7 +76,7 @@ def measure_variant(
     scores, report = scored()
     found = rank_cases(scores, bench.cases, bench.dataset.num_items, ks=())
     about = {
-        "cases": _key(bench.cases),
+        "cases": _key(bench),
         "config": config,
         "report": report,
         "environment": describe_environment(),
@@ -100,7 +100,7 @@ def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
         key, kept_config, report, environment = (about[name] for name in ("cases", "config", "report", "environment"))
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a whole file of ranks ({error}); delete it to measure again") from error
-    if key != _key(bench.cases):
+    if key != _key(bench):
         raise ConfigError(
             f"{path} is of other data than {bench.dataset.path}; choose another --runs, or delete the folder {path.parent}"
         )
@@ -118,9 +118,12 @@ def _same(kept: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     return all(now.get(key) == then.get(key, standard.get(key)) for key in now.keys() | then.keys())
 
 
-def _key(cases: Cases) -> str:
-    """Changes with the cases' users, targets and histories, in which their training events are."""
-    digest = hashlib.sha256()
+def _key(bench: Bench) -> str:
+    """Changes with the cases' users, targets and histories, in which the training events are; where a split holds out whole users
+    they are not, and it changes with all events."""
+    cases, digest = bench.cases, hashlib.sha256()
+    if bench.dataset.manifest["split"]["protocol"] != "leave-one-out":
+        digest.update(bench.dataset.events_hash.encode())
     for part in (cases.users, cases.target_offsets, cases.target_items, cases.history_offsets, cases.history_items):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]

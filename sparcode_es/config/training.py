@@ -49,7 +49,7 @@ class StageConfig:
     1 keeps it constant."""
     weight_decay: float = 0.0
     embedding_l2: float = 1e-6
-    """L2 factor on the embedding table."""
+    """L2 factor on the tokenizer's item embeddings, where the stage trains them: stage 2 does without `freeze_tokenizer`."""
 
     def __post_init__(self) -> None:
         require(
@@ -57,6 +57,7 @@ class StageConfig:
             "a stage's counts must be positive",
         )
         require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
+        require(self.weight_decay >= 0 and self.embedding_l2 >= 0, "weight_decay and embedding_l2 must not be negative")
         require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
         most = math.inf if self.epochs is None else self.epochs
         require(

@@ -257,10 +257,15 @@ class Dataset:
         return self.item_doc(item)["title"] or self.item_ids[item]
 
     def train_sequences(self, with_validation: bool = False) -> Sequences:
-        """Each user's TRAIN events in order, or TRAIN and VALID ones; users without one are left out."""
+        """Each user's TRAIN events in order; users without one are left out.
+
+        with_validation: VALID events too, and what stood before them as CONTEXT.
+        """
         trained = self.labels == TRAIN
         if with_validation:
-            trained |= self.labels == VALID
+            valid = self.labels == VALID
+            asked = np.bincount(self.users[valid], minlength=self.num_users) > 0
+            trained |= valid | ((self.labels == CONTEXT) & asked[self.users])
         lengths = np.bincount(self.users[trained], minlength=self.num_users)
         users = np.flatnonzero(lengths)
         return Sequences(_offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))
@@ -272,9 +277,12 @@ class Dataset:
     def cases(self, split: Literal["valid", "test"]) -> Cases:
         """The split's questions: users with at least one target and one event before it.
 
-        Where the source gave the split, users without an event before it too, with an empty history.
+        Where the source gave the split, users without an event before it too, with an empty history. An item that a user has
+        several times among the targets is one target, where it comes first.
         """
         asked = self.labels == (VALID if split == "valid" else TEST)
+        places = np.flatnonzero(asked)
+        asked[places[_repeats(self.users[places], self.items[places])]] = False
         lengths = np.bincount(self.users[asked], minlength=self.num_users)
         places = np.flatnonzero(asked)
         first = np.zeros(self.num_users, dtype=np.int64)
@@ -313,6 +321,15 @@ class Dataset:
     def has_times(self) -> bool:
         """Whether the source had timestamps."""
         return bool(self.manifest["source"].get("has_times", False))
+
+
+def _repeats(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Which events repeat an earlier one's user and item, bool [n]."""
+    order = np.lexsort([items, users])  # stable: the first of a user and an item comes first
+    same = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
+    repeats = np.zeros(len(users), dtype=bool)
+    repeats[order[1:][same]] = True
+    return repeats
 
 
 def _folder(path: Path) -> ArrayFolder:

@@ -42,7 +42,7 @@ class CodeTable:
         self.item_part = None if model.item_memory is None else ItemPart(model, model.item_memory, cases)
 
     def score_function(self, extra: np.ndarray | None = None, item_weight: float | None = None) -> ScoreFunction:
-        """Σ boost · ReLU(S + b) (Eq. 10 and 11) over all codes, as a function of case rows.
+        """Σ boost · ReLU(S + b) (Eq. 10 and 11) over all codes, as a function of case rows; -inf where nothing is retrieved.
 
         extra: added to S; item_weight: the weight of the item codes' lifts instead of the model's.
         """
@@ -58,6 +58,7 @@ class CodeTable:
             scores = F.embedding_bag(index, table, per_sample_weights=boosts, mode="sum").cpu().numpy()
             if self.item_part is not None:
                 self.item_part.add_to(scores, rows, item_weight)
+            scores[scores <= 0] = -np.inf
             return scores
 
         return score

@@ -110,8 +110,8 @@ class Quantizer(nn.Module):
         self.sets = 1 if config.shared else heads
         shape = (self.sets, config.codebooks, config.codes, dim // config.codebooks)
         self.register_buffer("codebooks", F.normalize(torch.randn(shape), dim=-1) * config.codebooks**-0.5)
-        self.register_buffer("ema_counts", torch.ones(shape[:3]))
-        self.register_buffer("ema_sums", self.codebooks.clone())
+        self.register_buffer("ema_counts", torch.full(shape[:3], 1 / config.codes))
+        self.register_buffer("ema_sums", self.codebooks / config.codes)
         self.register_buffer("usage", torch.zeros(shape[:3]), persistent=False)
 
     def split(self, tokens: Tensor) -> Tensor:
@@ -130,12 +130,12 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def warm_start(self, tokens: Tensor) -> None:
-        """Set every codebook by k-means on tokens [P, K, D]."""
+        """Set every codebook by k-means on tokens [P, K, D], its moving averages as if all batches before had been like them."""
         spherical = self.config.codebooks == 1
         for h, by_codebook in enumerate(self.split(tokens)):
             for m, x in enumerate(by_codebook):
                 centres, counts = kmeans(x, self.config.codes, self.config.kmeans_iterations, spherical)
-                share = counts.clamp(min=1e-3) / counts.sum() * self.config.codes
+                share = counts.clamp(min=1e-3) / counts.sum()
                 self.codebooks[h, m] = centres
                 self.ema_counts[h, m] = share
                 self.ema_sums[h, m] = centres * share.unsqueeze(-1)
@@ -228,7 +228,10 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def update(self, tokens: Tensor) -> None:
-        """The EMA update of §3.2.4 with tokens [P, K, D], then revival of dead codes."""
+        """The EMA update of §3.2.4 with tokens [P, K, D], then revival of dead codes.
+
+        N_k and the sums are divided by the batch's tokens: their quotient is the same, and all batches count alike.
+        """
         nearest = self.nearest(tokens)  # [P, K, M]
         subs = self.split(tokens)
         index = self.split_codes(nearest)
@@ -238,8 +241,8 @@ class Quantizer(nn.Module):
                 x, codes = subs[h, m], index[h, m]
                 counts = torch.bincount(codes, minlength=self.config.codes).to(x.dtype)
                 sums = torch.zeros_like(self.codebooks[h, m]).index_add_(0, codes, x)
-                self.ema_counts[h, m].mul_(gamma).add_(counts, alpha=1 - gamma)
-                self.ema_sums[h, m].mul_(gamma).add_(sums, alpha=1 - gamma)
+                self.ema_counts[h, m].mul_(gamma).add_(counts, alpha=(1 - gamma) / len(x))
+                self.ema_sums[h, m].mul_(gamma).add_(sums, alpha=(1 - gamma) / len(x))
                 self._revive(h, m, x)
                 centres = self.ema_sums[h, m] / self.ema_counts[h, m].clamp(min=1e-8).unsqueeze(-1)
                 self.codebooks[h, m] = F.normalize(centres, dim=-1) if self.config.codebooks == 1 else centres

@@ -39,10 +39,17 @@ class Checkpoint:
     """The data folder's path when it was trained."""
     report: dict[str, Any]
     """Epochs, seconds, validation metrics."""
+    events: str = ""
+    """`Dataset.events_hash` of what it was trained on; "" where that was not noted."""
 
 
-def save_checkpoint(path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any]) -> None:
-    """Write a model so that `load_checkpoint` needs nothing else. Atomic; raises `StorageError`."""
+def save_checkpoint(
+    path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any], events: str = ""
+) -> None:
+    """Write a model so that `load_checkpoint` needs nothing else. Atomic; raises `StorageError`.
+
+    data, events: the data folder's path and its `events_hash`.
+    """
     header = {
         "config": to_mapping(model.config),
         "num_items": model.num_items,
@@ -50,6 +57,7 @@ def save_checkpoint(path: Path, model: RankingModel, item_ids: StringTable, data
         "item_features": [spec.__dict__ for spec in model.item_specs],
         "user_features": [spec.__dict__ for spec in model.user_specs],
         "data": data,
+        "events": events,
         "report": report,
     }
     ids = "\n".join(json.dumps(text) for text in item_ids).encode()
@@ -118,11 +126,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if len(item_ids) != header["num_items"]:
             raise ValueError(f"{len(item_ids)} item ids for {header['num_items']} items")
         model = _model(header, content["model"])
-        data, report = str(header["data"]), dict(header["report"])
+        data, events, report = str(header["data"]), str(header.get("events", "")), dict(header["report"])
     except DAMAGE as error:
         raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
     model.eval()
-    return Checkpoint(model, item_ids, data, report)
+    return Checkpoint(model, item_ids, data, report, events)
 
 
 def _model(header: dict[str, Any], weights: Any) -> RankingModel:

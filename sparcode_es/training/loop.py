@@ -80,7 +80,7 @@ def train(
 def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:
     """The model of `config` trained whole into `path`, beginning from `twin` where there is one, or read from there."""
     if path.exists():
-        return _of_these_items(trainer, path, "choose another folder").model.to(trainer.device)
+        return _of_this_data(trainer, path, "choose another folder").model.to(trainer.device)
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).to(trainer.device)
     if config.training.compile:
@@ -94,11 +94,16 @@ def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTo
     return model
 
 
-def _of_these_items(trainer: Trainer, path: Path, advice: str) -> Checkpoint:
-    """Read a checkpoint. Raises `ConfigError`, with `advice`, when its items are not the data folder's."""
-    found = read_checkpoint(path)
-    if list(found.item_ids) != list(trainer.dataset.item_ids):
-        raise ConfigError(f"{path} was trained on other items than those of {trainer.dataset.path}; {advice}")
+def _of_this_data(trainer: Trainer, path: Path, advice: str) -> Checkpoint:
+    """Read a checkpoint. Raises `ConfigError`, with `advice`, when its items or events are not the data folder's: what this one
+    tests with it may have been trained on."""
+    found, dataset = read_checkpoint(path), trainer.dataset
+    if list(found.item_ids) != list(dataset.item_ids):
+        raise ConfigError(f"{path} was trained on other items than those of {dataset.path}; {advice}")
+    if found.events not in ("", dataset.events_hash):
+        raise ConfigError(
+            f"{path} was trained on other events than those of {dataset.path}, or another split; {advice}"
+        )
     return found
 
 
@@ -112,7 +117,7 @@ def _compile(model: RankingModel) -> None:
 
 def _save(trainer: Trainer, model: RankingModel, path: Path, report: dict[str, Any]) -> None:
     dataset = trainer.dataset
-    save_checkpoint(path, model, dataset.item_ids, str(dataset.path.resolve()), report)
+    save_checkpoint(path, model, dataset.item_ids, str(dataset.path.resolve()), report, dataset.events_hash)
 
 
 def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
@@ -120,7 +125,7 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if given is None:
         twin = _whole(trainer, replace(trainer.config, model="two_tower"), path, "tower")
     else:
-        found = _of_these_items(trainer, given, "train a tower for these")
+        found = _of_this_data(trainer, given, "train a tower for these")
         twin = found.model.to(trainer.device)
     if not isinstance(twin, TwoTower):
         raise ConfigError(f"{given} is not a two-tower checkpoint; give the two_tower.pt of a training")

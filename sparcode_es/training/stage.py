@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import StageConfig
-from sparcode_es.errors import CheckpointError, TrainingError
+from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
 from sparcode_es.files import parse_json
 from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
 
@@ -94,6 +94,8 @@ class Stage:
     after_epoch: Callable[[], dict[str, float]] = dict
     judge_start: bool = False
     """Whether the weights that the stage begins with may turn out to be the best, as epoch 0."""
+    events: str = ""
+    """`Dataset.events_hash` of what is learned from: a state of other events is not taken up."""
 
 
 def seed_epoch(seed: int, stage: str, epoch: int) -> np.random.Generator:
@@ -171,6 +173,7 @@ def _save(stage: Stage, state: StageState, path: Path) -> None:
         {
             "format": FORMAT,
             "stage": stage.name,
+            "events": stage.events,
             "state": json.dumps(numbers),
             "model": stage.model.state_dict(),
             "optimizer": stage.optimizer.state_dict(),
@@ -187,6 +190,8 @@ def _resume(stage: Stage, path: Path) -> StageState:
     try:
         if content["stage"] != stage.name:
             return StageState()
+        if content.get("events", stage.events) != stage.events:
+            raise ConfigError(f"{path} belongs to a training on other events; remove it or train into another folder")
         stage.model.load_state_dict(content["model"])
         stage.optimizer.load_state_dict(content["optimizer"])
         return StageState(**parse_json(content["state"]), best_weights=content["best_weights"])

@@ -112,7 +112,8 @@ class Trainer:
             with fast_matmul(self.config.training.fast_matmul):
                 yield from stage.run_epoch(generator)
 
-        return run_stage(replace(stage, run_epoch=epoch), self.config.training.seed, path, self.log, self._progress)
+        bound = replace(stage, run_epoch=epoch, events=self.dataset.events_hash)
+        return run_stage(bound, self.config.training.seed, path, self.log, self._progress)
 
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""

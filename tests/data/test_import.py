@@ -14,6 +14,7 @@ from sparcode_es_cli.main import cli
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import DataError
+from sparcode_es.evaluation.ranking import rank_metrics
 
 CSV = "user,item,time\nu1,a,1\nu1,b,2\nu1,c,3\nu2,b,5\nu2,a,4\n"
 
@@ -175,6 +176,30 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
         path.write_text('{"hello": 1}')
     with pytest.raises(DataError):
         Dataset.open(tmp_path / "data", verify=True)
+
+
+def test_a_target_that_is_met_again_is_one_target(tmp_path: Path) -> None:
+    """Ten users with the same habit: whatever is ranked first, no metric passes 1."""
+    log = "\n".join(f"u{user} {'c d e f ' * 4}a a b a" for user in range(10))
+    dataset = imported(tmp_path, "log.txt", log + "\n", "--format", "sequences", "--split", "users")
+    cases = dataset.cases("test")
+    assert [dataset.item_ids[int(item)] for item in cases.targets[0]] == ["a", "b"]
+    scores = np.tile(np.arange(dataset.num_items, 0, -1, dtype=np.float32), (len(cases), 1))
+    found = rank_metrics(lambda rows: scores[rows], cases, dataset.num_items)["all"]
+    assert found["recall@5"] == found["ndcg@5"] == 1.0
+    assert found["precision@5"] == pytest.approx(2 / 5)
+
+
+def test_with_validation_a_held_out_user_is_learned_from_whole(tmp_path: Path) -> None:
+    log = "\n".join(f"u{user} a b c d e f g" for user in range(10))
+    dataset = imported(tmp_path, "log.txt", log + "\n", "--format", "sequences", "--split", "users")
+    asked = set(dataset.cases("valid").users.tolist())
+    before, after = dataset.train_sequences(), dataset.train_sequences(with_validation=True)
+    assert asked
+    assert set(after.users.tolist()) - set(before.users.tolist()) == asked
+    assert not set(dataset.cases("test").users.tolist()) & set(after.users.tolist())
+    for row, user in enumerate(after.users):
+        assert after[row].tolist() == dataset.full_histories()[int(user)].tolist()
 
 
 @pytest.mark.parametrize("unit", ["iso", "ms"])

@@ -58,8 +58,8 @@ def test_ema_update_is_the_papers() -> None:
     quantizer.ema_sums[0, 0] = book
     tokens = F.normalize(torch.tensor([[[1.0, 0.1]], [[1.0, -0.2]]]), dim=-1)
     quantizer.update(tokens)
-    assert quantizer.ema_counts[0, 0].tolist() == pytest.approx([0.9 + 2 * 0.1, 0.9])
-    expected = F.normalize(0.9 * book[0] + 0.1 * tokens.sum((0, 1)), dim=-1)
+    assert quantizer.ema_counts[0, 0].tolist() == pytest.approx([0.9 + 0.1, 0.9])
+    expected = F.normalize(0.9 * book[0] + 0.1 * tokens.sum((0, 1)) / 2, dim=-1)
     assert torch.allclose(quantizer.codebooks[0, 0, 0], expected, atol=1e-6)
     assert torch.allclose(quantizer.codebooks[0, 0, 1], book[1], atol=1e-6)
 
@@ -218,7 +218,7 @@ def test_each_heads_codebooks_learn_from_its_own_tokens(M: int) -> None:
     tokens = F.normalize(centres + 0.01 * torch.randn(40, 2, 4, generator=torch.Generator().manual_seed(4)), dim=-1)
     quantizer.warm_start(tokens)
     assert quantizer.commitment(tokens, quantizer.assign(tokens)) < 0.01
-    torch.testing.assert_close(quantizer.ema_counts.sum(-1), torch.full((2, M), 2.0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(quantizer.ema_counts.sum(-1), torch.ones(2, M), atol=1e-2, rtol=0)
     assert quantizer.ema_counts.std() > 1e-3
     quantizer.codebooks.normal_()
     quantizer.ema_sums.copy_(quantizer.codebooks)
@@ -234,3 +234,14 @@ def test_what_counts_as_dead_is_measured_by_the_mean(size: float) -> None:
     quantizer.ema_counts.copy_(size * torch.tensor([[[1.0, 1.0, 1.0, 0.001]]]))
     quantizer._revive(0, 0, unit(6, 2))
     assert quantizer.ema_counts.flatten().tolist() == pytest.approx([size, size, size, 0.75025 * size])
+
+
+@pytest.mark.parametrize("batch", [4, 400])
+def test_a_warm_start_outlasts_the_first_batch_however_large(batch: int) -> None:
+    """Tokens on one code's centre alone: what the start said of the others goes by γ a batch, whatever the batch's size."""
+    quantizer = hard(N=2, heads=1, dim=2, decay=0.9, revive_below=0.0)
+    torch.manual_seed(0)
+    quantizer.warm_start(F.normalize(torch.eye(2).repeat(50, 1) + 0.01 * torch.randn(100, 2), dim=-1).unsqueeze(1))
+    before = quantizer.ema_counts.clone()
+    quantizer.update(quantizer.codebooks[0, 0, :1].expand(batch, 1, 2))
+    torch.testing.assert_close(quantizer.ema_counts[0, 0], 0.9 * before[0, 0] + torch.tensor([0.1, 0.0]))

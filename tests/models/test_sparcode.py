@@ -9,6 +9,8 @@ import torch
 from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
+from sparcode_es.data.dataset import Cases
+from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.sparcode import SparCode
 
@@ -61,3 +63,17 @@ def test_products_begin_at_the_towers_scores(kind: str, item_tokens: int) -> Non
             late.interaction(late.read(*reading()), late.items(items), late.log_scale.exp()),
         ):
             assert float((ours * towers).sum() / towers.square().sum()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_is_not_retrieved_is_not_ranked() -> None:
+    """As an engine answers: with b that cuts everything no item has a place, not all of them a shared one."""
+    model, items = made(**{"item_codes.latest": 0}), np.arange(12, dtype=np.uint32)
+    cases = Cases(items[:1], np.array([0, 5], np.uint64), items[:5], np.array([0, 2], np.uint64), items[5:7])
+    scores = model.case_scores(cases)(np.arange(1))
+    assert (np.isneginf(scores) | (scores > 0)).all()
+    assert (scores > 0).any()
+    with torch.no_grad():
+        model.bias_parameter.fill_(-1e4)
+    for convention in ("standard", "deezer"):
+        found = rank_metrics(model.case_scores(cases), cases, ITEMS, convention=convention)["all"]
+        assert found["recall@20"] == found["recall@50"] == 0

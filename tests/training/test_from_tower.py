@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from sparcode_es_cli.main import cli
 
 from sparcode_es.config import load_config
 from sparcode_es.data.dataset import Dataset
@@ -14,6 +16,7 @@ from sparcode_es.errors import ConfigError
 from sparcode_es.training.build import MODELS
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import train
+from training.conftest import ring
 from training.small import SMALL
 
 NAMES = sorted(name for name, kind in MODELS.items() if kind.begins_from_tower and name != "sparcode")
@@ -75,3 +78,24 @@ def test_a_tower_is_refused_where_it_does_not_belong(
     other = load_config(overrides=settings | {"model": "tdm", "tokenizer.kind": "dnn"})
     with pytest.raises(ConfigError, match="another tokenizer"):
         train(other, dataset, tmp_path, tower=tower)
+
+
+def test_a_training_belongs_to_its_events_and_their_split(chain: Path, tower: Path, tmp_path: Path) -> None:
+    """What was trained on one split of the users may have learned from those that another tests."""
+    settings = SMALL | {"training.tower.epochs": 1, "model": "two_tower"}
+    config, other = load_config(overrides=settings), Dataset.open(ring(tmp_path, "--split", "users"))
+    finished = train(config, Dataset.open(chain), tmp_path / "finished", bars=False).model_path
+    with pytest.raises(ConfigError, match=r"trained on other events.*choose another folder"):
+        train(config, other, finished.parent, bars=False)
+    finished.unlink()
+    with pytest.raises(ConfigError, match=r"tower\.state belongs to a training on other events"):
+        train(config, other, finished.parent, bars=False)
+    with pytest.raises(ConfigError, match=r"trained on other events.*train a tower for these"):
+        train(load_config(overrides=SMALL), other, tmp_path / "begun", tower=tower, bars=False)
+
+
+def test_evaluate_says_that_it_may_ask_what_was_learned(tower: Path, tmp_path: Path) -> None:
+    other = ring(tmp_path, "--split", "users")
+    done = CliRunner().invoke(cli, ["evaluate", "--checkpoint", str(tower), "--data", str(other)])
+    assert done.exit_code == 0, done.output
+    assert f"{tower} was trained on other events than those of {other}" in done.stderr
