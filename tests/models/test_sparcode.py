@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from sparcode_es.baselines.all_to_all import AllToAll
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
 from sparcode_es.data.dataset import Cases
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.sparcode import SparCode
 
@@ -52,6 +54,7 @@ def test_products_begin_at_the_towers_scores(kind: str, item_tokens: int) -> Non
     late = AllToAll(load_config(overrides=overrides | {"model": "all_to_all", "all_to_all.form": "late"}), ITEMS).eval()
     torch.manual_seed(3)
     tower = TwoTower(load_config(overrides={"model": "two_tower"}), ITEMS).eval()
+    tower.log_scale.data.add_(1.0)  # as if it had learned
     items = torch.arange(ITEMS)
     with torch.no_grad():
         model.begin_from(tower)
@@ -77,3 +80,28 @@ def test_what_is_not_retrieved_is_not_ranked() -> None:
     for convention in ("standard", "deezer"):
         found = rank_metrics(model.case_scores(cases), cases, ITEMS, convention=convention)["all"]
         assert found["recall@20"] == found["recall@50"] == 0
+
+
+@pytest.mark.parametrize("assignment", ["nearest", "pursuit"])
+def test_case_scores_are_equation_11_with_its_bias_and_the_item_codes(assignment: str) -> None:
+    options = {"quantizer.assignment": assignment, "quantizer.codes_per_token": 3, "tokenizer.tokens": 2}
+    model = made(**options, **{"item_codes.latest": 2, "item_codes.decay": 0.5})
+    rng = np.random.default_rng(4)
+    assert model.item_memory is not None
+    model.item_memory.fit(sparse.csr_matrix(rng.integers(0, 3, (ITEMS, ITEMS)).astype(float)), np.ones(ITEMS))
+    model.item_memory.weight.fill_(0.7)
+    model.bias_parameter.data.fill_(-1.0)
+    offsets, items = np.array([0, 4, 9], np.uint64), rng.integers(0, ITEMS, 9).astype(np.uint32)
+    cases = Cases(np.zeros(2, np.uint32), offsets, items, np.arange(3, dtype=np.uint64), items[:2])
+    codes, boosts = assign_codes(model, encode_tokens(model, offsets, items, cases.users))
+    expected, cut = np.zeros((2, ITEMS)), 0
+    for case, last in enumerate((3, 8)):
+        for code, boost in zip(codes[case], boosts[case], strict=True):
+            shifted = model.score_codes(code[None], slice(None))[0] - 1.0
+            expected[case] += boost * np.maximum(shifted, 0)
+            cut += int((shifted < 0).sum())
+        lifts = model.item_memory.lifts[items[[last, last - 1]]].toarray()
+        expected[case] += 0.7 * (lifts[0] + 0.5 * lifts[1])
+    assert 0 < cut < 0.9 * codes.shape[0] * codes.shape[1] * ITEMS
+    expected[expected == 0] = -np.inf
+    np.testing.assert_allclose(model.case_scores(cases)(np.arange(2)), expected, rtol=1e-4, atol=1e-4)

@@ -19,7 +19,7 @@ from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.codes import sample_tokens, start_codes
 from sparcode_es.training.loop import train
-from sparcode_es.training.memory import item_counts
+from sparcode_es.training.memory import code_counts, item_counts
 from sparcode_es.training.trainer import Trainer, validation_metrics
 from training.small import SMALL
 
@@ -44,6 +44,21 @@ def test_each_event_counts_the_items_of_the_window_before_it(
     sequences = Sequences(offsets, items, np.arange(len(rows), dtype=np.uint32))
     np.testing.assert_allclose(item_counts(config, sequences, ITEMS).toarray(), expected, rtol=1e-12)
     np.testing.assert_allclose(item_counts(config, sequences, ITEMS, counted).toarray(), some, rtol=1e-12)
+
+
+def test_each_code_counts_what_followed_it_by_its_boost() -> None:
+    """Tokens of 0.6 and 0.8 of the codes 0 and 1, and of 0.28 and 0.96 of 1 and 2."""
+    model = SparCode(load_config(overrides=SMALL | {"quantizer.codes_per_token": 2}), ITEMS)
+    model.quantizer.codebooks.copy_(torch.eye(16))
+    tokens = torch.zeros(2, 1, 16)
+    tokens[0, 0, :2], tokens[1, 0, 1:3] = torch.tensor([0.6, 0.8]), torch.tensor([0.28, 0.96])
+    expected = np.zeros((16, ITEMS))
+    expected[0, [2, 5]], expected[1, [2, 5]], expected[2, 2] = 0.6, [0.8 + 0.28, 0.8], 0.96
+    found = code_counts(model, tokens, np.array([2, 5, 2]), np.array([0, 0, 1]))
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        code_counts(model, tokens, np.array([4, 4])).toarray()[:3, 4], [0.6, 1.08, 0.96], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"window": 257}, {"window_decay": 0.0}, {"window_decay": 1.1}])

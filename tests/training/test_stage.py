@@ -12,7 +12,7 @@ from torch import nn
 
 from sparcode_es.config import StageConfig, load_config
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.training.stage import Log, Stage, StageState, run_stage
+from sparcode_es.training.stage import Log, Stage, StageState, run_stage, seed_epoch
 from sparcode_es.training.trainer import Trainer, make_optimizer
 from training.small import SMALL
 
@@ -55,6 +55,26 @@ def test_what_chooses_is_the_validation_split(chain: Path, tmp_path: Path) -> No
     valid, test = dataset.cases("valid"), dataset.cases("test")
     assert np.array_equal(trainer.validation.target_items, valid.target_items)
     assert not np.array_equal(valid.target_items, test.target_items)
+
+
+def test_what_corrects_the_loss_are_the_shares_of_the_training_events(chain: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(chain)
+    trainer = Trainer(load_config(overrides=SMALL), dataset, tmp_path, lambda line: None, False)
+    events = dataset.train_sequences(False).items.tolist()
+    shares = [events.count(item) / len(events) for item in range(dataset.num_items)]
+    assert min(shares) < 0.8 * max(shares)
+    assert trainer.sampler.share.tolist() == pytest.approx(shares)
+
+
+def test_every_epoch_and_every_stage_has_its_own_draws_and_a_resumed_one_the_same() -> None:
+    def draws(seed: int, stage: str, epoch: int) -> tuple[float, float]:
+        return float(seed_epoch(seed, stage, epoch).random()), float(torch.rand(1))
+
+    first = draws(0, "tower", 1)
+    assert draws(0, "tower", 1) == first
+    for numpy, drawn in (draws(0, "tower", 2), draws(0, "codes", 1), draws(1, "tower", 1)):
+        assert numpy != first[0]
+        assert drawn != first[1]
 
 
 def test_only_the_table_of_items_has_its_own_l2() -> None:
