@@ -29,7 +29,7 @@ from sparcode_es.evaluation.significance import PairedTest, paired_test
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.memory import WEIGHTS, table_rows
+from sparcode_es.training.memory import WEIGHTS
 from sparcode_es.training.trainer import sample_cases, validation_metrics
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
@@ -97,7 +97,7 @@ def codes_alone(model: RankingModel, dataset: Dataset, cases: Cases) -> tuple[Sc
         model.memory.weight.zero_()
         valid = _validation(model, dataset)
         table = CodeTable(model, valid)
-        lifts = model.memory(table_rows(model, table.codes), 0, model.num_items).numpy()
+        lifts = model.memory(model.table_rows(table.codes), 0, model.num_items).numpy()
         weight = _best_weight(model, dataset, valid, lambda weight: table.score_function(weight * lifts, 0.0))
         model.memory.weight.fill_(weight)
     return CodeTable(model, cases).score_function(item_weight=0.0), {"memory_weight": weight}

@@ -189,10 +189,11 @@ class Quantizer(nn.Module):
         projected = torch.einsum("hnrd,hnd->hnr", atoms, x)
         return (torch.linalg.solve(gram, projected.unsqueeze(-1)).squeeze(-1) * support).clamp(min=0)
 
-    def quantised(self, tokens: Tensor, assignment: Assignment) -> Tensor:
-        """T̃ with the chosen gradient to the tokenizer, [P, K, R, D] (Eq. 7, design decision 3)."""
+    def quantised(self, tokens: Tensor | None, assignment: Assignment) -> Tensor:
+        """T̃ with the chosen gradient to the tokenizer, [P, K, R, D] (Eq. 7, design decision 3); with none where there are no
+        tokens to give it to."""
         hard = self.lookup(assignment.codes)
-        if self.config.assignment == "pursuit" or self.config.gradient == "commitment":
+        if tokens is None or self.config.assignment == "pursuit" or self.config.gradient == "commitment":
             return hard
         if self.config.gradient == "straight_through":
             path = tokens

@@ -63,8 +63,8 @@ class SparCode(RankingModel):
         tokens: Tensor = self.tokenizer(histories, positions, users)
         return tokens
 
-    def code_vectors(self, tokens: Tensor, assignment: Assignment) -> Tensor:
-        """What the scorer reads of each code, T̃ (+ Δ), [P, K, R, D]."""
+    def code_vectors(self, tokens: Tensor | None, assignment: Assignment) -> Tensor:
+        """What the scorer reads of each code, T̃ (+ Δ), [P, K, R, D]. tokens: where a gradient goes to them."""
         vectors = self.quantizer.quantised(tokens, assignment)
         if self.code_offsets is not None:
             vectors = vectors + self._offsets(assignment.codes)
@@ -104,8 +104,8 @@ class SparCode(RankingModel):
         """S of Eq. 9, without memory: [Q, D], [n, K_c, D] → [Q, n]."""
         return scaled_scores(self.config.scorer, self.scorer, vectors, item_tokens, self.log_scale.exp())
 
-    def candidate_scores(self, tokens: Tensor, assignment: Assignment, items: Tensor) -> Tensor:
-        """ŷ of Eq. 10 and 11 for the same items for everybody. tokens [P, K, D], items int64 [n] → [P, n].
+    def candidate_scores(self, tokens: Tensor | None, assignment: Assignment, items: Tensor) -> Tensor:
+        """ŷ of Eq. 10 and 11 for the same items for everybody. tokens [P, K, D] where they learn, items int64 [n] → [P, n].
 
         Where a code's vector carries no gradient to the token, each distinct code is scored once and shared.
         """
@@ -124,12 +124,13 @@ class SparCode(RankingModel):
         return torch.einsum("pk,pkn->pn", assignment.boosts.reshape(P, K * R), sparse)
 
     def position_loss(
-        self, tokens: Tensor, assignment: Assignment, candidates: Candidates, rows: Tensor | None = None
+        self, tokens: Tensor | None, assignment: Assignment, candidates: Candidates, rows: Tensor | None = None
     ) -> Tensor:
-        """Eq. 14 of some positions: tokens [T, K, D] and their codes against the candidates; rows as in `Batch`."""
+        """Eq. 14 of some positions: their codes, and tokens [T, K, D] where they learn, against the candidates; rows as in
+        `Batch`."""
         scores = self.candidate_scores(tokens, assignment, candidates.items)
         loss = sampled_softmax(scores if rows is None else scores[rows], candidates)
-        if tokens.requires_grad:
+        if tokens is not None:
             loss = loss + self.config.quantizer.commitment * self.quantizer.commitment(tokens, assignment)
         return loss
 
@@ -190,7 +191,7 @@ class SparCode(RankingModel):
         item_tokens = self.items(torch.arange(start, stop, device=device))
         scores = self.pair_scores(self.vectors_of(codes), item_tokens).float().cpu()
         if self.memory is not None and self.memory.active:
-            scores = scores + float(self.memory.weight) * self.memory(self._memory_rows(codes), start, stop)
+            scores = scores + float(self.memory.weight) * self.memory(self.table_rows(codes), start, stop)
         return scores.numpy()
 
     def score_tiles(self, codes: np.ndarray, most_codes: int, most_items: int) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -203,12 +204,13 @@ class SparCode(RankingModel):
         """The weighted lifts of codes uint32 [C, 1 + M] as they are added to S, float32 [C, I]; None where there are none."""
         if self.memory is None or not self.memory.active:
             return None
-        lifts = self.memory.lifts[self._memory_rows(codes)].tocsc()
+        lifts = self.memory.lifts[self.table_rows(codes)].tocsc()
         lifts.data *= np.float32(float(self.memory.weight))
         return lifts
 
-    def _memory_rows(self, codes: np.ndarray) -> np.ndarray:
-        return codes[:, 0].astype(np.int64) * self.config.quantizer.codes + codes[:, 1]
+    def table_rows(self, codes: np.ndarray) -> np.ndarray:
+        """Codes uint32 [..., 2] of M = 1 → rows of the (head set, code) table and of the memory, int64 [...]."""
+        return codes[..., 0].astype(np.int64) * self.config.quantizer.codes + codes[..., 1]
 
     @property
     def item_codes(self) -> ItemCodes | None:

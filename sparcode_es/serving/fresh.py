@@ -16,7 +16,7 @@ from scipy import sparse
 from sparcode_es.codes import UserCodes
 from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.errors import DataError
-from sparcode_es.models.encode import encode_tokens
+from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.folded import Counts, fold_counts, memories, read_counts, touched_codes
@@ -110,7 +110,7 @@ def _code_pairs(model: SparCode, histories: Sequences, counted: np.ndarray, num_
         return sparse.csr_matrix((model.num_possible_codes, model.num_items))
     before = histories.before(places, model.config.tokenizer.max_length)
     tokens = encode_tokens(model, before.offsets, before.items, _feature_rows(before.users, num_users))
-    return code_counts(model, tokens, histories.items[places])
+    return code_counts(model, *assign_codes(model, tokens), histories.items[places])
 
 
 def _codes_of(model: SparCode, histories: Sequences, num_users: int) -> UserCodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ AT_ONCE = 1024
 SAMPLE = 200_000
 """Training positions that the codebooks begin from, and that tell how codes are used in the end."""
 
-Positions = tuple[Tensor, Assignment, Tensor, "Tensor | None"]
-"""Tokens [T, K, D], their assignment, the targets int64 [P], and rows as in `Batch`."""
+Positions = tuple["Tensor | None", Assignment, Tensor, "Tensor | None"]
+"""Tokens [T, K, D] where the tokenizer learns, their assignment, the targets int64 [P], and rows as in `Batch`."""
 
 PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 """Batch size and generator → an epoch's positions."""
@@ -52,7 +53,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
             with trainer.autocast():
                 loss = model.position_loss(tokens, assignment, candidates, rows)
             yield trainer.step(model, optimizer, loss)
-            if tokens.requires_grad:
+            if tokens is not None:
                 model.quantizer.update(tokens.detach())
 
     return trainer.run(
@@ -78,7 +79,7 @@ def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
                 tokens = model.tokens(batch.histories, batch.positions, batch.users).float()
             assignment = model.quantizer.assign(tokens)
             model.quantizer.observe(assignment)
-            yield tokens, assignment, batch.targets, batch.rows
+            yield tokens if tokens.requires_grad else None, assignment, batch.targets, batch.rows
 
     return epoch
 
@@ -90,14 +91,14 @@ def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
     """
 
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
-        tokens, _, targets = training_tokens(trainer, model, dropout=True)
-        codes, boosts = assign_codes(model, tokens, observe=True)
-        P, K, _ = tokens.shape
-        index = torch.from_numpy(codes[..., 1:].astype(np.int64)).view(P, K, -1, codes.shape[-1] - 1)
-        weights = torch.from_numpy(boosts).view(P, K, -1)
+        coded = code_positions(trainer, model, dropout=True, observe=True)
+        P, K = len(coded.codes), model.config.tokenizer.tokens
+        index = torch.from_numpy(coded.codes[..., 1:].astype(np.int32)).view(P, K, -1, coded.codes.shape[-1] - 1)
+        weights = torch.from_numpy(coded.boosts).view(P, K, -1)
+        targets = torch.from_numpy(coded.targets)
         for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
-            assignment = Assignment(index[rows].to(trainer.device), weights[rows].to(trainer.device))
-            yield tokens[rows].to(trainer.device), assignment, targets[rows].to(trainer.device), None
+            assignment = Assignment(index[rows].to(trainer.device).long(), weights[rows].to(trainer.device))
+            yield None, assignment, targets[rows].to(trainer.device), None
 
     return epoch
 
@@ -118,19 +119,38 @@ def _codebook_report(model: SparCode) -> dict[str, float]:
     return {"codes_used": used, "perplexity": perplexity}
 
 
+@dataclass(frozen=True)
+class CodedPositions:
+    """The codes of every training position, and what followed it.
+
+    codes uint32 [T, K·R, 1 + M] and boosts float32 [T, K·R] as of `assign_codes`; for each item that followed, the row of its
+    position and its number, int64 [P] each. Where each position is followed by one item, P = T and rows are 0, 1, 2, …
+    """
+
+    codes: np.ndarray
+    boosts: np.ndarray
+    rows: np.ndarray
+    targets: np.ndarray
+
+
 @torch.inference_mode()
-def training_tokens(trainer: Trainer, model: SparCode, dropout: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """The tokens of every training position, [T, K, D]; for each item that followed, the row of its position and its number,
-    int64 [P] each; on the CPU. Where each position is followed by one item, P = T and rows are 0, 1, 2, …"""
+def code_positions(trainer: Trainer, model: SparCode, dropout: bool = False, observe: bool = False) -> CodedPositions:
+    """Encode every training position, a batch at a time: codes take an eighth of what the tokens of a long log would.
+
+    dropout: encode as when the tokenizer learned; observe: count the codes for usage and perplexity.
+    """
     model.tokenizer.train(dropout)
-    tokens, rows, targets = [], [], []
+    codes, boosts, rows, targets = [], [], [], []
     done = 0
     for batch in trainer.windows.batches(AT_ONCE, None):
+        found = assign_codes(model, _encoded(trainer, model, batch), observe)
+        codes.append(found[0])
+        boosts.append(found[1])
         targets.append(batch.targets)
         rows.append(batch.spread(torch.arange(done, done + len(batch.positions))))
         done += len(batch.positions)
-        tokens.append(_encoded(trainer, model, batch))
-    return torch.cat(tokens), torch.cat(rows), torch.cat(targets)
+    followed = (torch.cat(each).cpu().numpy() for each in (rows, targets))
+    return CodedPositions(np.concatenate(codes), np.concatenate(boosts), *followed)
 
 
 @torch.inference_mode()
@@ -138,9 +158,9 @@ def sample_tokens(trainer: Trainer, model: SparCode, most: int = SAMPLE) -> Tens
     """The tokens of every training position, [T, K, D], on the CPU; where there are more than `most`, so many of them, of windows
     drawn at random."""
     windows = trainer.windows
-    if windows.num_positions <= most:
-        return training_tokens(trainer, model)[0]
     model.tokenizer.eval()
+    if windows.num_positions <= most:
+        return torch.cat([_encoded(trainer, model, batch) for batch in windows.batches(AT_ONCE, None)])
     order = np.random.default_rng(trainer.config.training.seed).permutation(len(windows))
     tokens, done = [], 0
     while done < most:

@@ -155,7 +155,7 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     """Stage 2 from the twin's tokenizer; writes the checkpoint and gives its report."""
     if path.exists():
-        return read_checkpoint(path).report
+        return _of_this_data(trainer, path, "choose another folder").report
     torch.manual_seed(trainer.config.training.seed)
     config = fit_codebook(trainer.config, trainer.windows.num_positions, trainer.dataset.num_items)
     if config != trainer.config:

@@ -7,15 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
-from torch import Tensor
 
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import ScoreFunction, Sequences
 from sparcode_es.models.case_scores import CodeTable
-from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.codes import training_tokens
+from sparcode_es.training.codes import code_positions
 from sparcode_es.training.trainer import Trainer
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
@@ -30,8 +28,8 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     if model.item_memory is not None:
         model.item_memory.fit(item_counts(model.config.item_codes, sequences, model.num_items), popularity)
     if model.memory is not None:
-        tokens, rows, targets = training_tokens(trainer, model)
-        model.memory.fit(code_counts(model, tokens, targets.numpy(), rows.numpy()), popularity)
+        coded = code_positions(trainer, model)
+        model.memory.fit(code_counts(model, coded.codes, coded.boosts, coded.targets, coded.rows), popularity)
     table = functools.cache(lambda: CodeTable(model, trainer.validation))
     if model.item_memory is not None:
         given = model.config.item_codes.weight
@@ -41,7 +39,7 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
-        lifts = functools.cache(lambda: memory(table_rows(model, table().codes), 0, model.num_items).numpy())
+        lifts = functools.cache(lambda: memory(model.table_rows(table().codes), 0, model.num_items).numpy())
         given = model.config.scorer.memory_weight
         report |= _weigh(trainer, memory, "memory", given, lambda w: table().score_function(w * lifts(), item_weight))
     return report
@@ -83,23 +81,18 @@ def item_counts(
 
 
 def code_counts(
-    model: SparCode, tokens: Tensor, targets: np.ndarray, rows: np.ndarray | None = None
+    model: SparCode, codes: np.ndarray, boosts: np.ndarray, targets: np.ndarray, rows: np.ndarray | None = None
 ) -> sparse.csr_matrix:
-    """n(k, c) of the quantizer's codes (M = 1), float64 [rows, I]: tokens [T, K, D], and the items that followed, [P].
+    """n(k, c) of the quantizer's codes (M = 1), float64 [rows, I]: codes and boosts of T positions as of `assign_codes`, and the
+    items that followed, [P].
 
-    rows: which token each item followed, [P]; None where each was followed by one.
+    rows: which position each item followed, [P]; None where each was followed by one.
     """
-    codes, boosts = assign_codes(model, tokens)
-    has_code = (np.repeat(np.arange(len(tokens)), codes.shape[1]), table_rows(model, codes).ravel())
-    shape = (len(tokens), model.num_possible_codes)
+    has_code = (np.repeat(np.arange(len(codes)), codes.shape[1]), model.table_rows(codes).ravel())
+    shape = (len(codes), model.num_possible_codes)
     given = sparse.coo_matrix((boosts.ravel().astype(np.float64), has_code), shape=shape).tocsr()
-    after = (np.arange(len(tokens)) if rows is None else rows, targets)
-    followed = sparse.coo_matrix((np.ones(len(targets)), after), shape=(len(tokens), model.num_items)).tocsr()
+    after = (np.arange(len(codes)) if rows is None else rows, targets)
+    followed = sparse.coo_matrix((np.ones(len(targets)), after), shape=(len(codes), model.num_items)).tocsr()
     counts = sparse.csr_matrix(given.T @ followed)
     counts.eliminate_zeros()
     return counts
-
-
-def table_rows(model: SparCode, codes: np.ndarray) -> np.ndarray:
-    """Codes uint32 [..., 2] of M = 1 → rows of the memory, int64 [...]."""
-    return codes[..., 0].astype(np.int64) * model.config.quantizer.codes + codes[..., 1].astype(np.int64)

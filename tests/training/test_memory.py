@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sparcode_es.config import ItemCodesConfig, load_config
 from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.errors import ConfigError
+from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import read_checkpoint
@@ -54,10 +55,12 @@ def test_each_code_counts_what_followed_it_by_its_boost() -> None:
     tokens[0, 0, :2], tokens[1, 0, 1:3] = torch.tensor([0.6, 0.8]), torch.tensor([0.28, 0.96])
     expected = np.zeros((16, ITEMS))
     expected[0, [2, 5]], expected[1, [2, 5]], expected[2, 2] = 0.6, [0.8 + 0.28, 0.8], 0.96
-    found = code_counts(model, tokens, np.array([2, 5, 2]), np.array([0, 0, 1]))
+    found = code_counts(model, *assign_codes(model, tokens), np.array([2, 5, 2]), np.array([0, 0, 1]))
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
     np.testing.assert_allclose(
-        code_counts(model, tokens, np.array([4, 4])).toarray()[:3, 4], [0.6, 1.08, 0.96], atol=1e-5
+        code_counts(model, *assign_codes(model, tokens), np.array([4, 4])).toarray()[:3, 4],
+        [0.6, 1.08, 0.96],
+        atol=1e-5,
     )
 
 
