@@ -65,16 +65,17 @@ def pursuit(x: Tensor, dictionary: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     x: [n, d], dictionary: [N, d] of unit rows → indices int64 [n, steps], weights [n, steps]. Each step takes the entry
     nearest in direction to what is left, then refits all weights by least squares; an entry whose weight turns negative
     gets weight 0 and the rest are refitted. (Pati et al. 1993; Bruckstein et al. 2008 for the non-negative form.)
+    Only the products of entries that were taken are formed, not all N².
     """
-    n = x.shape[0]
-    correlation, gram = x @ dictionary.T, dictionary @ dictionary.T  # [n, N], [N, N]
-    indices = torch.zeros(n, 0, dtype=torch.int64, device=x.device)
-    weights = torch.zeros(n, 0, dtype=x.dtype, device=x.device)
+    correlation = left = x @ dictionary.T  # [n, N]
+    indices = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device)
+    weights = torch.zeros(len(x), 0, dtype=x.dtype, device=x.device)
     for _ in range(steps):
-        residual = x - torch.einsum("nr,nrd->nd", weights, dictionary[indices])
-        left = (residual @ dictionary.T).scatter(1, indices, -torch.inf)
-        indices = torch.cat([indices, left.argmax(-1, keepdim=True)], dim=1)
-        weights = _non_negative_fit(correlation.gather(1, indices), gram[indices.unsqueeze(-1), indices.unsqueeze(1)])
+        best = left.scatter(1, indices, -torch.inf).argmax(-1, keepdim=True)
+        indices = torch.cat([indices, best], dim=1)
+        atoms = dictionary[indices]  # [n, r, d]
+        weights = _non_negative_fit(correlation.gather(1, indices), atoms @ atoms.mT)
+        left = (x - (weights.unsqueeze(1) @ atoms).squeeze(1)) @ dictionary.T
     return indices, weights
 
 
