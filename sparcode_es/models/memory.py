@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from sparcode_es.codes import ItemCodes
 
 BETA, GAMMA = 20.0, 5.0
+BLOCK = 1 << 20
+"""Lifts computed at once."""
 
 
 class Memory(nn.Module):
@@ -74,7 +76,7 @@ class Memory(nn.Module):
     def fold(self, added: sparse.csr_matrix | None) -> None:
         """Make the lifts those of the training pairs and of `added`, further counts n(k, c) [rows, num_items]."""
         counts = self.trained() if added is None else sparse.csr_matrix(self.trained() + added)
-        self.lifts = _lifts(counts.astype(np.float64), self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
+        self.lifts = _lifts(counts, self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
 
     @property
     def active(self) -> bool:
@@ -118,8 +120,12 @@ def counts_table(
 
 
 def _lifts(counts: sparse.csr_matrix, of_row: np.ndarray, of_item: np.ndarray) -> sparse.csr_matrix:
-    """log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) float64 [rows, I], n(k) [rows], n(c) [I] → float32 [rows, I]."""
-    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices] + GAMMA))
-    lifts = np.log1p(BETA * counts.data / chance).astype(np.float32)
+    """log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) [rows, I], n(k) [rows], n(c) [I] → float32 [rows, I]; in float64, a
+    block at a time."""
+    lifts = np.empty(counts.nnz, dtype=np.float32)
+    for start in range(0, counts.nnz, BLOCK):
+        entries = np.arange(start, min(start + BLOCK, counts.nnz))
+        row = np.searchsorted(counts.indptr, entries, side="right") - 1
+        chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices[entries]] + GAMMA))
+        lifts[entries] = np.log1p(BETA * counts.data[entries].astype(np.float64) / chance)
     return sparse.csr_matrix((lifts, counts.indices, counts.indptr), shape=counts.shape)
