@@ -14,8 +14,8 @@ import numpy as np
 from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.errors import ArtifactError, MismatchError
-from sparcode_es.files import atomic_folder
-from sparcode_es.postings.artifact import Artifact
+from sparcode_es.files import atomic_folder, check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
 from sparcode_es.postings.prune import needs_second_pass
@@ -67,8 +67,9 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
 
     scorer: the artifact's model, with `changes.counts` folded in. Killed anywhere, `out` stays as it was. Raises
     `MismatchError` for another model, `ArtifactError` for postings that were cut per item, `StorageError` when `out`
-    cannot be written.
+    cannot be written or something else is in its place.
     """
+    check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     config = require_updatable(artifact, scorer)
     manifest = artifact.manifest
     rows = rows_of(np.asarray(artifact.codes), changes.codes)

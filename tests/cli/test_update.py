@@ -17,7 +17,7 @@ from sparcode_es_cli.main import cli
 from serving.fresh_world import World, random_world, text_of
 from sparcode_es.data.importer import ImportOptions, import_file
 from sparcode_es.data.write import Preparation
-from sparcode_es.errors import ArtifactError, CheckpointError, DataError, MismatchError
+from sparcode_es.errors import ArtifactError, CheckpointError, DataError, MismatchError, StorageError
 from sparcode_es.postings.artifact import Artifact
 
 NEW = {"u1": [3, 5], "late": [4, 7, 100]}
@@ -67,6 +67,19 @@ def test_to_another_folder_in_words(world: World) -> None:
     assert f"updated from                     {world.artifact.generation_hash}" in done.stdout
     assert "folded events                    4" in done.stdout
     assert Artifact.open(world.artifact.path).generation_hash == world.artifact.generation_hash
+
+
+@pytest.mark.parametrize("place", ["mine", "data"])
+def test_another_folder_is_not_replaced(world: World, place: str) -> None:
+    out = world.folder / place
+    out.mkdir(exist_ok=True)
+    if place == "mine":
+        (out / "thesis.txt").write_text("years of work")
+    before = sorted(file.name for file in out.iterdir())
+    done = run(world, world.folder / "new.txt", *LINES, "--out", out)
+    assert isinstance(done.exception, StorageError)
+    assert "is no file of a postings artifact" in str(done.exception)
+    assert sorted(file.name for file in out.iterdir()) == before
 
 
 def test_held_out_events(world: World) -> None:
