@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import SeenItems, write_manifest
 from sparcode_es.tables import StringTable
-
-COPIED = ["codes.npy", *StringTable.file_names("item_ids"), *StringTable.file_names("item_docs", searchable=False)]
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,9 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     """Write the artifact `out` (the old one's path is allowed): `artifact` with the changes.
 
     scorer: the artifact's model, with `changes.counts` folded in. Killed anywhere, `out` stays as it was. Raises
-    `MismatchError` for another model, `ArtifactError` for postings that were cut per item, `StorageError` when `out`
-    cannot be written or something else is in its place.
+    `MismatchError` for another model, or when `out` is the old one's path and another run has written there since it was
+    opened; `ArtifactError` for postings that were cut per item; `StorageError` when `out` cannot be written or something
+    else is in its place.
     """
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     config = require_updatable(artifact, scorer)
@@ -75,9 +73,11 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     rows = rows_of(np.asarray(artifact.codes), changes.codes)
     rows = np.unique(rows[rows >= 0])
     with atomic_folder(out) as folder:
+        _require_unchanged(artifact, out)
         written = _write_postings(artifact, scorer, rows, folder, config)
-        for name in COPIED:
-            shutil.copyfile(artifact.path / name, folder / name)
+        np.save(folder / "codes.npy", artifact.codes)
+        artifact.item_ids.save(folder, "item_ids")
+        artifact.item_docs.save(folder, "item_docs")
         counts = _postings_counts(artifact, written, folder) | _write_users(artifact, changes, folder)
         _write_marks(artifact, written, changes, folder)
         save_counts(folder, changes.counts)
@@ -96,6 +96,7 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
         content["updates"] = [*manifest.get("updates", []), record]
         content["built_at"] = manifest.get("built_at", manifest.get("created_at"))
         write_manifest(folder, content)
+        _require_unchanged(artifact, out)
     return Artifact.open(out)
 
 
@@ -114,6 +115,18 @@ def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
             "without a cut"
         )
     return config
+
+
+def _require_unchanged(artifact: Artifact, out: Path) -> None:
+    """Raise `MismatchError` when `out` is the artifact's own place and another run has put another one there."""
+    if out.resolve() != artifact.path.resolve():
+        return
+    there = Artifact.open(out).generation_hash
+    if there != artifact.generation_hash:
+        raise MismatchError(
+            f"another run put the artifact {there} in the place of {artifact.generation_hash} at {out} meanwhile; run the "
+            "update again"
+        )
 
 
 def _write_postings(
