@@ -219,9 +219,16 @@ def _umask() -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256, as hexadecimal digits, read in blocks of 1 MiB."""
+    """The SHA-256 of a file, or of the names and contents of a folder's files, as hexadecimal digits.
+
+    Files are read in blocks of 1 MiB.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
+    if path.is_dir():
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            digest.update(os.fsencode(file.relative_to(path)) + f"\0{sha256_of(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as content:
+        for block in iter(lambda: content.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()

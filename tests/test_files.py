@@ -181,3 +181,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_checksum(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256_of(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_checksum_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    (folder / "below").mkdir(parents=True)
+    (folder / "x").write_bytes(b"abc")
+    (folder / "below" / "y").write_bytes(b"abc")
+    before = sha256_of(folder)
+    assert before == sha256_of(folder.rename(tmp_path / "b")), "its own name does not count"
+    (tmp_path / "b" / "below" / "y").rename(tmp_path / "b" / "y")
+    assert sha256_of(tmp_path / "b") != before

@@ -25,6 +25,7 @@ ATTEMPTS = 10
 """How often an artifact is opened again because it was replaced meanwhile."""
 FOLDED_PARTS = {"offsets": np.int64, "items": np.int32, "counts": np.float32}
 """The arrays of a table of folded counts, in CSR form: files `folded_TABLE.PART.npy`."""
+NO_TIME = np.iinfo(np.int64).min
 REBUILD = "build it again with `sparcode-es postings build`"
 
 
@@ -35,8 +36,8 @@ class Artifact:
     [P], ascending within a code; `scores` uint16 [P], grid values (see `sparcode_es.postings.grid`); `item_ids` and
     `user_ids`, searchable tables; `item_docs`, a table of JSON texts; `user_code_offsets` uint64 [U + 1], `user_codes`
     uint32 (rows of `codes`), `user_boosts` float32; `user_seen_offsets` uint64 [U + 1], `user_seen` uint32 (item
-    numbers, oldest first); `folded`, the counts that updates added, by table and part (see `sparcode_es.postings.folded`);
-    `manifest`; `path`.
+    numbers, oldest first); `manifest`; `path`. Of updates: `folded`, the counts that they added, by table and part (see
+    `sparcode_es.postings.folded`); `user_times` int64 [U], seconds: the last time of each user in their logs, else NO_TIME.
 
     All of it is mapped when it is opened, and stays what it was when another artifact takes its place at `path`.
     """
@@ -63,6 +64,9 @@ class Artifact:
         self.item_docs = self._table("item_docs", self.num_items, searchable=False)
         self.user_ids = self._table("user_ids", users)
         self.folded = self._folded_counts()
+        self.user_times = np.broadcast_to(np.int64(NO_TIME), (users,))
+        if "user_times.npy" in manifest["files"]:
+            self.user_times = self._folder.array("user_times", np.int64, (users,))
         self._updates: tuple[np.ndarray, np.ndarray] | None = None
         if manifest.get("updates"):
             items = self._folder.array("item_updates", np.uint32, (self.num_items,))

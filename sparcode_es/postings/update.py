@@ -14,7 +14,7 @@ from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.errors import ArtifactError, MismatchError
 from sparcode_es.files import atomic_folder, check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
 from sparcode_es.postings.prune import needs_second_pass
@@ -42,6 +42,8 @@ class Changes:
     """Of `users`, in their order."""
     seen: SeenItems
     """Of `users`, in their order."""
+    user_times: np.ndarray
+    """The last new event of each of `users`, in their order, int64 [n], seconds; NO_TIME where it has no time."""
     record: dict[str, Any]
     """Where the events came from and how many they are, for the manifest."""
 
@@ -250,12 +252,20 @@ def replace_rows(
 
 
 def _write_marks(artifact: Artifact, written: _Written, changes: Changes, folder: Path) -> None:
-    """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build."""
+    """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build. And when each
+    user's last event was."""
     update = len(artifact.manifest.get("updates", [])) + 1
     item_updates, user_updates = artifact.last_updates()
-    items, users = item_updates.copy(), np.zeros(artifact.num_users + len(changes.new_users), dtype=np.uint32)
-    users[: artifact.num_users] = user_updates
+    items = item_updates.copy()
     items[written.changed_items] = update
+    users = _longer(user_updates, len(changes.new_users), 0)
     users[changes.users] = update
-    np.save(folder / "item_updates.npy", items)
-    np.save(folder / "user_updates.npy", users)
+    times = _longer(artifact.user_times, len(changes.new_users), NO_TIME)
+    times[changes.users] = np.maximum(times[changes.users], changes.user_times)
+    for name, array in {"item_updates": items, "user_updates": users, "user_times": times}.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _longer(values: np.ndarray, more: int, fill: int) -> np.ndarray:
+    """A copy [n + more] of `values` [n], the new ones `fill`."""
+    return np.concatenate([values, np.full(more, fill, dtype=values.dtype)])
