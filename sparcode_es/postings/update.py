@@ -174,12 +174,13 @@ def _copy(artifact: Artifact, first: int, stop: int, items: NpyStream, grids: Np
 
 
 def _note_changes(written: _Written, row: int, old: tuple[np.ndarray, np.ndarray], new: CodePostings) -> None:
-    before, after = (np.zeros(len(written.changed_items), dtype=np.uint16) for _ in range(2))
-    before[old[0]] = old[1]
-    after[new.items] = new.grid
-    different = before != after
-    written.changed_items |= different
-    written.changed += int(different.sum())
+    """Note what differs between a code's old and new postings, each item numbers, ascending, and grid values."""
+    items, grid = old
+    _, in_old, in_new = np.intersect1d(items, new.items, assume_unique=True, return_indices=True)
+    same = grid[in_old] == new.grid[in_new]
+    changed = np.union1d(np.delete(items, in_old[same]), np.delete(new.items, in_new[same]))
+    written.changed_items[changed] = True
+    written.changed += len(changed)
     written.counts[row] = len(new.items)
     written.error = max(written.error, new.error)
 
