@@ -309,10 +309,18 @@ def test_folded_counts_that_point_outside_their_table_are_refused(tmp_path: Path
         as_updated(world.model, Artifact.open(updated.path))
 
 
-def test_a_cut_per_code_is_kept(tmp_path: Path) -> None:
+def test_a_cut_per_code_is_kept_and_items_that_lose_a_posting_are_marked(tmp_path: Path) -> None:
     world = World(tmp_path, random_world(4)[0], PostingsConfig(max_postings_per_code=2))
     updated = world.update(world.artifact, log_of({"u1": [3, 5, 7], "u2": [3]}))
     assert np.diff(updated.code_offsets.astype(np.int64)).max() == 2
+    before, after = (
+        [dict(zip(rows.tolist(), scores.tolist(), strict=True)) for _, rows, scores in each.by_item()]
+        for each in (world.artifact, updated)
+    )
+    changed = [item for item in range(ITEMS) if before[item] != after[item]]
+    assert any(after[item].items() < before[item].items() for item in changed), "one has lost a posting, and got none"
+    assert np.flatnonzero(updated.last_updates()[0]).tolist() == changed
+    assert updated.manifest["updates"][-1]["changed"]["items"] == len(changed)
 
 
 def test_without_a_weight_only_users_change(tmp_path: Path) -> None:
