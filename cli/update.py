@@ -64,7 +64,7 @@ def update(
 
     The result is what `postings build` would make of all counts. How often a code and an item occur at all stays that of
     training, so train again before the new events are many beside the old ones. A run that is killed leaves the artifact
-    that was there. A log that was folded in before is refused.
+    that was there. A log that was folded in before is refused, and one that goes back behind the last events of its users.
     """
     from sparcode_es_cli.extras import need_tables, need_training
 
@@ -97,7 +97,7 @@ def _read(path: Path, flags: dict[str, Any]) -> Log:
         flags["kind"], columns_of(flags["kind"], flags), flags["layout"], skip_bad_rows=flags["skip_bad_rows"]
     )
     events = read_log(path, options)
-    return Log(path.name, sha256_of(path) if path.is_file() else "", events)
+    return Log(path.name, sha256_of(path), events)
 
 
 def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:

@@ -21,16 +21,16 @@ class ArrayFolder:
     error: type[SparcodeError]
     advice: str
 
-    def array(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        """The mapped array NAME.npy. Raises `error` unless it can be read and has this type and shape."""
+    def array(self, name: str, dtype: type, shape: tuple[int, ...] | None) -> np.ndarray:
+        """The mapped array NAME.npy. Raises `error` unless it can be read and has this type and shape (None: any)."""
         file = self.path / f"{name}.npy"
         try:
             array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # numpy raises whatever its parser of headers meets
             raise self.error(f"cannot read {file}: {error}; {self.advice}") from error
-        if array.dtype != dtype or array.shape != shape:
+        if array.dtype != dtype or shape not in (None, array.shape):
             found = f"{array.dtype} {list(array.shape)}"
-            wanted = f"{np.dtype(dtype)} {list(shape)}"
+            wanted = f"{np.dtype(dtype)} {'' if shape is None else list(shape)}".rstrip()
             raise self.error(f"{file} is damaged: it holds {found}, not {wanted}; {self.advice}")
         # A plain view of the same mapped memory: slicing a np.memmap is several times slower.
         return np.asarray(array)

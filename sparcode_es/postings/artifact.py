@@ -21,6 +21,11 @@ from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
 MANIFEST_KEYS = {"schema_version", "model_hash", "codebook_hash", "shared_heads", "M", "counts", "bias", "files"}
+ATTEMPTS = 10
+"""How often an artifact is opened again because it was replaced meanwhile."""
+FOLDED_PARTS = {"offsets": np.int64, "items": np.int32, "counts": np.float32}
+"""The arrays of a table of folded counts, in CSR form: files `folded_TABLE.PART.npy`."""
+NO_TIME = np.iinfo(np.int64).min
 REBUILD = "build it again with `sparcode-es postings build`"
 
 
@@ -31,7 +36,10 @@ class Artifact:
     [P], ascending within a code; `scores` uint16 [P], grid values (see `sparcode_es.postings.grid`); `item_ids` and
     `user_ids`, searchable tables; `item_docs`, a table of JSON texts; `user_code_offsets` uint64 [U + 1], `user_codes`
     uint32 (rows of `codes`), `user_boosts` float32; `user_seen_offsets` uint64 [U + 1], `user_seen` uint32 (item
-    numbers, oldest first); `manifest`; `path`.
+    numbers, oldest first); `manifest`; `path`. Of updates: `folded`, the counts that they added, by table and part (see
+    `sparcode_es.postings.folded`); `user_times` int64 [U], seconds: the last time of each user in their logs, else NO_TIME.
+
+    All of it is mapped when it is opened, and stays what it was when another artifact takes its place at `path`.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -55,16 +63,39 @@ class Artifact:
         self.item_ids = self._table("item_ids", self.num_items)
         self.item_docs = self._table("item_docs", self.num_items, searchable=False)
         self.user_ids = self._table("user_ids", users)
+        self.folded = self._folded_counts()
+        self.user_times = np.broadcast_to(np.int64(NO_TIME), (users,))
+        if "user_times.npy" in manifest["files"]:
+            self.user_times = self._folder.array("user_times", np.int64, (users,))
+        self._updates: tuple[np.ndarray, np.ndarray] | None = None
+        if manifest.get("updates"):
+            items = self._folder.array("item_updates", np.uint32, (self.num_items,))
+            self._updates = items, self._folder.array("user_updates", np.uint32, (users,))
 
     @classmethod
     def open(cls, path: Path | str, verify: bool = False) -> Artifact:
         """Open an artifact. Raises `ArtifactError` when it is missing, foreign, of another version or damaged.
 
         Sizes, and what users' numbers and offsets point to, are always checked; `verify=True` also recomputes every file's
-        SHA-256 and checks the postings' numbers.
+        SHA-256 and checks the postings' numbers. One that is replaced meanwhile is opened again: all files are of one artifact.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        for _ in range(ATTEMPTS):
+            content = _manifest_at(path)
+            try:
+                artifact = cls._of_manifest(path, content, verify)
+            except ArtifactError:
+                if _manifest_at(path) == content:
+                    raise
+            else:
+                if _manifest_at(path) == content:
+                    return artifact
+        raise ArtifactError(f"{path} was replaced {ATTEMPTS} times while it was opened; try again")
+
+    @classmethod
+    def _of_manifest(cls, path: Path, content: bytes, verify: bool) -> Artifact:
+        """The artifact whose manifest.json is `content`, its files checked."""
+        manifest = _parsed(path, content)
         try:
             _folder(path).check(manifest["files"], verify)
             artifact = cls(path, manifest)
@@ -89,6 +120,15 @@ class Artifact:
         if len(table) != rows:
             raise ArtifactError(f"{self.path} is damaged: {name} has {len(table)} rows, not {rows}; {REBUILD}")
         return table
+
+    def _folded_counts(self) -> dict[str, dict[str, np.ndarray]]:
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for file in self.manifest["files"]:
+            if file.startswith("folded_"):
+                table, part, _ = file.removeprefix("folded_").split(".")
+                array = self._folder.array(f"folded_{table}.{part}", FOLDED_PARTS[part], None)
+                found.setdefault(table, {})[part] = array
+        return found
 
     def _check_ranges(self, postings: bool) -> None:
         """Raise `ArtifactError` for users' numbers and offsets out of range; of postings, which are many, where asked."""
@@ -119,10 +159,9 @@ class Artifact:
 
         Update n is entry n - 1 of the manifest's `updates`.
         """
-        if not self.manifest.get("updates"):
+        if self._updates is None:
             return np.zeros(self.num_items, dtype=np.uint32), np.zeros(self.num_users, dtype=np.uint32)
-        items = self._folder.array("item_updates", np.uint32, (self.num_items,))
-        return items, self._folder.array("user_updates", np.uint32, (self.num_users,))
+        return self._updates
 
     def term(self, code_row: int) -> str:
         """The name of a code in an index, such as `12_201`."""
@@ -201,16 +240,24 @@ def _folder(path: Path) -> ArrayFolder:
     return ArrayFolder(path, ArtifactError, REBUILD)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _manifest_at(path: Path) -> bytes:
     file = path / "manifest.json"
     try:
-        manifest = parse_json(file.read_bytes())
+        return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
             f"there is no postings artifact at {path}; `sparcode-es postings build` makes one, --postings names another"
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ArtifactError(f"cannot read {file}: {error}; {REBUILD}") from error
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    """What the manifest.json of `path` says. Raises `ArtifactError` for one of another kind or version."""
+    try:
+        manifest = parse_json(content)
+    except ValueError as error:
+        raise ArtifactError(f"cannot read {path / 'manifest.json'}: {error}; {REBUILD}") from error
     if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
         raise ArtifactError(f"{path} is not a postings artifact: its manifest.json is another kind's")
     if manifest["schema_version"] != SCHEMA_VERSION:

@@ -11,12 +11,10 @@ from sparcode_es.codes import item_code_rows
 from sparcode_es.errors import ArtifactError
 from sparcode_es.models.memory import Memory, counts_table
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.postings.artifact import REBUILD, Artifact
+from sparcode_es.postings.artifact import FOLDED_PARTS, REBUILD, Artifact
 
 Counts = dict[str, sparse.csr_matrix]
 """`codes`: n(k, c) of the quantizer's codes, [N, I]; `items`: of the item codes, [I, I]. Only of memories with a weight."""
-
-PARTS = {"offsets": np.int64, "items": np.int32, "counts": np.float32}
 
 
 def memories(model: SparCode) -> dict[str, Memory]:
@@ -28,31 +26,23 @@ def memories(model: SparCode) -> dict[str, Memory]:
 def save_counts(folder: Path, counts: Counts) -> None:
     """Write the counts into an artifact's folder, in CSR form: `folded_codes.offsets.npy` and so on."""
     for name, table in counts.items():
-        for part, array in zip(PARTS, (table.indptr, table.indices, table.data), strict=True):
-            np.save(folder / f"folded_{name}.{part}.npy", array.astype(PARTS[part]))
+        for (part, dtype), array in zip(FOLDED_PARTS.items(), (table.indptr, table.indices, table.data), strict=True):
+            np.save(folder / f"folded_{name}.{part}.npy", array.astype(dtype))
 
 
 def read_counts(artifact: Artifact, model: SparCode) -> Counts:
     """The counts that an artifact has beyond the model's own; empty tables for one that was never updated."""
     found = {}
     for name, memory in memories(model).items():
-        if f"folded_{name}.offsets.npy" not in artifact.manifest["files"]:
+        if name not in artifact.folded:
             found[name] = sparse.csr_matrix(memory.shape, dtype=np.float32)
             continue
         try:
-            offsets, items, data = (_part(artifact, name, part) for part in PARTS)
+            offsets, items, data = (np.array(artifact.folded[name][part]) for part in FOLDED_PARTS)
             found[name] = counts_table(offsets, items, data, memory.shape)
-        except Exception as error:  # numpy raises whatever its parser of headers meets
+        except (KeyError, ValueError) as error:
             raise ArtifactError(f"the folded counts in {artifact.path} are damaged: {error}; {REBUILD}") from error
     return found
-
-
-def _part(artifact: Artifact, name: str, part: str) -> np.ndarray:
-    """An array of a table. Mapped first: a header that promises more than the file holds is refused before it takes memory."""
-    array = np.load(artifact.path / f"folded_{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
-    if array.dtype != PARTS[part]:
-        raise ValueError(f"folded_{name}.{part}.npy holds {array.dtype}, not {np.dtype(PARTS[part])}")
-    return np.array(array)
 
 
 def fold_counts(model: SparCode, counts: Counts) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.errors import ArtifactError, MismatchError
-from sparcode_es.files import atomic_folder
-from sparcode_es.postings.artifact import Artifact
+from sparcode_es.files import atomic_folder, check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
 from sparcode_es.postings.prune import needs_second_pass
@@ -25,8 +24,6 @@ from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import SeenItems, write_manifest
 from sparcode_es.tables import StringTable
-
-COPIED = ["codes.npy", *StringTable.file_names("item_ids"), *StringTable.file_names("item_docs", searchable=False)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class Changes:
     """Of `users`, in their order."""
     seen: SeenItems
     """Of `users`, in their order."""
+    user_times: np.ndarray
+    """The last new event of each of `users`, in their order, int64 [n], seconds; NO_TIME where it has no time."""
     record: dict[str, Any]
     """Where the events came from and how many they are, for the manifest."""
 
@@ -66,17 +65,21 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     """Write the artifact `out` (the old one's path is allowed): `artifact` with the changes.
 
     scorer: the artifact's model, with `changes.counts` folded in. Killed anywhere, `out` stays as it was. Raises
-    `MismatchError` for another model, `ArtifactError` for postings that were cut per item, `StorageError` when `out`
-    cannot be written.
+    `MismatchError` for another model, or when `out` is the old one's path and another run has written there since it was
+    opened; `ArtifactError` for postings that were cut per item; `StorageError` when `out` cannot be written or something
+    else is in its place.
     """
+    check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     config = require_updatable(artifact, scorer)
     manifest = artifact.manifest
     rows = rows_of(np.asarray(artifact.codes), changes.codes)
     rows = np.unique(rows[rows >= 0])
     with atomic_folder(out) as folder:
+        _require_unchanged(artifact, out)
         written = _write_postings(artifact, scorer, rows, folder, config)
-        for name in COPIED:
-            shutil.copyfile(artifact.path / name, folder / name)
+        np.save(folder / "codes.npy", artifact.codes)
+        artifact.item_ids.save(folder, "item_ids")
+        artifact.item_docs.save(folder, "item_docs")
         counts = _postings_counts(artifact, written, folder) | _write_users(artifact, changes, folder)
         _write_marks(artifact, written, changes, folder)
         save_counts(folder, changes.counts)
@@ -95,6 +98,7 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
         content["updates"] = [*manifest.get("updates", []), record]
         content["built_at"] = manifest.get("built_at", manifest.get("created_at"))
         write_manifest(folder, content)
+        _require_unchanged(artifact, out)
     return Artifact.open(out)
 
 
@@ -113,6 +117,18 @@ def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
             "without a cut"
         )
     return config
+
+
+def _require_unchanged(artifact: Artifact, out: Path) -> None:
+    """Raise `MismatchError` when `out` is the artifact's own place and another run has put another one there."""
+    if out.resolve() != artifact.path.resolve():
+        return
+    there = Artifact.open(out).generation_hash
+    if there != artifact.generation_hash:
+        raise MismatchError(
+            f"another run put the artifact {there} in the place of {artifact.generation_hash} at {out} meanwhile; run the "
+            "update again"
+        )
 
 
 def _write_postings(
@@ -158,12 +174,13 @@ def _copy(artifact: Artifact, first: int, stop: int, items: NpyStream, grids: Np
 
 
 def _note_changes(written: _Written, row: int, old: tuple[np.ndarray, np.ndarray], new: CodePostings) -> None:
-    before, after = (np.zeros(len(written.changed_items), dtype=np.uint16) for _ in range(2))
-    before[old[0]] = old[1]
-    after[new.items] = new.grid
-    different = before != after
-    written.changed_items |= different
-    written.changed += int(different.sum())
+    """Note what differs between a code's old and new postings, each item numbers, ascending, and grid values."""
+    items, grid = old
+    _, in_old, in_new = np.intersect1d(items, new.items, assume_unique=True, return_indices=True)
+    same = grid[in_old] == new.grid[in_new]
+    changed = np.union1d(np.delete(items, in_old[same]), np.delete(new.items, in_new[same]))
+    written.changed_items[changed] = True
+    written.changed += len(changed)
     written.counts[row] = len(new.items)
     written.error = max(written.error, new.error)
 
@@ -236,12 +253,20 @@ def replace_rows(
 
 
 def _write_marks(artifact: Artifact, written: _Written, changes: Changes, folder: Path) -> None:
-    """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build."""
+    """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build. And when each
+    user's last event was."""
     update = len(artifact.manifest.get("updates", [])) + 1
     item_updates, user_updates = artifact.last_updates()
-    items, users = item_updates.copy(), np.zeros(artifact.num_users + len(changes.new_users), dtype=np.uint32)
-    users[: artifact.num_users] = user_updates
+    items = item_updates.copy()
     items[written.changed_items] = update
+    users = _longer(user_updates, len(changes.new_users), 0)
     users[changes.users] = update
-    np.save(folder / "item_updates.npy", items)
-    np.save(folder / "user_updates.npy", users)
+    times = _longer(artifact.user_times, len(changes.new_users), NO_TIME)
+    times[changes.users] = np.maximum(times[changes.users], changes.user_times)
+    for name, array in {"item_updates": items, "user_updates": users, "user_times": times}.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _longer(values: np.ndarray, more: int, fill: int) -> np.ndarray:
+    """A copy [n + more] of `values` [n], the new ones `fill`."""
+    return np.concatenate([values, np.full(more, fill, dtype=values.dtype)])

@@ -36,7 +36,14 @@ from sparcode_es.serving.new_events import (
 from sparcode_es.serving.pipeline import require_same_items
 from sparcode_es.training.memory import code_counts, item_counts
 
-NOTHING = NewEvents(Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)), [], 0, 0, None)
+NOTHING = NewEvents(
+    Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)),
+    [],
+    0,
+    0,
+    np.zeros(0, np.int64),
+    None,
+)
 
 
 def update_from_data(
@@ -82,7 +89,9 @@ def update_from_data(
         "times": None if new.times is None else list(new.times),
     }
     users, codes = histories.users.astype(np.int64), _codes_of(model, histories, dataset.num_users)
-    changes = Changes(touched_codes(model, counts), total, users, new.new_users, codes, histories, record)
+    changes = Changes(
+        touched_codes(model, counts), total, users, new.new_users, codes, histories, new.user_times, record
+    )
     return update_postings(artifact, model, out, changes)
 
 

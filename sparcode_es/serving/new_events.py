@@ -11,7 +11,7 @@ import numpy as np
 from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
-from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.artifact import NO_TIME, Artifact
 
 Split = Literal["valid", "test"]
 LABELS: dict[Split, int] = {"valid": VALID, "test": TEST}
@@ -36,33 +36,38 @@ class NewEvents:
     unknown_events: int
     """Events on items that the model does not know."""
     unknown_items: int
+    user_times: np.ndarray
+    """The last event of each row of `sequences`, int64 [n], whole seconds; NO_TIME for a log without times."""
     times: tuple[int, int] | None
     """The first and the last; None for a log without times."""
 
 
 def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     """Numbers for a log's identifiers. Raises `DataError` for a log of other data, or one that is not new."""
-    events = log.events
-    items = _rows(artifact.item_ids.find, events.item_ids)[events.items]
-    known = items >= 0
+    known = (_rows(artifact.item_ids.find, log.events.item_ids) >= 0)[log.events.items]
     if not known.any():
         raise DataError(
-            f"none of the {len(events)} events of {log.name} is on an item that the model knows; is it another data set's log?"
+            f"none of the {len(known)} events of {log.name} is on an item that the model knows; is it another data set's log?"
         )
-    users, new_users = _user_rows(events, known, artifact)
-    _refuse_old_events(log, users, dataset)
-    order = np.lexsort([users[known]] if events.times is None else [events.times[known], users[known]])
-    ordered = users[known][order]
-    rows, lengths = np.unique(ordered, return_counts=True)
+    events = log.events.select(known)
+    rows, new_users = _user_rows(events, artifact)
+    order = events.by_user_and_time()
+    order = order[np.argsort(rows[events.users[order]], kind="stable")]
+    users, lengths = np.unique(rows[events.users], return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
-    sequences = Sequences(offsets, items[known][order].astype(np.uint32), rows.astype(np.uint32))
+    items = _rows(artifact.item_ids.find, events.item_ids)[events.items[order]]
+    sequences = Sequences(offsets, items.astype(np.uint32), users.astype(np.uint32))
+    times = None if events.times is None else np.floor(events.times[order]).astype(np.int64)
+    if times is not None:
+        _refuse_old_events(log, sequences, times, artifact, dataset)
     _refuse_repetition(log, sequences, artifact)
     return NewEvents(
         sequences,
         new_users,
         int((~known).sum()),
-        len(np.unique(events.items[~known])),
-        None if events.times is None else (int(events.times[known].min()), int(events.times[known].max())),
+        len(np.unique(log.events.items[~known])),
+        np.full(len(users), NO_TIME) if times is None else times[offsets[1:].astype(np.int64) - 1],
+        None if times is None else (int(times.min()), int(times.max())),
     )
 
 
@@ -112,30 +117,42 @@ def _rows(find: object, identifiers: list[str]) -> np.ndarray:
     return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
 
 
-def _user_rows(events: Events, known: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, list[str]]:
-    """The artifact's row of each event's user, int64 [E]; new users on known items get the rows after the last."""
+def _user_rows(events: Events, artifact: Artifact) -> tuple[np.ndarray, list[str]]:
+    """The artifact's row of each of the events' users, int64 [n], and the new users, which get the rows after the last."""
     rows = _rows(artifact.user_ids.find, events.user_ids)
-    used = np.bincount(events.users[known], minlength=len(rows)) > 0
-    new = np.flatnonzero((rows < 0) & used)
+    new = np.flatnonzero(rows < 0)
     rows[new] = artifact.num_users + np.arange(len(new))
-    return rows[events.users], [events.user_ids[number] for number in new]
+    return rows, [events.user_ids[number] for number in new]
 
 
-def _refuse_old_events(log: Log, users: np.ndarray, dataset: Dataset) -> None:
-    """Raise `DataError` when the log goes back behind what the data folder holds of its users: those events would count
-    twice. Without times on both sides nothing can be told."""
-    if log.events.times is None or not dataset.has_times:
-        return
-    last = np.full(max(int(users.max()) + 1, dataset.num_users), np.iinfo(np.int64).min)
-    ends = dataset.user_offsets[1:].astype(np.int64)
-    filled = np.flatnonzero(np.diff(dataset.user_offsets.astype(np.int64)))
-    last[filled] = dataset.times[ends[filled] - 1]
-    late = int((log.events.times < last[users]).sum())
+def _refuse_old_events(log: Log, new: Sequences, times: np.ndarray, artifact: Artifact, dataset: Dataset) -> None:
+    """Raise `DataError` when the log goes back behind what data folder and earlier logs hold of its users, or begins with the
+    end of it: those events would count twice. What has no times tells nothing."""
+    last = np.full(max(artifact.num_users, int(new.users.max()) + 1), NO_TIME)
+    last[: artifact.num_users] = artifact.user_times
+    if dataset.has_times:
+        ends = dataset.user_offsets[1:].astype(np.int64)
+        filled = np.flatnonzero(np.diff(dataset.user_offsets.astype(np.int64)))
+        last[filled] = np.maximum(last[filled], dataset.times[ends[filled] - 1])
+    owners = new.users[new.owners]
+    late = int((times < last[owners]).sum())
     if late:
         raise DataError(
-            f"{late} of the {len(users)} events of {log.name} are older than the last that {dataset.path} holds of their "
-            "user, and would count twice or out of order; give only the events that came after it"
+            f"{late} of the {len(times)} events of {log.name} are older than the last that {dataset.path} and {artifact.path} "
+            "hold of their user, and would count twice or out of order; give only the events that came after it"
         )
+    at_last = np.bincount(new.owners[times == last[owners]], minlength=len(new))
+    asked = np.flatnonzero(at_last)
+    repeated = sum(
+        _continues(artifact.user_seen(int(new.users[row])), new[row][: at_last[row]]) for row in asked.tolist()
+    )
+    _refuse_most(repeated, len(asked), f"the last events of the histories that {artifact.path} holds", log)
+
+
+def _continues(history: np.ndarray, items: np.ndarray) -> bool:
+    """Whether the history ends with what the items begin with."""
+    longest = min(len(history), len(items))
+    return any(np.array_equal(history[-length:], items[:length]) for length in range(1, longest + 1))
 
 
 def _refuse_repetition(log: Log, new: Sequences, artifact: Artifact) -> None:
@@ -147,8 +164,13 @@ def _refuse_repetition(log: Log, new: Sequences, artifact: Artifact) -> None:
         if len(history) > 1:
             asked += 1
             repeated += np.array_equal(new[row][: len(history)], history)
+    _refuse_most(repeated, asked, f"the histories that {artifact.path} holds", log)
+
+
+def _refuse_most(repeated: int, asked: int, what: str, log: Log) -> None:
+    """Raise `DataError` when a log repeats what is held of most of the users whom that can be told of."""
     if repeated > asked / 2:
         raise DataError(
-            f"{log.name} repeats the histories that {artifact.path} holds ({repeated} of {asked} users), which would count "
-            "twice; give only the events that came after them"
+            f"{log.name} repeats {what} ({repeated} of {asked} users), which would count twice; give only the events that "
+            "came after them"
         )

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
-from serving.fresh_world import World, random_world, text_of
+from serving.fresh_world import World, log_of, random_world, text_of
 from sparcode_es.data.importer import ImportOptions, import_file
 from sparcode_es.data.write import Preparation
-from sparcode_es.errors import ArtifactError, CheckpointError, DataError, MismatchError
+from sparcode_es.errors import ArtifactError, CheckpointError, DataError, MismatchError, StorageError
 from sparcode_es.postings.artifact import Artifact
 
 NEW = {"u1": [3, 5], "late": [4, 7, 100]}
@@ -69,6 +69,19 @@ def test_to_another_folder_in_words(world: World) -> None:
     assert Artifact.open(world.artifact.path).generation_hash == world.artifact.generation_hash
 
 
+@pytest.mark.parametrize("place", ["mine", "data"])
+def test_another_folder_is_not_replaced(world: World, place: str) -> None:
+    out = world.folder / place
+    out.mkdir(exist_ok=True)
+    if place == "mine":
+        (out / "thesis.txt").write_text("years of work")
+    before = sorted(file.name for file in out.iterdir())
+    done = run(world, world.folder / "new.txt", *LINES, "--out", out)
+    assert isinstance(done.exception, StorageError)
+    assert "is no file of a postings artifact" in str(done.exception)
+    assert sorted(file.name for file in out.iterdir()) == before
+
+
 def test_held_out_events(world: World) -> None:
     done = run(world, "--fold", "valid", "--json")
     assert json.loads(done.stdout)["events"] == int((world.dataset.labels == 1).sum())
@@ -86,17 +99,84 @@ def test_the_order_of_time_counts_not_that_of_rows(world: World) -> None:
     assert left.manifest["updates"][-1]["times"] == [8, 200]
 
 
-def test_events_older_than_the_data_are_refused(world: World) -> None:
+@pytest.fixture
+def timed(tmp_path: Path) -> World:
+    """Three users with a time at every event, the last ones at 1017."""
     rows = "".join(f"u{u},i{item},{1000 + item}\n" for u in range(3) for item in range(18))
-    source = world.folder / "timed.csv"
+    source = tmp_path / "timed.csv"
     source.write_text("user,item,time\n" + rows)
-    timed = World(world.folder / "timed", {f"u{u}": list(range(18)) for u in range(3)})
-    timed.dataset = import_file(source, world.folder / "timed/data", "timed", Preparation(), ImportOptions("csv"))
-    log = world.folder / "late.csv"
-    log.write_text("user,item,time\nu0,i3,1017\nu1,i4,1016\n")
-    done = run(timed, log)
+    world = World(tmp_path / "timed", {f"u{u}": list(range(18)) for u in range(3)})
+    world.dataset = import_file(source, tmp_path / "timed/data", "timed", Preparation(), ImportOptions("csv"))
+    return world
+
+
+def folded(world: World, name: str, *rows: str) -> Any:
+    """A log with times, folded in."""
+    log = world.folder / name
+    log.write_text("".join(f"{row}\n" for row in ("user,item,time", *rows)))
+    return run(world, log)
+
+
+def seen(world: World, user: str) -> list[str]:
+    artifact = Artifact.open(world.artifact.path)
+    return [artifact.item_ids[item] for item in artifact.user_seen(artifact.user_ids.find(user) or 0)]
+
+
+def test_events_older_than_the_data_are_refused(timed: World) -> None:
+    done = folded(timed, "late.csv", "u0,i3,1017", "u1,i4,1016")
     assert isinstance(done.exception, DataError)
     assert "1 of the 2 events of late.csv are older" in str(done.exception)
+
+
+def test_events_older_than_those_folded_in_are_refused(timed: World) -> None:
+    assert folded(timed, "day3.csv", "u1,i8,3000", "new,i2,3000").exit_code == 0
+    for user in ("u1", "new"):
+        done = folded(timed, "day2.csv", f"{user},i7,2000")
+        assert isinstance(done.exception, DataError)
+        assert "1 of the 1 events of day2.csv are older than the last" in str(done.exception)
+    assert folded(timed, "other.csv", "u0,i7,2000").exit_code == 0, "another user's"
+    (timed.folder / "untimed.txt").write_text("u0 i5\n")
+    assert run(timed, timed.folder / "untimed.txt", *LINES).exit_code == 0, "no time, nothing to compare"
+    done = folded(timed, "day1.csv", "u0,i9,1999")
+    assert isinstance(done.exception, DataError), "times are kept over further updates"
+    assert seen(timed, "u0")[18:] == ["i7", "i5"]
+
+
+def test_a_log_that_has_grown_is_not_folded_in_again(timed: World) -> None:
+    assert folded(timed, "day.csv", "u1,i7,2000", "u2,i8,2000", "u2,i9,2000").exit_code == 0
+    for more in ("u1,i4,2000", "u1,i4,2001"):
+        done = folded(timed, "day.csv", "u1,i7,2000", "u2,i8,2000", "u2,i9,2000", more)
+        assert isinstance(done.exception, DataError)
+        assert "day.csv repeats" in str(done.exception)
+        assert "(2 of 2 users)" in str(done.exception)
+    assert folded(timed, "more.csv", "u1,i4,2000", "u2,i5,2000", "u2,i5,2000").exit_code == 0, "others of that second"
+    assert seen(timed, "u1")[18:] == ["i7", "i4"]
+
+
+def test_events_on_unknown_items_are_not_asked_for_their_time(timed: World) -> None:
+    done = folded(timed, "new.csv", "ghost,i100,5", "u0,i200,6", "u1,i8,3000")
+    assert done.exit_code == 0, done.exception
+    assert seen(timed, "u1")[18:] == ["i8"]
+
+
+def test_folders_of_other_events_are_other_logs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sparcode_es.data.importer.read_log", lambda path, options: log_of({"u1": [int(path.name)]}).events
+    )
+    for name in ("3", "5"):
+        (world.folder / name).mkdir()
+        (world.folder / name / "u.data").write_text(name)
+        assert run(world, world.folder / name).exit_code == 0
+    done = run(world, world.folder / "5")
+    assert isinstance(done.exception, DataError)
+    assert "was folded into" in str(done.exception)
+    assert seen(world, "u1")[-2:] == ["i3", "i5"]
+
+
+def test_of_a_log_with_the_newest_rows_first_the_order_in_a_second_is_kept(timed: World) -> None:
+    rows = ["u2,i1,2009", "u1,i5,2007", "u1,i3,2007", "u1,i8,2005", "u2,i2,2004"]
+    assert folded(timed, "down.csv", *rows).exit_code == 0
+    assert seen(timed, "u1")[18:] == ["i8", "i3", "i5"]
 
 
 @pytest.mark.parametrize(

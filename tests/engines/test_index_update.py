@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
 from serving.fresh_world import World, log_of, random_world
+from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.elasticsearch import bulk, templates
 from sparcode_es.engines.elasticsearch import update as update_module
@@ -101,6 +102,17 @@ def test_the_live_generation_comes_to_hold_the_update(server: Server, artifacts:
     again = updated(server, artifacts.first, "fresh")
     assert (again.items, again.users) == (0, 0)
     assert listed(server, "fresh")[0]["artifact"] == artifacts.first.generation_hash
+
+
+def test_items_that_only_lose_postings(server: Server, tmp_path: Path) -> None:
+    """A cut per code: what comes in pushes something else out."""
+    world = World(tmp_path, random_world(4)[0], PostingsConfig(max_postings_per_code=2))
+    loaded(server, world.artifact, "cut")
+    first = world.update(world.artifact, log_of({"u1": [3, 5, 7], "u2": [3]}), "first")
+    lost = first.postings_by_item < world.artifact.postings_by_item
+    assert lost.any()
+    updated(server, first, "cut")
+    assert_holds(server, first, "cut")
 
 
 def test_a_codes_index_of_an_earlier_release(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sparcode_es.errors import ArtifactError
+from sparcode_es.files import atomic_folder
+from sparcode_es.postings import artifact as module
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.tables import StringTable
 
 FILES = ["scores.npy", "item_numbers.npy", "code_offsets.npy", "codes.npy", "item_ids.bytes.npy", "user_boosts.npy"]
 
@@ -72,3 +77,62 @@ def test_a_changed_manifest(build: Any, key: str, value: object) -> None:
     file.write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError):
         Artifact.open(file.parent)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """`meanwhile(change)`: whenever an artifact's arrays are open and its tables are not, `change` happens."""
+
+    def arrange(change: Callable[[], None]) -> None:
+        opened = StringTable.open
+
+        def late(folder: Path, name: str, searchable: bool = True) -> StringTable:
+            if name == "item_ids":
+                change()
+            return opened(folder, name, searchable)
+
+        monkeypatch.setattr(module.StringTable, "open", late)
+
+    return arrange
+
+
+def replace(path: Path, other: Path) -> None:
+    """Put a copy of another artifact in the place of one, as a writer does."""
+    with atomic_folder(path) as folder:
+        for file in other.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("items", [37, 41])
+def test_one_that_is_replaced_while_it_is_opened_is_opened_again(
+    build: Any, make_scorer: Any, tmp_path: Path, meanwhile: Any, verify: bool, items: int
+) -> None:
+    old, new = build(), build(make_scorer(seed=3, num_items=items, model_hash="new"), tmp_path / "new")
+    changes = [lambda: replace(old.path, new.path)]
+    meanwhile(lambda: changes.pop()() if changes else None)
+    opened = Artifact.open(old.path, verify)
+    assert opened.manifest == new.manifest
+    np.testing.assert_array_equal(opened.scores, new.scores)
+    assert list(opened.item_ids) == list(new.item_ids)
+
+
+def test_one_that_is_replaced_all_the_time_is_given_up(
+    build: Any, make_scorer: Any, tmp_path: Path, meanwhile: Any
+) -> None:
+    one, two = build(out=tmp_path / "one"), build(make_scorer(model_hash="new"), tmp_path / "two")
+    place = build().path
+    turns = [two.path, one.path] * 10
+    meanwhile(lambda: replace(place, turns.pop()))
+    replace(place, two.path)
+    with pytest.raises(ArtifactError, match="was replaced 10 times while it was opened; try again"):
+        Artifact.open(place)
+
+
+def test_an_open_one_stays_what_it_was(build: Any, make_scorer: Any, tmp_path: Path) -> None:
+    old, new = build(), build(make_scorer(seed=3, model_hash="new"), tmp_path / "new")
+    ids, scores = list(old.item_ids), np.array(old.scores)
+    replace(old.path, new.path)
+    assert list(old.item_ids) == ids
+    np.testing.assert_array_equal(old.scores, scores)
+    assert Artifact.open(old.path).model_hash == "new"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from sparcode_es.codes import item_term
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import Sequences
 from sparcode_es.engines.embedded import EmbeddedEngine
-from sparcode_es.errors import ArtifactError, DataError, MismatchError
+from sparcode_es.errors import ArtifactError, DataError, MismatchError, StorageError
+from sparcode_es.files import atomic_folder, sha256_of
+from sparcode_es.postings import update
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import as_updated
@@ -172,6 +176,73 @@ def test_held_out_events_are_counted_where_they_lie(tmp_path: Path) -> None:
         world.update(updated, None, splits=("valid",))
 
 
+class TestOtherWriters:
+    """Another run writes where the artifact lies while it is being updated."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> World:
+        return World(tmp_path, random_world(4)[0])
+
+    @pytest.fixture
+    def base(self, world: World) -> Artifact:
+        return world.update(world.artifact, log_of({"u1": [3], "fresh": [4, 7]}), "base")
+
+    @staticmethod
+    def replace(base: Artifact, world: World) -> Artifact:
+        """Put another artifact, with as many items in another order, where `base` lies."""
+        other = World(world.folder / "2", {"u0": list(range(ITEMS))[::-1], "u1": [5, 6]})
+        with atomic_folder(base.path) as folder:
+            shutil.copytree(other.artifact.path, folder, dirs_exist_ok=True)
+        return Artifact.open(base.path)
+
+    def test_what_was_opened_is_updated(self, world: World, base: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+        log = log_of({"u2": [9, 4]})
+        expected = world.update(base, log, "expected")
+        passes = update._write_postings
+
+        def late(*arguments: Any) -> Any:
+            written = passes(*arguments)
+            self.replace(base, world)
+            return written
+
+        with monkeypatch.context() as patch:
+            patch.setattr(update, "_write_postings", late)
+            assert world.update(base, log, "late").generation_hash == expected.generation_hash
+        assert world.update(base, log, "later").generation_hash == expected.generation_hash
+        Artifact.open(world.folder / "late", verify=True)
+
+    @pytest.mark.parametrize("moment", ["before", "meanwhile"])
+    def test_an_update_in_place_of_another_artifact_is_refused(
+        self, world: World, base: Artifact, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        found = []
+        if moment == "before":
+            found.append(self.replace(base, world))
+        else:
+            # A disk without locks: nobody is kept out.
+            monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(95, "no locks")))
+            written = update.write_manifest
+            monkeypatch.setattr(
+                update, "write_manifest", lambda *them: (written(*them), found.append(self.replace(base, world)))
+            )
+        with pytest.raises(MismatchError, match=r"another run put the artifact .* run the update again"):
+            world.update(base, log_of({"u2": [9, 4]}), base.path.name)
+        assert Artifact.open(base.path, verify=True).generation_hash == found[0].generation_hash
+
+    def test_two_updates_of_one_artifact_in_place(self, world: World, base: Artifact) -> None:
+        first = world.update(base, log_of({"u2": [9]}, "a.txt"), base.path.name)
+        with pytest.raises(MismatchError, match="run the update again"):
+            world.update(base, log_of({"u3": [9]}, "b.txt"), base.path.name)
+        second = world.update(first, log_of({"u3": [9]}, "b.txt"), base.path.name)
+        assert [each["sources"][0]["name"] for each in second.manifest["updates"]] == ["new.txt", "a.txt", "b.txt"]
+
+    def test_a_run_that_still_writes_keeps_others_out(self, world: World, base: Artifact) -> None:
+        with atomic_folder(base.path) as folder:
+            shutil.copytree(base.path, folder, dirs_exist_ok=True)
+            with pytest.raises(StorageError, match="another run is writing"):
+                world.update(base, log_of({"u2": [9]}), base.path.name)
+
+
 class TestRefusals:
     @pytest.fixture
     def world(self, tmp_path: Path) -> World:
@@ -231,14 +302,25 @@ def test_folded_counts_that_point_outside_their_table_are_refused(tmp_path: Path
     good = np.load(file)
     bad = np.resize(array, good.shape) if np.ndim(array) == 1 and array else np.array(array)
     np.save(file, bad.astype(good.dtype if bad.dtype.kind == "i" else bad.dtype))
-    with pytest.raises(ArtifactError, match="folded counts"):
-        as_updated(world.model, updated)
+    manifest = json.loads((updated.path / "manifest.json").read_text())
+    manifest["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    (updated.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="folded"):
+        as_updated(world.model, Artifact.open(updated.path))
 
 
-def test_a_cut_per_code_is_kept(tmp_path: Path) -> None:
+def test_a_cut_per_code_is_kept_and_items_that_lose_a_posting_are_marked(tmp_path: Path) -> None:
     world = World(tmp_path, random_world(4)[0], PostingsConfig(max_postings_per_code=2))
     updated = world.update(world.artifact, log_of({"u1": [3, 5, 7], "u2": [3]}))
     assert np.diff(updated.code_offsets.astype(np.int64)).max() == 2
+    before, after = (
+        [dict(zip(rows.tolist(), scores.tolist(), strict=True)) for _, rows, scores in each.by_item()]
+        for each in (world.artifact, updated)
+    )
+    changed = [item for item in range(ITEMS) if before[item] != after[item]]
+    assert any(after[item].items() < before[item].items() for item in changed), "one has lost a posting, and got none"
+    assert np.flatnonzero(updated.last_updates()[0]).tolist() == changed
+    assert updated.manifest["updates"][-1]["changed"]["items"] == len(changed)
 
 
 def test_without_a_weight_only_users_change(tmp_path: Path) -> None:
