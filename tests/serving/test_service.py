@@ -47,6 +47,20 @@ def test_recommend(client: Any, artifact: Artifact) -> None:
     assert given == pytest.approx(found["items"][0]["score"])
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [{"year": {"any": [1980, 1987]}}, {"rating": 0.25}, {"children": False}, {"price": [6, 7, 16, "free"]}],
+)
+def test_numbers_and_booleans_of_a_filter_are_what_an_item_has(
+    client: Any, artifact: Artifact, wanted: dict[str, Any]
+) -> None:
+    """A whole number stays whole: "7" is what the index holds, not "7.0"."""
+    found = client.post("/recommend", json={"user": "user 3", "k": 50, "filter": wanted}).json()["items"]
+    expected = Recommender.from_artifact(artifact.path).recommend("user 3", k=50, filter=wanted)
+    assert [item["id"] for item in found] == [item.id for item in expected]
+    assert found
+
+
 def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     best = client.post("/recommend", json={"user": "user 0", "k": 1}).json()["items"][0]
     found = client.get("/explain", params={"user": "user 0", "item": best["id"]}).json()
