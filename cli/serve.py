@@ -51,7 +51,7 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
-    limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget, in_flight=in_flight)
+    limits = Limits(flags["timeout"], budget, in_flight=in_flight)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
         log = chosen_log(flags, engine)

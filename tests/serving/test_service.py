@@ -14,7 +14,7 @@ from sparcode_es_cli.main import cli
 
 from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender
-from sparcode_es.errors import MissingExtraError
+from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
 
 pytest.importorskip("fastapi")
@@ -109,6 +109,23 @@ def test_a_server_that_is_down(artifact: Artifact) -> None:
         assert (found["source"], len(found["items"])) == ("popular", 2)
         assert "overloaded" in found["reason"]
     fake.close()
+
+
+@pytest.mark.parametrize("command", ["serve", "ui"])
+def test_the_commands_let_one_request_take_half_of_the_budget(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """With the connection's own 30 s a copy that hangs would leave no time to ask another."""
+    given: list[Limits] = []
+
+    def keep(engine: Any, limits: Limits, **options: Any) -> Any:
+        given.append(limits)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(Recommender, "for_engine", keep)
+    arguments = [command, "--postings", str(artifact.path), "--budget", "3"]
+    assert "enough" in str(CliRunner().invoke(cli, arguments).exception)
+    assert [(each.budget, each.longest) for each in given] == [(3.0, 1.5)]
 
 
 @pytest.mark.slow
