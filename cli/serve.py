@@ -39,7 +39,9 @@ KEEP_ALIVE = 75
 @log_options
 @engine_options
 def command(host: str, port: int, budget: float, in_flight: int, most: int, encoder: Path | None, **flags: Any) -> None:
-    """Serve /recommend, /explain, /healthz and /metrics; /docs describes them. There is no log-in: put it behind your own."""
+    """Serve /recommend, /explain, /livez, /healthz and /metrics; /docs describes them. There is no log-in: put
+    it behind your own.
+    """
     try:
         import uvicorn
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from sparcode_es_cli.main import cli
 
 from serving.small_world import FakeServer
-from sparcode_es import Limits, Recommender
+from sparcode_es import Limits, Recommender, __version__
 from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
 
@@ -73,6 +73,7 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
         "items": 80,
         "users": 12,
     }
+    assert client.get("/livez").json() == {"version": __version__}
     text = client.get("/metrics").text
     assert 'sparcode_recommendations_total{source="popular"} 1.0' in text
     assert "sparcode_recommend_seconds_bucket" in text
@@ -105,6 +106,7 @@ def test_a_server_that_is_down(artifact: Artifact) -> None:
         assert client.get("/healthz").status_code == 200
         fake.always = lambda path: 503
         assert client.get("/healthz").status_code == 503
+        assert client.get("/livez").status_code == 200
         found = client.post("/recommend", json={"user": "user 3", "k": 2}).json()
         assert (found["source"], len(found["items"])) == ("popular", 2)
         assert "overloaded" in found["reason"]
