@@ -39,7 +39,9 @@ KEEP_ALIVE = 75
 @log_options
 @engine_options
 def command(host: str, port: int, budget: float, in_flight: int, most: int, encoder: Path | None, **flags: Any) -> None:
-    """Serve /recommend, /explain, /healthz and /metrics; /docs describes them. There is no log-in: put it behind your own."""
+    """Serve /recommend, /explain, /livez, /healthz and /metrics; /docs describes them. There is no log-in: put
+    it behind your own.
+    """
     try:
         import uvicorn
 
@@ -51,7 +53,7 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
-    limits = Limits(timeout=min(budget, flags["timeout"]), budget=budget, in_flight=in_flight)
+    limits = Limits(flags["timeout"], budget, in_flight=in_flight)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
         log = chosen_log(flags, engine)

@@ -67,7 +67,7 @@ def command(
         raise click.UsageError("give either --checkpoint or --encoder")
     opened = open_encoder(checkpoint, encoder)
     flags["timeout"] = min(budget, flags["timeout"])
-    limits = Limits(timeout=flags["timeout"], budget=budget)
+    limits = Limits(flags["timeout"], budget)
     with _places(flags, others, lambda engine: Recommender.for_engine(engine, encoder=opened, limits=limits)) as places:
         info = places.get("").inspector.engine.info()
         if opened is not None:

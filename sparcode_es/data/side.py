@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.data.features import KINDS, FeatureTable
+from sparcode_es.data.tabular import separator_of
 from sparcode_es.data.text import not_utf8, read_bytes
 from sparcode_es.data.write import ItemText
 from sparcode_es.errors import DataError
@@ -81,8 +82,7 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
             frame = table.to_pandas()
         else:
             first = content[:65536].decode("utf-8", "replace").split("\n", 1)[0]
-            separator = max(",\t;|", key=first.count)
-            frame = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(io.BytesIO(content), sep=separator_of(first), dtype=str, keep_default_na=False)
     except DataError:
         raise
     except Exception as error:  # pandas and Arrow raise whatever damaged metadata lead to

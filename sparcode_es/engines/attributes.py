@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -11,12 +12,12 @@ import numpy as np
 from sparcode_es.engines.conditions import (
     ITEM,
     AnyOf,
+    Between,
     Boost,
     Condition,
     Dsl,
     NoneOf,
     holds,
-    numbers_of,
     values_of,
     weight_of,
 )
@@ -25,21 +26,28 @@ from sparcode_es.postings.artifact import Artifact
 
 MASKS = 64
 """Filters whose masks are kept, one byte an item each."""
-NONE = np.zeros(0, dtype=np.int64)
+COLUMNS = 32
+"""Attributes whose values are kept; one more takes the place of the one that was read first."""
+Column = dict[str, np.ndarray]
+"""Value → the numbers of the items that have it, uint32 [n], ascending."""
+NONE = np.zeros(0, dtype=np.uint32)
 
 
 class Attributes:
-    """The items of each value of an attribute, read from the documents when a second query asks for its name.
+    """The items of each value of an attribute, read from the documents. Safe for several threads.
 
-    The first query with a name looks at its own items' documents alone: a process that answers one query reads no others.
+    The first filter and the first boost look at their own items' documents alone: a process that answers one query reads no
+    others. Then each attribute that the items have costs one pass over all documents, when it is first asked for; any other name
+    costs nothing.
     """
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self._asked: set[str] = set()
+        self._new = {"filter", "boost"}
+        self._names: set[str] | None = None
+        self._columns: dict[str, Column] = {}
+        self._reading = threading.Lock()
         self._mask = functools.lru_cache(MASKS)(self._make_mask)
-        self._texts = functools.cache(self._read_texts)
-        self._numbers = functools.cache(self._read_numbers)
 
     def has(self, items: np.ndarray, conditions: tuple[Condition, ...]) -> np.ndarray:
         """For which of `items` (int64 [n]) all conditions hold, bool [n]. Raises `ConfigError` for Elasticsearch's query DSL."""
@@ -47,7 +55,7 @@ class Attributes:
             raise ConfigError(
                 "the embedded engine does not know Elasticsearch's query DSL; filter by attributes, or ask Elasticsearch."
             )
-        if self._known({each.field for each in conditions if not isinstance(each, Dsl)}):
+        if not self._is_first("filter"):
             mask: np.ndarray = self._mask(conditions).take(items)
             return mask
         distinct, inverse = np.unique(items, return_inverse=True)
@@ -56,18 +64,17 @@ class Attributes:
 
     def weights(self, items: np.ndarray, boosts: tuple[Boost, ...]) -> np.ndarray:
         """The product of the weights of the boosts that each of `items` (int64 [n]) has, float64 [n]."""
-        if not self._known({boost.field for boost in boosts}):
+        if self._is_first("boost"):
             return np.array([weight_of(boosts, *self._shown(item)) for item in items.tolist()], dtype=np.float64)
         product = np.ones(self._artifact.num_items)
         for boost in boosts:
             product[self._having(boost.field, [boost.value])] *= boost.weight
         return product.take(items)
 
-    def _known(self, names: set[str]) -> bool:
-        """Whether an earlier query asked for all these names."""
-        known = names <= self._asked
-        self._asked |= names
-        return known
+    def _is_first(self, kind: str) -> bool:
+        first = kind in self._new
+        self._new.discard(kind)
+        return first
 
     def _shown(self, item: int) -> tuple[str, dict[str, object]]:
         return self._artifact.item_ids[item], self._artifact.item_doc(item)["attributes"]
@@ -86,40 +93,45 @@ class Attributes:
         elif isinstance(condition, NoneOf):
             mask[self._having(condition.field, condition.values)] = True
             return ~mask
-        elif isinstance(condition, Dsl):
-            raise AssertionError("refused before")
-        elif condition.numeric:
-            items, numbers = self._numbers(condition.field)
-            mask[items[np.array([condition.holds(number) for number in numbers], dtype=bool)]] = True
-        elif condition.field == ITEM:
-            return np.array([condition.holds(name.encode()) for name in self._artifact.item_ids], dtype=bool)
+        elif isinstance(condition, Between):
+            if condition.field == ITEM:
+                return np.array([condition.fits(name) for name in self._artifact.item_ids], dtype=bool)
+            fitting = [value for value in self._column(condition.field) if condition.fits(value)]
+            mask[self._having(condition.field, fitting)] = True
         else:
-            known = self._texts(condition.field)
-            mask[self._having(condition.field, [text for text in known if condition.holds(text.encode())])] = True
+            raise AssertionError("refused before")
         return mask
 
     def _having(self, name: str, values: Iterable[str]) -> np.ndarray:
-        """The items that have one of the values, int64 [n]."""
+        """The items that have one of the values, uint32 [n]."""
         if name == ITEM:
             numbers = [self._artifact.item_ids.find(value) for value in values]
-            return np.array([number for number in numbers if number is not None], dtype=np.int64)
-        texts = self._texts(name)
-        return np.concatenate([NONE, *[texts[value] for value in values if value in texts]])
+            return np.array([number for number in numbers if number is not None], dtype=np.uint32)
+        column = self._column(name)
+        return np.concatenate([NONE, *[column[value] for value in values if value in column]])
 
-    def _read_texts(self, name: str) -> dict[str, np.ndarray]:
-        """Value → item numbers int64 [n], ascending, from all documents."""
+    def _column(self, name: str) -> Column:
+        """An attribute's values; {} of one that no item has. One thread reads, those that ask for what is there do not wait."""
+        column = self._columns.get(name)
+        if column is not None:
+            return column
+        with self._reading:
+            if name in self._columns or (self._names is not None and name not in self._names):
+                return self._columns.get(name, {})
+            column, self._names = self._read(name)
+            if name in self._names:
+                if len(self._columns) == COLUMNS:
+                    del self._columns[next(iter(self._columns))]
+                self._columns[name] = column
+            return column
+
+    def _read(self, name: str) -> tuple[Column, set[str]]:
+        """An attribute's values and the names of all attributes, from all documents."""
         found: defaultdict[str, list[int]] = defaultdict(list)
+        names: set[str] = set()
         for item in range(self._artifact.num_items):
-            for value in set(values_of(self._artifact.item_doc(item)["attributes"].get(name))):
+            attributes = self._artifact.item_doc(item)["attributes"]
+            names.update(attributes)
+            for value in set(values_of(attributes.get(name))):
                 found[value].append(item)
-        return {value: np.array(items, dtype=np.int64) for value, items in found.items()}
-
-    def _read_numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Item numbers int64 [n] and the numbers that they have float64 [n], from all documents; of `_item`, the ids'."""
-        items, numbers = [], []
-        for item in range(self._artifact.num_items):
-            own, attributes = self._shown(item)
-            for number in numbers_of(own if name == ITEM else attributes.get(name)):
-                items.append(item)
-                numbers.append(number)
-        return np.array(items, dtype=np.int64), np.array(numbers, dtype=np.float64)
+        return {value: np.array(items, dtype=np.uint32) for value, items in found.items()}, names

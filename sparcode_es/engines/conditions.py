@@ -68,8 +68,11 @@ class Between:
         """Whether numbers are compared."""
         return not any(isinstance(bound, str) for bound in self.bounds().values())
 
-    def holds(self, value: Any) -> bool:
-        """Whether a number, or the bytes of a text, lies within."""
+    def fits(self, text: str) -> bool:
+        """Whether a value lies within: the number that it reads as, where numbers are compared, else its bytes."""
+        return any(map(self._holds, numbers_of(text))) if self.numeric else self._holds(text.encode())
+
+    def _holds(self, value: Any) -> bool:
         bounds = {name: b.encode() if isinstance(b, str) else b for name, b in self.bounds().items()}
         return (
             ("gt" not in bounds or value > bounds["gt"])
@@ -216,9 +219,7 @@ def holds(condition: Condition, item: str, attributes: Mapping[str, Any]) -> boo
         return not set(values).isdisjoint(condition.values)
     if isinstance(condition, NoneOf):
         return set(values).isdisjoint(condition.values)
-    if condition.numeric:
-        return any(map(condition.holds, numbers_of(values)))
-    return any(condition.holds(text.encode()) for text in values)
+    return any(map(condition.fits, values))
 
 
 def weight_of(boosts: Iterable[Boost], item: str, attributes: Mapping[str, Any]) -> float:

@@ -52,21 +52,22 @@ class EmbeddedEngine:
         rows, boosts = self._clauses(query)
         if not len(rows):
             return []
-        with self._turn:
-            return self._search(query, rows, boosts)
-
-    def _search(self, query: Query, rows: np.ndarray, boosts: np.ndarray) -> list[Hit]:
-        items, weights, longest = self._gathered(rows, boosts)
+        items, given, longest = self._gathered(rows, boosts)
+        # Attributes are looked up before the turn: reading documents must not hold up those who need none.
+        if query.filter:
+            has = self._attributes.has(items, query.filter)
+            items, given, longest = items.compress(has), given.compress(has), int(np.count_nonzero(has[:longest]))
+        boosted = _distinct(items) if query.boosts else items[:0]
+        factors = self._attributes.weights(boosted, query.boosts) if query.boosts else given[:0]
         sums = self._sums
-        try:
-            # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
-            np.add.at(sums, items, weights)
-            if query.boosts:
-                boosted = _distinct(items)
-                sums[boosted] *= self._attributes.weights(boosted, query.boosts)
-            return self._hits(*self._best(items, longest, query), query)
-        finally:
-            sums[items] = 0.0
+        with self._turn:
+            try:
+                # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
+                np.add.at(sums, items, given)
+                sums[boosted] *= factors
+                return self._hits(*self._best(items, longest, query), query)
+            finally:
+                sums[items] = 0.0
 
     def _clauses(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
         """The rows of the codes that count, int64 [c], and their boosts, float64 [c]."""
@@ -95,9 +96,6 @@ class EmbeddedEngine:
         longest: how many of them, at the beginning, are distinct.
         """
         sums, wanted = self._sums, query.k + len(query.exclude)
-        if query.filter:
-            has = self._attributes.has(items, query.filter)
-            items, longest = items.compress(has), int(np.count_nonzero(has[:longest]))
         values = sums.take(items)
         if longest > wanted:
             # The best of one clause's items alone have this much: no item with less is among the best of all.

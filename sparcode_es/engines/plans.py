@@ -51,7 +51,8 @@ class Limits:
     """How long a plan may take, and how often it asks again."""
 
     timeout: float = 1.0
-    """Seconds that one request may wait for the server; over a blocking connection, for each part of its answer."""
+    """Seconds that one request may wait for the server; over a blocking connection, for each part of its answer. Half of the
+    budget at most where there are further attempts, so that a copy that hangs leaves time to ask another."""
     budget: float = 2.0
     """Seconds for the whole, retries and pauses counted: after them no request begins, and none waits longer."""
     attempts: int = 3
@@ -67,6 +68,11 @@ class Limits:
             self.timeout > 0 and self.budget > 0 and self.pause >= 0 and self.attempts >= 1 and self.in_flight >= 1
         ):
             raise ConfigError(f"limits must be positive, with at least one attempt and one call, not {self}")
+
+    @property
+    def longest(self) -> float:
+        """Seconds that one request waits at most."""
+        return self.timeout if self.attempts == 1 else min(self.timeout, self.budget / 2)
 
 
 UNLIMITED = Limits(timeout=math.inf, budget=math.inf, attempts=4, pause=0.1, in_flight=sys.maxsize)
@@ -157,7 +163,7 @@ def _tried(wanted: Operation, limits: Limits, deadline: float, clock: Callable[[
         left = deadline - clock()
         if left <= 0:
             raise EngineUnavailableError(f"the {limits.budget:g} s that the call may take were used up")
-        longest = min(left, limits.timeout, math.inf if wanted.timeout is None else wanted.timeout)
+        longest = min(left, limits.longest, math.inf if wanted.timeout is None else wanted.timeout)
         try:
             return (yield replace(wanted, timeout=longest if longest < math.inf else None))
         except EngineUnavailableError:

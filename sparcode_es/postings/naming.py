@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.frequent import Frequent
 
 NAMED_BY = 20
 """Best items that a code is named by."""
@@ -36,20 +37,25 @@ PAIR = 1.25
 """How much more two words count than one that is as frequent."""
 LONGEST_TITLE = 24
 """Words of a title that are read."""
+MOST = 1 << 20
+"""Attribute values and phrases that are counted exactly: those of some 100,000 long titles."""
 
 
 class Catalogue:
-    """How many of the I items have each attribute value and each phrase of one or two words in their title."""
+    """How many of the I items have each attribute value and each phrase of one or two words in their title.
 
-    def __init__(self, artifact: Artifact) -> None:
+    Exact up to `most` different ones, some 200 bytes each. Of a catalogue with more, rare ones count a little too much.
+    """
+
+    def __init__(self, artifact: Artifact, most: int = MOST) -> None:
         self._artifact = artifact
         self._features = functools.lru_cache(maxsize=1 << 14)(self._read)
         self.title = functools.lru_cache(maxsize=1 << 16)(self._title)
-        counts: Counter[Feature] = Counter()
+        self._counts: Frequent[Feature] = Frequent(most)
         for item in range(artifact.num_items):
-            counts.update(self._read(item))
+            self._counts.add(self._read(item))
         # What one item alone has is common to nothing.
-        self._counts = {feature: count for feature, count in counts.items() if count > 1}
+        self._counts.forget()
 
     def _read(self, item: int) -> frozenset[Feature]:
         document = self._artifact.item_doc(item)

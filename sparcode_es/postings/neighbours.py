@@ -13,6 +13,7 @@ import numpy as np
 from sparcode_es.codes import ITEM_HEAD
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.groups import rank_in_group
 from sparcode_es.postings.survey import Survey
 
 NEIGHBOURS = 8
@@ -54,7 +55,7 @@ class Neighbours:
         codes = np.repeat(rows, self._survey.items.shape[1])
         kept = np.flatnonzero(weights)
         kept = kept[np.lexsort((codes[kept], -weights[kept], items[kept]))]
-        kept = kept[_rank_in_group(items[kept]) < PER_ITEM]
+        kept = kept[rank_in_group(items[kept]) < PER_ITEM]
         counts = np.bincount(items[kept], minlength=self._artifact.num_items)
         return _Named(np.concatenate([[0], np.cumsum(counts)]), codes[kept], weights[kept])
 
@@ -71,7 +72,7 @@ class Neighbours:
         places, others = (np.concatenate(part) for part in zip(*pairs, strict=True))
         cosines = self._cosines(rows[places], others)
         order = np.lexsort((others, -cosines, places))
-        order = order[_rank_in_group(places[order]) < NEIGHBOURS]
+        order = order[rank_in_group(places[order]) < NEIGHBOURS]
         nearest: list[list[tuple[int, float]]] = [[] for _ in rows]
         for pair in order.tolist():
             nearest[int(places[pair])].append((int(others[pair]), float(cosines[pair])))
@@ -93,7 +94,7 @@ class Neighbours:
         places, others = np.divmod(keys, self._artifact.num_codes)
         order = np.lexsort((others, -sums, places))
         order = order[others[order] != rows[places[order]]]
-        order = order[_rank_in_group(places[order]) < limit[places[order]]]
+        order = order[rank_in_group(places[order]) < limit[places[order]]]
         return places[order], others[order]
 
     def _cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -112,10 +113,3 @@ class Neighbours:
             others, grid = self._artifact.postings(int(short[pair]))
             dots[pair] = laid_out[others] @ from_grid(grid)
         return np.asarray(np.minimum(dots / (norms[left] * norms[right]), 1.0).round(6))
-
-
-def _rank_in_group(keys: np.ndarray) -> np.ndarray:
-    """The place of each entry among those of its key, from 0: sorted keys [n] → int64 [n]."""
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    lengths = np.diff(np.concatenate([starts, [len(keys)]]))
-    return np.arange(len(keys)) - np.repeat(starts, lengths)

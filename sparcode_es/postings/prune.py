@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from sparcode_es.config import PostingsConfig
+from sparcode_es.postings.groups import rank_in_group
 from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.traffic import traffic
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, transpose
@@ -98,8 +99,6 @@ def _keep_by_item(
 def _rank_in_item(owners: np.ndarray, scores: np.ndarray, eligible: np.ndarray) -> np.ndarray:
     """The place of each posting among its item's eligible ones, 0 for the best; the others come after. int64 [p]."""
     order = np.lexsort((-scores.astype(np.int64), ~eligible, owners))
-    sorted_owners = owners[order]
-    starts = np.searchsorted(sorted_owners, sorted_owners)
     ranks = np.empty(len(owners), dtype=np.int64)
-    ranks[order] = np.arange(len(owners)) - starts
+    ranks[order] = rank_in_group(owners[order])
     return ranks

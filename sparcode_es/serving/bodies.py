@@ -21,7 +21,8 @@ from sparcode_es.serving.arrange import Diversify, MaxPer, Mmr
 from sparcode_es.serving.ask import Ask
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
-Value = str | float | bool
+Value = bool | int | float | str
+"""As JSON says it: a whole number stays whole, since an index holds 1999, not 1999.0."""
 STATUSES: tuple[tuple[type[SparcodeError], int], ...] = (
     (ConfigError, 400),
     (NotFoundError, 404),

@@ -146,10 +146,19 @@ class Core:
         good = [work for work in works if work.error is None]
         yield from self._know_shown(good)
         for work in good:
-            if work.ask.explain and work.query is not None:
-                work.reasons = yield from self._reasons(work.query, shown(work))
+            if work.ask.explain:
+                yield from self._explain(work)
         if self.fallback:
             yield from self._keep_popular(works)
+
+    def _explain(self, work: Work) -> Plan[None]:
+        """Add the reasons; a ranking that cannot be explained is still one, where not every error is to be raised."""
+        assert work.query is not None
+        try:
+            work.reasons = yield from self._reasons(work.query, shown(work))
+        except SparcodeError as error:
+            if not self.fallback:
+                work.fail(error)
 
     def _rank(self, works: Sequence[Work]) -> Plan[None]:
         """Rank, and keep how long that took, also when it failed."""
@@ -179,8 +188,13 @@ class Core:
             raise ConfigError(
                 "a history needs the model that encodes it: give the recommender its encoder or its checkpoint"
             )
-        info = yield from self._live_info()
-        require_model(info, self.encoder.hashes)
+        try:
+            info = yield from self._live_info()
+            require_model(info, self.encoder.hashes)
+        except SparcodeError as error:
+            for work in asked:
+                work.fail(error)
+            return
         for work in asked:
             assert work.ask.history is not None
             try:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from sparcode_es.errors import ConfigError
-
-Message = MutableMapping[str, Any]
-Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+from sparcode_es.serving.asgi import Asgi, Message, Receive, Send, refuse
 
 
 class Gate:
@@ -38,46 +33,45 @@ class Gate:
 
 @dataclass(frozen=True)
 class Crowd:
-    """How many requests the HTTP service holds at once."""
+    """How many requests the HTTP service holds at once, and what one of them may take before it is work."""
 
     most: int = 48
     """Requests in work, and waiting for a thread; one more is answered with 503 at once."""
     retry_after: int = 1
     """Seconds after which such an answer asks to come again (its header Retry-After)."""
+    most_bytes: int = 1_000_000
+    """Of a request's body; a longer one is answered with 413."""
+    body_seconds: float = 10.0
+    """How long a body may take to arrive; a slower one is answered with 408."""
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.retry_after < 0:
-            raise ConfigError(f"a service holds at least one request, and asks to come again later, not {self}")
+        if self.most < 1 or self.retry_after < 0 or self.most_bytes < 1 or not self.body_seconds > 0:
+            raise ConfigError(
+                f"a service holds at least one request, takes bodies, and asks to come again later, not {self}"
+            )
 
 
 class Bounded:
-    """An ASGI application that answers 503 with Retry-After, before any work, while `crowd.most` requests are inside.
+    """An ASGI application that answers 503 with Retry-After, before any work, while all places are taken.
 
-    Paths of `always` are let in and not counted: whoever watches the service sees it when it is full, too.
+    own: path → a gate of its own, or None for one that is always let in, so that whoever watches the service sees it when it is
+    full, too. All others share `gate`.
     """
 
-    def __init__(self, app: Asgi, crowd: Crowd, gate: Gate, always: frozenset[str] = frozenset()) -> None:
-        self._app, self._crowd, self._gate, self._always = app, crowd, gate, always
+    def __init__(self, app: Asgi, crowd: Crowd, gate: Gate, own: Mapping[str, Gate | None]) -> None:
+        self._app, self._crowd, self._gate, self._own = app, crowd, gate, own
 
-    async def __call__(
-        self,
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let the request in, or answer it."""
-        if scope["type"] != "http" or scope["path"] in self._always:
+        gate = self._own.get(scope["path"], self._gate) if scope["type"] == "http" else None
+        if gate is None:
             await self._app(scope, receive, send)
-        elif self._gate.enter():
+        elif gate.enter():
             try:
                 await self._app(scope, receive, send)
             finally:
-                self._gate.leave()
+                gate.leave()
         else:
-            await self._refuse(send)
-
-    async def _refuse(self, send: Callable[[Message], Awaitable[None]]) -> None:
-        said = f"shed: {self._gate.most} requests are in work already; come again in {self._crowd.retry_after} s"
-        headers = [(b"content-type", b"application/json"), (b"retry-after", str(self._crowd.retry_after).encode())]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": orjson.dumps({"error": said})})
+            seconds = str(self._crowd.retry_after)
+            said = f"shed: {gate.most} requests are in work already; come again in {seconds} s"
+            await refuse(send, 503, said, {"retry-after": seconds})

@@ -36,7 +36,8 @@ class Item:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     pinned: bool = False
     reasons: tuple[Reason, ...] | None = None
-    """The codes that gave the score (before boosts and text), when that was asked for; `Recommender.reasons` gives them later."""
+    """The codes that gave the score (before boosts and text), when that was asked for; `Recommender.reasons` gives them later.
+    None also where the engine ranked and then could not say why."""
 
 
 @dataclass(frozen=True)

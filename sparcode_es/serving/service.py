@@ -1,4 +1,4 @@
-"""A small HTTP service around a recommender: `/recommend`, `/explain`, `/healthz`, `/metrics`. Needs the extra `serve`."""
+"""A small HTTP service around a recommender: `/recommend`, `/explain`, two probes, `/metrics`. Needs the extra `serve`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from sparcode_es import __version__
 from sparcode_es.errors import NotFoundError, SparcodeError
+from sparcode_es.serving.arrival import Whole
 from sparcode_es.serving.bodies import Id, Json, RecommendBody, status_of
 from sparcode_es.serving.crowd import Bounded, Crowd, Gate
 from sparcode_es.serving.log import QueryLog
@@ -28,6 +29,8 @@ from sparcode_es.serving.results import Reason, Recommendations
 
 SPARE_THREADS = 8
 """Threads beyond the calls that are carried out at once: they answer those that are shed."""
+PROBES = 4
+"""Requests of /healthz at once: it has places of its own."""
 
 
 class ReasonOut(BaseModel):
@@ -69,6 +72,12 @@ class ExplainOut(BaseModel):
     total: float
 
 
+class LiveOut(BaseModel):
+    """The release that answers."""
+
+    version: str
+
+
 class HealthOut(BaseModel):
     """What answers."""
 
@@ -85,6 +94,7 @@ class ErrorOut(BaseModel):
 
 
 WRONG: dict[int | str, dict[str, Any]] = {400: {"model": ErrorOut}}
+BODY: dict[int | str, dict[str, Any]] = {408: {"model": ErrorOut}, 413: {"model": ErrorOut}}
 DOWN: dict[int | str, dict[str, Any]] = {502: {"model": ErrorOut}, 503: {"model": ErrorOut}}
 
 
@@ -136,7 +146,8 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
     """The service; requests are answered by a pool of threads, within the recommender's own limits and `crowd`'s.
 
     Of more calls than the recommender carries out at once, the others get popular items, marked as shed; of more requests than
-    `crowd` holds, the others a 503 with Retry-After. /metrics is always answered.
+    `crowd` holds, the others a 503 with Retry-After; those whose body is not there yet are not counted. /livez and /metrics are
+    always answered, and /healthz when the others' places are taken, too.
     """
     crowd = crowd or Crowd()
     gate = Gate(crowd.most)
@@ -146,7 +157,10 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         description="Recommendations from learned sparse codes.",
         lifespan=lambda app: _threads(min(recommender.gate.most, crowd.most) + SPARE_THREADS),
     )
-    app.add_middleware(Bounded, crowd=crowd, gate=gate, always=frozenset({"/metrics"}))
+    app.add_middleware(
+        Bounded, crowd=crowd, gate=gate, own={"/livez": None, "/metrics": None, "/healthz": Gate(PROBES)}
+    )
+    app.add_middleware(Whole, crowd=crowd)
     metrics = Metrics()
     metrics.watch(recommender.gate, gate)
     if recommender.log is not None:
@@ -164,7 +178,7 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         detail = [{"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
         return Json({"detail": detail}, 422)
 
-    @app.post("/recommend", responses={**WRONG, **DOWN})
+    @app.post("/recommend", responses={**WRONG, **BODY, **DOWN})
     def recommend(body: RecommendBody) -> RecommendOut:
         """A page of items for a user or a history; popular ones, marked as such, where the codes cannot answer."""
         begin = time.perf_counter()
@@ -182,9 +196,14 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         reasons = recommender.reasons(answer, item)
         return ExplainOut(reasons=[_reason(each) for each in reasons], total=sum(each.given for each in reasons))
 
+    @app.get("/livez")
+    async def livez() -> LiveOut:
+        """200 while the service runs, whatever becomes of the engine: for who restarts it and who sends it requests."""
+        return LiveOut(version=__version__)
+
     @app.get("/healthz", responses=DOWN)
     def healthz() -> HealthOut:
-        """200 while the engine answers; recommendations go on without it, from what is popular."""
+        """200 while the engine answers; recommendations go on without it, from what is popular: an alarm, no cause to restart."""
         info = recommender.warm()
         return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from sparcode_es.serving.asgi import Asgi, Message, Receive, Send, refuse
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 MOST_BYTES = 1_000_000
@@ -60,16 +55,16 @@ class Hosts:
 class Guard:
     """Middleware: refuses foreign hosts, other sites' requests, long bodies; adds the headers that a strict page has."""
 
-    def __init__(self, app: App, hosts: Hosts) -> None:
+    def __init__(self, app: Asgi, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def sent(message: MutableMapping[str, Any]) -> None:
+        async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *own]}
@@ -79,7 +74,7 @@ class Guard:
         if refused is None:
             await self._app(scope, receive, sent)
         else:
-            await _say(sent, *refused)
+            await refuse(sent, *refused)
 
     def _refused(self, headers: dict[str, str]) -> tuple[int, str] | None:
         """A status and a sentence, or None for a request that may pass."""
@@ -113,10 +108,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def _say(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"error": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcode_es.engines.attributes import Attributes
+from sparcode_es.engines.attributes import COLUMNS, Attributes
 from sparcode_es.engines.conditions import (
     AnyOf,
     Between,
@@ -73,6 +73,40 @@ def test_weights_too(documents: list[Any], given_: dict[str, list[Any]]) -> None
     attributes, items = Attributes(table(documents)), np.arange(len(documents))
     for _ in range(2):
         assert attributes.weights(items, boosts) == pytest.approx(wanted)
+
+
+def read_by(documents: list[dict[str, Any]]) -> tuple[Attributes, list[int]]:
+    """Attributes, and the numbers of the documents that they have read so far."""
+    read: list[int] = []
+    made = table(documents)
+    item_doc = made.item_doc
+    made.item_doc = lambda number: (read.append(number), item_doc(number))[1]
+    return Attributes(made), read
+
+
+def test_names_that_no_item_has_cost_one_pass_and_no_memory() -> None:
+    attributes, read = read_by([{"a": "x", "none": None}, {"a": ["x", "y"]}, {"b": 1}])
+    items = np.array([0, 1])
+    for number in range(100):
+        name = f"unknown {number}"
+        assert attributes.has(items, parse_filter({name: "x"})).tolist() == [False, False]
+        assert attributes.has(items, parse_filter({name: {"gte": 1}})).tolist() == [False, False]
+        assert attributes.weights(items, parse_boosts({name: {"x": 2.0}})).tolist() == [1.0, 1.0]
+    assert read == [0, 1, 0, 1, 2, 0, 1]  # the first filter's items, all documents, the first boost's items
+    for _ in range(3):
+        assert attributes.has(items, parse_filter({"a": {"all": ["x", "y"]}})).tolist() == [False, True]
+        assert attributes.has(items, parse_filter({"none": {"none": "x"}})).tolist() == [True, True]
+    assert len(read) == 7 + 2 * 3
+    assert len(attributes._columns) == 2
+
+
+def test_so_many_attributes_are_kept_and_no_more() -> None:
+    names = [f"name {number}" for number in range(COLUMNS + 5)]
+    attributes, read = read_by([dict.fromkeys(names, "x")])
+    for name in [names[0], *names, *names[5:]]:
+        assert attributes.has(np.array([0]), parse_filter({name: {"any": ["x", name]}})).tolist() == [True]
+    assert len(attributes._columns) == COLUMNS
+    assert len(read) == 1 + len(names)
 
 
 def test_values_are_texts_as_a_keyword_field_holds_them() -> None:

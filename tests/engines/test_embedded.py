@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Clause, Query
-from sparcode_es.engines.conditions import parse_filter
+from sparcode_es.engines.conditions import parse_boosts, parse_filter
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import MismatchError, NotFoundError, VerificationError
 from sparcode_es.postings.build import build_postings
@@ -106,6 +108,24 @@ def test_filter(engine: EmbeddedEngine) -> None:
     assert found == [hit for hit in everything if int(hit.item[1:]) % 4][:5]
     assert engine.search(Query(clauses, filter=parse_filter({"genre": "z"}))) == []
     assert engine.search(Query(clauses, filter=parse_filter({"colour": "x"}))) == []
+
+
+@pytest.mark.parametrize("wanted", [{"filter": {"genre": "x"}}, {"boost": {"genre": {"x": 2.0}}}])
+def test_documents_that_are_read_hold_up_nobody_else(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
+) -> None:
+    plain = Query(engine.user("u0").clauses)
+    expected, item_doc = engine.search(plain), engine.artifact.item_doc
+    query = replace(plain, filter=parse_filter(wanted.get("filter")), boosts=parse_boosts(wanted.get("boost")))
+    with ThreadPoolExecutor(1) as pool:
+
+        def read(item: int) -> Any:
+            assert pool.submit(engine.search, plain).result(timeout=10) == expected
+            return item_doc(item)
+
+        monkeypatch.setattr(engine.artifact, "item_doc", read)
+        first = engine.search(query)  # from its own items' documents
+        assert engine.search(query) == first  # from all
 
 
 @pytest.mark.parametrize("k", [1, 5, 60])

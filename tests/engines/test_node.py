@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
-from sparcode_es.engines.node import LocalNode, install, java, local, process, running_nodes
+from sparcode_es.engines.node import LocalNode, folders, install, java, local, process, running_nodes
 from sparcode_es.engines.node.install import RELEASES
-from sparcode_es.errors import ConfigError, EngineUnavailableError, NotFoundError
+from sparcode_es.errors import ConfigError, EngineUnavailableError, NotFoundError, StorageError
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_down_ends_one_server_and_asks_which_where_there_are_more(cache: Path, m
     for port, pid in ((9201, 1), (9202, 2), (9203, 3)):
         listed_server(cache, port, pid)
     ended: list[int] = []
-    monkeypatch.setattr(process, "is_ours", lambda pid: pid != 3)
-    monkeypatch.setattr(process, "end", ended.append)
+    monkeypatch.setattr(process, "is_ours", lambda pid, folder: pid != 3)
+    monkeypatch.setattr(process, "end", lambda pid, folder: ended.append(pid))
     asked = CliRunner().invoke(cli, ["node", "down"])
     assert asked.exit_code == 2
     assert "http://127.0.0.1:9201 (9.4.5), http://127.0.0.1:9202 (9.4.5); name one with --port" in asked.stderr
@@ -150,10 +150,73 @@ def test_down_ends_all_where_all_are_meant(cache: Path, monkeypatch: pytest.Monk
     for port in (9201, 9202):
         listed_server(cache, port, port)
     ended: list[int] = []
-    monkeypatch.setattr(process, "is_ours", lambda pid: True)
-    monkeypatch.setattr(process, "end", ended.append)
+    monkeypatch.setattr(process, "is_ours", lambda pid, folder: True)
+    monkeypatch.setattr(process, "end", lambda pid, folder: ended.append(pid))
     assert CliRunner().invoke(cli, ["node", "down", "--all"]).exit_code == 0
     assert (sorted(ended), running_nodes()) == ([9201, 9202], [])
+
+
+def test_a_state_decides_nothing_outside_its_own_folder(cache: Path, tmp_path: Path) -> None:
+    """What `down` deletes is the folder that the state lies in, whatever the state says."""
+    folder, others = listed_server(cache, 1, 2**22 + 1), tmp_path / "others"
+    others.mkdir()
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**state, "folder": str(others)}))
+    assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
+    assert (others.exists(), folder.exists()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("S    java -Des.path.conf={}/node-0/config org.elasticsearch.bootstrap.Elasticsearch", True),
+        ("S    /bin/bash /opt/bin/elasticsearch -Epath.data={}/node-0/data", True),
+        ("S    java -Des.path.conf={}7/node-0/config org.elasticsearch.bootstrap.Elasticsearch", False),
+        ("S    java -Des.path.conf=/etc/elasticsearch org.elasticsearch.bootstrap.Elasticsearch", False),
+        ("S    sparcode-es serve --engine elasticsearch", False),
+        ("", False),
+    ],
+)
+def test_a_process_is_ours_where_it_serves_the_node_s_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, ours: bool
+) -> None:
+    """After a reboot the process id may be another program's, or another Elasticsearch's."""
+    folder = tmp_path / "nodes" / "9.4.5-920"
+    monkeypatch.setattr(process, "command_line", lambda pid: line.format(folder))
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda pid, number: (killed.append(pid), monkeypatch.undo()))
+    assert process.is_ours(7, folder) is ours
+    process.end(2**22 + 1, folder)
+    assert bool(killed) is ours
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where root's servers would live, in a folder that everybody writes to."""
+    monkeypatch.setattr(folders, "SHARED", tmp_path)
+    monkeypatch.setattr(folders, "server_user", lambda: "nobody")
+    return tmp_path / f"sparcode-es-{os.geteuid()}"
+
+
+def test_the_folder_of_root_s_servers_is_made_and_found_again(shared: Path) -> None:
+    for _ in range(2):
+        assert folders.cache_folder() == shared
+        assert shared.stat().st_mode & 0o777 == 0o755
+        shared.chmod(0o777)
+
+
+def test_a_folder_that_somebody_else_has_made_is_not_trusted(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shared.parent / "elsewhere").mkdir()
+    shared.symlink_to("elsewhere")
+    with pytest.raises(StorageError, match=r"is a link.*remove it"):
+        folders.cache_folder()
+    shared.unlink()
+    shared.mkdir()
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    shared.rename(shared.with_name(f"sparcode-es-{own + 1}"))
+    with pytest.raises(StorageError, match=f"belongs to the user {own}, not {own + 1}.*remove it"):
+        folders.cache_folder()
 
 
 def test_before_a_start_there_is_no_address() -> None:
@@ -183,7 +246,7 @@ def test_up_status_kill_and_down() -> None:
         listed = json.loads(CliRunner().invoke(cli, ["node", "status", "--json"]).stdout)
         assert row["url"] in [each["url"] for each in listed if each["running"]]
         os.killpg(row["pids"][0], signal.SIGKILL)
-        while process.is_ours(row["pids"][0]):
+        while process.command_line(row["pids"][0]):
             pass
         listed = json.loads(CliRunner().invoke(cli, ["node", "status", "--json"]).stdout)
         assert row["url"] in [each["url"] for each in listed if not each["running"]]

@@ -41,6 +41,10 @@ class World:
         return self.perform(wanted)
 
 
+def one() -> Plan[Any]:
+    return (yield ASK)
+
+
 def two() -> Plan[list[Any]]:
     first = yield ASK
     try:
@@ -77,6 +81,34 @@ def test_further_attempts_may_ask_something_else(drive: Driver) -> None:
     world = World([EngineUnavailableError("hangs"), EngineUnavailableError("hangs"), 1])
     assert drive(within(plan(), Limits(), world.clock), world) == 1
     assert [call.path for call in world.calls] == ["/one", "/any", "/any"]
+
+
+class Hanging(World):
+    """Never answers at the path /one, and at once elsewhere."""
+
+    def perform(self, wanted: Operation) -> Any:
+        if isinstance(wanted, Pause) or wanted.path != "/one":
+            return super().perform(wanted)
+        assert wanted.timeout is not None
+        self.now += wanted.timeout
+        raise EngineUnavailableError("hangs")
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(timeout=30, budget=2), Limits(budget=0.5), Limits(attempts=2)])
+def test_a_copy_that_hangs_leaves_time_to_ask_another(drive: Driver, limits: Limits) -> None:
+    def plan() -> Plan[Any]:
+        return (yield Call("GET", "/one", again=lambda: Call("GET", "/any")))
+
+    world = Hanging(["found"])
+    assert drive(within(plan(), limits, world.clock), world) == "found"
+    assert world.now < limits.budget
+
+
+def test_the_only_attempt_has_the_whole_budget(drive: Driver) -> None:
+    world = World([1, 2], seconds=0.9)
+    limits = Limits(timeout=30, budget=1, attempts=1)
+    assert drive(within(one(), limits, world.clock), world) == 1
+    assert world.calls[0].timeout == 1
 
 
 def test_what_may_pass_is_tried_again_and_nothing_else(drive: Driver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.frequent import Frequent
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.naming import Catalogue, attribute_features, phrases, short
 from sparcode_es.postings.neighbours import CANDIDATES, NEIGHBOURS, STRANGERS, Neighbours
@@ -254,6 +256,28 @@ def test_any_documents_have_names_and_always_the_same(documents: list[dict[str, 
         assert first.strip()
         assert "\n" not in first
         assert len(first) < 110
+
+
+@given(st.lists(st.lists(st.integers(0, 30), unique=True, max_size=6), max_size=60), st.integers(1, 40))
+def test_counts_in_bounded_memory(met: list[list[int]], most: int) -> None:
+    counts: Frequent[int] = Frequent(most)
+    for each in met:
+        counts.add(each)
+        assert len(counts) <= most
+    exact = Counter(number for each in met for number in each)
+    assert all(exact[number] <= counts[number] <= exact[number] + counts.missed for number in range(31))
+    if len(exact) <= most:
+        assert counts.missed == 0
+
+
+def test_a_catalogue_too_large_to_count_exactly_still_has_names() -> None:
+    """Eight titles share a phrase among hundreds whose words occur once."""
+    titles = [f"Star Wars x{i}y" if i % 50 == 0 else f"a{i}b c{i}d e{i}f g{i}h" for i in range(400)]
+    shelf: Any = Shelf([{"title": title, "attributes": {"genre": "War"}} for title in titles])
+    items = range(0, 400, 50)
+    exact, bounded = Catalogue(shelf), Catalogue(shelf, most=100)
+    assert len(bounded._counts) <= 100
+    assert bounded.name(items) == exact.name(items) == "Star Wars"
 
 
 def test_features() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +15,8 @@ from serving.small_world import FakeServer
 from sparcode_es import AsyncRecommender, Limits, Recommender
 from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.serving.crowd import Crowd, Gate
+from sparcode_es.serving.asgi import refuse
+from sparcode_es.serving.crowd import Bounded, Crowd, Gate
 
 MOST, CALLS = 3, 12
 LIMITS = Limits(timeout=30, budget=60, in_flight=MOST)
@@ -48,6 +49,15 @@ def held(artifact: Artifact) -> Iterator[Held]:
     yield server
     server.go_on.set()
     server.close()
+
+
+@pytest.fixture(scope="module")
+def make_app() -> Any:
+    pytest.importorskip("fastapi")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sparcode_es.serving.service import make_app
+    return make_app
 
 
 def test_calls_that_are_too_many_get_popular_items(held: Held, artifact: Artifact) -> None:
@@ -102,12 +112,8 @@ def test_the_asynchronous_twin_sheds_alike(held: Held) -> None:
     assert sorted(asyncio.run(ask())) == ["codes"] * (MOST - 1) + ["popular"] * (CALLS - MOST)
 
 
-def test_the_service_refuses_what_it_cannot_hold(held: Held) -> None:
-    pytest.importorskip("fastapi")
+def test_the_service_refuses_what_it_cannot_hold(make_app: Any, held: Held) -> None:
     httpx = pytest.importorskip("httpx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from sparcode_es.serving.service import make_app
 
     async def ask(app: Any) -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
@@ -115,6 +121,7 @@ def test_the_service_refuses_what_it_cannot_hold(held: Held) -> None:
             waiting: set[Any] = set(calls)
             while len(waiting) > MOST:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert (await client.get("/livez")).status_code == (await client.get("/healthz")).status_code == 200
             metrics = (await client.get("/metrics")).text
             assert f"sparcode_requests_in_flight {MOST}.0" in metrics
             assert f"sparcode_requests_shed {CALLS - MOST}.0" in metrics
@@ -130,12 +137,72 @@ def test_the_service_refuses_what_it_cannot_hold(held: Held) -> None:
     assert [answer.json()["source"] for answer in answers if answer.status_code == 200] == ["codes"] * MOST
 
 
+JSON = {"content-type": "application/json"}
+
+
+def answers_of(app: Any, bodies: Sequence[AsyncIterator[bytes] | bytes], *probes: str) -> tuple[list[Any], list[Any]]:
+    """What is answered to some bodies, and to `probes` meanwhile."""
+    httpx = pytest.importorskip("httpx")
+
+    async def ask() -> tuple[list[Any], list[Any]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            calls = [asyncio.create_task(client.post("/recommend", content=body, headers=JSON)) for body in bodies]
+            await asyncio.sleep(0)  # each of them has begun
+            answers = [await client.get(probe) for probe in probes]
+            return list(await asyncio.gather(*calls)), answers
+
+    return asyncio.run(ask())
+
+
+async def unfinished(part: bytes) -> AsyncIterator[bytes]:
+    yield part
+    await asyncio.Event().wait()
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * 100
+
+
+def test_bodies_that_never_end_hold_no_place(make_app: Any, artifact: Artifact) -> None:
+    with Recommender.from_artifact(artifact.path) as recommender:
+        app = make_app(recommender, Crowd(MOST, body_seconds=0.2))
+        slow, meanwhile = answers_of(app, [unfinished(b"{") for _ in range(CALLS)], "/healthz", "/explain", "/metrics")
+    assert [answer.status_code for answer in meanwhile] == [200, 422, 200]
+    assert "sparcode_requests_in_flight 0.0" in meanwhile[-1].text
+    assert {(answer.status_code, answer.headers["connection"]) for answer in slow} == {(408, "close")}
+    assert slow[0].json() == {"error": "the request's body was not there after 0.2 s"}
+
+
+def test_bodies_that_are_too_long(make_app: Any, artifact: Artifact) -> None:
+    question = b'{"user": "user 3", "k": 2}'
+    with Recommender.from_artifact(artifact.path) as recommender:
+        app = make_app(recommender, Crowd(most_bytes=len(question)))
+        answers, _ = answers_of(app, [question, question + b" ", endless()])
+    assert [answer.status_code for answer in answers] == [200, 413, 413]
+    assert answers[1].json() == {"error": f"a request's body has at most {len(question)} bytes"}
+
+
+def test_probes_have_places_of_their_own() -> None:
+    """And no more than some: whoever floods /healthz is answered 503, not with requests to the server."""
+    gate = Gate(1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await refuse(send, 200, scope["path"])
+
+    bounded = Bounded(app, Crowd(1), Gate(1), {"/probe": gate, "/always": None})
+    assert gate.enter()
+    _, answers = answers_of(bounded, [], "/probe", "/always", "/other")
+    assert [answer.status_code for answer in answers] == [503, 200, 200]
+    assert gate.shed == 1
+
+
 def test_a_gate_counts() -> None:
     gate = Gate(1)
     assert [gate.enter(), gate.enter()] == [True, False]
     gate.leave()
     assert (gate.enter(), gate.inside, gate.shed) == (True, 1, 1)
-    for wrong in ({"most": 0}, {"retry_after": -1}):
+    for wrong in ({"most": 0}, {"retry_after": -1}, {"most_bytes": 0}, {"body_seconds": 0}):
         with pytest.raises(ConfigError):
             Crowd(**wrong)
     with pytest.raises(ConfigError):

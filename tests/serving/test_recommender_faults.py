@@ -17,9 +17,14 @@ import pytest
 from serving.small_world import USERS, FakeServer, Fault
 from sparcode_es import AsyncRecommender, Limits, Recommendations, Recommender
 from sparcode_es.codes import UserCodes
+from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.local_source import LocalSource
+from sparcode_es.engines.plans import Pause, Plan
 from sparcode_es.errors import EngineAuthError, EngineUnavailableError, MismatchError, NotFoundError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.ask import Ask
 from sparcode_es.serving.core import Core
 from sparcode_es.tables import StringTable
 
@@ -209,6 +214,39 @@ def test_histories(fake: FakeServer, artifact: Artifact) -> None:
         with pytest.raises(MismatchError, match="another"):
             recommender.warm()
         assert "another" in str(recommender.recommend(history=["known"]).reason)
+
+
+def test_users_beside_a_history_of_another_model(fake: FakeServer, artifact: Artifact) -> None:
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
+        recommender.warm()
+        recommender._core.encoder = Encoder(("another", "beef02"), artifact)
+        found = recommender.recommend_many([Ask.of("user 3"), Ask.of(history=["known"]), Ask.of("user 4")])
+    assert [answer.source for answer in found] == ["codes", "popular", "codes"]
+    assert "another" in str(found[1].reason)
+    assert [item.id for item in found[0]] == plain(artifact)
+
+
+class Unexplained(LocalSource):
+    """Cannot say which codes gave what."""
+
+    def contributions(self, query: Query, items: Sequence[str]) -> Plan[dict[str, list[Contribution]]]:
+        yield Pause(0)
+        raise EngineUnavailableError("busy")
+
+
+def unexplained(artifact: Artifact, fallback: bool) -> Recommender:
+    core = Core(Unexplained(EmbeddedEngine(artifact)), QUICK, fallback)
+    return Recommender(core, lambda wanted: None, lambda: None)
+
+
+def test_a_ranking_stays_where_its_explanation_fails(artifact: Artifact) -> None:
+    asks = [Ask.of("user 3", explain=True), Ask.of("user 4"), Ask.of("user 5", explain=True)]
+    for ask, answer in zip(asks, unexplained(artifact, fallback=True).recommend_many(asks), strict=True):
+        assert ask.user is not None
+        assert (answer.source, [item.id for item in answer]) == ("codes", plain(artifact, ask.user))
+        assert {item.reasons for item in answer} == {None}
+    with pytest.raises(EngineUnavailableError, match="busy"):
+        unexplained(artifact, fallback=False).recommend_many(asks)
 
 
 def test_an_artifact_of_another_generation_is_refused_or_not_used(

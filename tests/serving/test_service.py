@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from sparcode_es_cli.main import cli
 
 from serving.small_world import FakeServer
-from sparcode_es import Limits, Recommender
-from sparcode_es.errors import MissingExtraError
+from sparcode_es import Limits, Recommender, __version__
+from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
 
 pytest.importorskip("fastapi")
@@ -47,6 +47,20 @@ def test_recommend(client: Any, artifact: Artifact) -> None:
     assert given == pytest.approx(found["items"][0]["score"])
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [{"year": {"any": [1980, 1987]}}, {"rating": 0.25}, {"children": False}, {"price": [6, 7, 16, "free"]}],
+)
+def test_numbers_and_booleans_of_a_filter_are_what_an_item_has(
+    client: Any, artifact: Artifact, wanted: dict[str, Any]
+) -> None:
+    """A whole number stays whole: "7" is what the index holds, not "7.0"."""
+    found = client.post("/recommend", json={"user": "user 3", "k": 50, "filter": wanted}).json()["items"]
+    expected = Recommender.from_artifact(artifact.path).recommend("user 3", k=50, filter=wanted)
+    assert [item["id"] for item in found] == [item.id for item in expected]
+    assert found
+
+
 def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     best = client.post("/recommend", json={"user": "user 0", "k": 1}).json()["items"][0]
     found = client.get("/explain", params={"user": "user 0", "item": best["id"]}).json()
@@ -59,6 +73,7 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
         "items": 80,
         "users": 12,
     }
+    assert client.get("/livez").json() == {"version": __version__}
     text = client.get("/metrics").text
     assert 'sparcode_recommendations_total{source="popular"} 1.0' in text
     assert "sparcode_recommend_seconds_bucket" in text
@@ -91,10 +106,28 @@ def test_a_server_that_is_down(artifact: Artifact) -> None:
         assert client.get("/healthz").status_code == 200
         fake.always = lambda path: 503
         assert client.get("/healthz").status_code == 503
+        assert client.get("/livez").status_code == 200
         found = client.post("/recommend", json={"user": "user 3", "k": 2}).json()
         assert (found["source"], len(found["items"])) == ("popular", 2)
         assert "overloaded" in found["reason"]
     fake.close()
+
+
+@pytest.mark.parametrize("command", ["serve", "ui"])
+def test_the_commands_let_one_request_take_half_of_the_budget(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """With the connection's own 30 s a copy that hangs would leave no time to ask another."""
+    given: list[Limits] = []
+
+    def keep(engine: Any, limits: Limits, **options: Any) -> Any:
+        given.append(limits)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(Recommender, "for_engine", keep)
+    arguments = [command, "--postings", str(artifact.path), "--budget", "3"]
+    assert "enough" in str(CliRunner().invoke(cli, arguments).exception)
+    assert [(each.budget, each.longest) for each in given] == [(3.0, 1.5)]
 
 
 @pytest.mark.slow

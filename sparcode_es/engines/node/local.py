@@ -48,14 +48,14 @@ class NodeState:
         """Whether all its processes, or its container, still run."""
         if self.container is not None:
             return docker.is_running(self.container)
-        return bool(self.pids) and all(process.is_ours(pid) for pid in self.pids)
+        return bool(self.pids) and all(process.is_ours(pid, Path(self.folder)) for pid in self.pids)
 
     def remove(self) -> None:
         """End it and delete its data."""
         if self.container is not None:
             docker.end(self.container)
         for pid in self.pids:
-            process.end(pid)
+            process.end(pid, Path(self.folder))
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -67,7 +67,8 @@ def running_nodes() -> list[NodeState]:
             content = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:  # taken down by another process since it was listed
             continue
-        found.append(NodeState(**{**content, "pids": tuple(content["pids"])}))
+        # What is removed is the folder that the state was found in, whatever it says.
+        found.append(NodeState(**{**content, "folder": str(file.parent), "pids": tuple(content["pids"])}))
     return found
 
 

@@ -58,7 +58,7 @@ def launch(
         for name in ("data", "logs", "tmp", "config/jvm.options.d"):
             (folder / name).mkdir(exist_ok=True)
         _keep_logs_out_of_home(folder / "config" / "jvm.options")
-        lines = {**settings, "path.data": str(folder / "data"), "path.logs": str(folder / "logs")}
+        lines = {**settings, "path.logs": str(folder / "logs")}
         text = "".join(f"{key}: {value}\n" for key, value in lines.items())
         for name, content in {**files, "elasticsearch.yml": text}.items():
             (folder / "config" / name).write_text(content, encoding="utf-8")
@@ -84,7 +84,8 @@ def spawn(release: Release, folder: Path, heap: str) -> int:
     """Start the server whose folder is laid out, for the first time or again, and return its process id."""
     with (folder / "output.log").open("ab") as output:
         process = subprocess.Popen(
-            [str(install(release) / "bin" / "elasticsearch")],
+            # The data is named here and not in the settings: `is_ours` tells by the command line, the script's and Java's.
+            [str(install(release) / "bin" / "elasticsearch"), f"-Epath.data={folder / 'data'}"],
             cwd=folder,
             env=_environment(release, folder, heap),
             stdin=subprocess.DEVNULL,
@@ -135,20 +136,20 @@ def command_line(pid: int) -> str:
     return "" if line.startswith("Z") else line
 
 
-def is_ours(pid: int) -> bool:
-    """Whether the process still runs and is an Elasticsearch: the id may have gone to another program since."""
-    return "elasticsearch" in command_line(pid)
+def is_ours(pid: int, folder: Path) -> bool:
+    """Whether the process still runs and serves a node below `folder`: the id may have gone to another program since."""
+    return f"{folder}/" in command_line(pid)
 
 
-def end(pid: int) -> None:
-    """End a server and its children: politely, then by force."""
+def end(pid: int, folder: Path) -> None:
+    """End a server whose node lies below `folder`, and its children: politely, then by force."""
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
-        if not is_ours(pid):
+        if not is_ours(pid, folder):
             break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, number)
         deadline = time.monotonic() + patience
-        while is_ours(pid) and time.monotonic() < deadline:
+        while is_ours(pid, folder) and time.monotonic() < deadline:
             time.sleep(0.1)
 
 
