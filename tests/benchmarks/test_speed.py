@@ -111,13 +111,28 @@ def test_training(ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = json.loads((tmp_path / "speed-training-ring.json").read_text())
     row = report["rows"][speed_training.OURS]
     assert (row["steps"], len(row["epochs"])) == (3, 2)
-    one_each = report["rows"][speed_training.ONE_EACH]
-    assert one_each["targets"] <= 3 * 16 < row["targets"]
+    for name in (speed_training.ONE_EACH, speed_training.ALIKE):
+        assert report["rows"][name]["targets"] <= 3 * 16 < row["targets"]
     assert row["epochs"][0]["seconds"] < row["epochs"][1]["seconds"]
     assert (
         "| RecBole SASRec | 1.5 | 3.0 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |"
         in (tmp_path / "speed-training-ring.md").read_text()
     )
+
+
+def test_a_step_of_like_work_scores_every_item(ring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: dict[tuple[str, int | None], int] = {}
+
+    def timed(trainer: Any, _config: Any, steps: int, sampler: Any, each: int | None = None) -> dict[str, Any]:
+        scored[sampler.config.negatives, each] = len(sampler.draw(torch.tensor([0])).items)
+        return {"steps": steps}
+
+    monkeypatch.setattr(speed_training, "time_steps", timed)
+    sizes = {"batch": 16, "dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "max_length": 9, "patience": 1}
+    rows = speed_training.ours({"data": str(ring), "threads": 1, "steps": 1, "epochs": 0, "seed": 0, **sizes})
+    assert list(rows) == [speed_training.OURS, speed_training.ONE_EACH, speed_training.ALIKE]
+    assert list(scored) == [("mixed", None), ("mixed", 1), ("all", 1)]
+    assert scored["all", 1] == Dataset.open(ring).num_items
 
 
 def test_recbole_reads_our_events_in_our_order(ring: Path, tmp_path: Path) -> None:
