@@ -61,6 +61,7 @@ def _training(results: Results) -> Iterator[Outcome]:
         data = record.content["data"]
         measured = f"{alike:.1f} of one target a history under the full softmax against {theirs:.1f} on {data}"
         note = f"of like work; under our sampled softmax {sampled:.1f}, on all positions of a history, too, {whole:.1f}"
+        note += _shared(record)
         yield Outcome(steps, measured, alike / theirs, 1.0, True, (record.name,), note)
     for record, rows in trained:
         yield _time_to_quality(quality, record, rows[OURS], rows[THEIRS])
@@ -68,6 +69,14 @@ def _training(results: Results) -> Iterator[Outcome]:
         yield Outcome(steps, at_least=True)
     if not trained:
         yield Outcome(quality)
+
+
+def _shared(record: Record) -> str:
+    """A word about other programs on the machine, where there were any."""
+    machine = record.content["environment"]["machine"]
+    if machine["load_1min"] <= machine["cores"]:
+        return ""
+    return f"; other programs ran on the machine: load {machine['load_1min']:.1f} on {machine['cores']} cores"
 
 
 def _time_to_quality(goal: str, record: Record, ours: dict[str, Any], theirs: dict[str, Any]) -> Outcome:

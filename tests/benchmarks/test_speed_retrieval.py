@@ -203,6 +203,11 @@ def test_goals_of_the_other_benchmarks(results: Path) -> None:
     found = other_outcomes(Results(results))
     assert [each.reached for each in found] == [False, True, True, True, False]
     assert [each.value for each in found] == [9.0, 0.5, 1.5, 2.5, 1.5]  # a step of the full softmax against RecBole's
+    assert "other programs" not in found[3].note
+    environment["machine"]["load_1min"] = 7.2
+    busy = {"data": "x", "environment": environment, "rows": trained}
+    (results / "speed-training-x.json").write_text(json.dumps(busy))
+    assert other_outcomes(Results(results))[3].note.endswith("load 7.2 on 2 cores")
 
 
 def test_the_report(results: Path, tmp_path: Path) -> None:
