@@ -58,8 +58,17 @@ def test_the_report_of_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert row["build"]["peak_mib"] >= row["build"]["model_mib"] > 0
     text = (tmp_path / "speed-build.md").read_text()
     assert f"{row['ratio_to_code_by_code']:.1f} ×" in text
-    assert "50 items sampled" in text
+    assert "50 items sampled, batches of 800 pairs and of 50 items" in text
     assert (tmp_path / "speed-build.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_batches_of_a_plain_loop_are_no_larger_than_its_sample() -> None:
+    (flag,) = (option for option in speed_build.main.params if option.name == "sample")
+    for what, sizes in speed_build.BATCHES.items():
+        assert speed_build.batch_sizes(what, flag.default, 16) == list(sizes)
+    assert speed_build.batch_sizes("code_by_code", 5000, 16) == [256, 1024, 4096]
+    assert speed_build.batch_sizes("pair_by_pair", 50, 100) == [1024, 4096]
+    assert speed_build.batch_sizes("code_by_code", 50, 100) == [50]
 
 
 def test_a_child_answers_with_its_last_line_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
