@@ -144,13 +144,19 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
 
 
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
-    """The differences and their p, by what is compared."""
+    """The differences and their p, by what is compared, and how many tests they are."""
     lines = [
         [difference, view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
         for difference, by_view in tests.items()
         for view, by_metric in by_view.items()
     ]
-    return markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
+    table = markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
+    n = len(lines) * len(METRICS)
+    return (
+        f"Two-sided paired t-test over the users of the test split, seeds averaged first; per cent points and p. Each p is "
+        f"that of one test, not corrected for their number: {n} tests are in this table, and a p below {0.05 / n:.2g} "
+        f"stands at the level of 0.05 for all of them together (Bonferroni).\n\n{table}"
+    )
 
 
 @click.command(cls=BenchCommand)
@@ -173,10 +179,7 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
         if other in measured
     }
     title = f"Quality on {bench.dataset.name}"
-    body = (
-        f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
-        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
-    )
+    body = f"{quality_table(list(measured.values()), METRICS)}\n\n{difference_table(tests)}"
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
     )

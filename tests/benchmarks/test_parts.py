@@ -307,6 +307,13 @@ def test_a_gain_is_positive() -> None:
     assert _gains(points, [_measured("s", [0.5]), _measured("s", [0.75])], "s")["recall@50"] == 50.0
 
 
+def test_the_table_of_differences_says_how_many_tests_it_holds() -> None:
+    tests = quality.tests_against(_measured("SparCode", [1.0, 1.0, 0.0]), _measured("two-tower", [0.0, 1.0, 0.0]))
+    text = quality.difference_table({"SparCode − a": tests, "SparCode − b": tests})
+    assert "not corrected for their number: 16 tests are in this table, and a p below 0.0031" in text
+    assert text.count("| SparCode − b | ") == 2
+
+
 def test_rows_train_what_their_names_say() -> None:
     from table1_deezer import rows_of
     from table2_sequences import ROWS as TABLE_2
