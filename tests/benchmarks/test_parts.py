@@ -14,6 +14,7 @@ import torch
 from cuts import _earlier_histories, artifact_scores, build
 from figure4_codebooks import _gains
 from grids import GridPoint
+from item_codes import validation_cases
 from measuring import Measured, Run, measure_trained, origins
 from published_sasrec import PublishedSASRec, Settings
 from report import comparison_columns, markdown_table, write_report
@@ -290,7 +291,7 @@ def test_what_is_measured_is_the_test_split_and_what_is_chosen_is_not(ring: Path
     assert np.array_equal(here.cases.target_items, test.target_items)
     model = build_model(here.config("sparcode", {"quantizer.codes": 16}, 0), here.dataset).eval()
     assert isinstance(model, SparCode)
-    assert np.array_equal(quality._validation(model, here.dataset).target_items, valid.target_items)
+    assert np.array_equal(validation_cases(model, here.dataset).target_items, valid.target_items)
     expected = encode_histories(model, valid.history_offsets, valid.history_items, valid.users)
     assert np.array_equal(_earlier_histories(here, model).codes, expected.codes)
 
