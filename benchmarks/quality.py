@@ -31,6 +31,7 @@ SPARCODE, TWIN = "SparCode", "two-tower"
 REFITTED = ", trained on validation too"
 OWN = "two-tower, trained as long as is best for itself"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
+"""The names stand in published results; the item codes are SparCode's, of as many latest items as the configuration says."""
 PAIRS = (*((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
 """Systems that are tested against each other."""
 
