@@ -3,7 +3,7 @@
     python benchmarks/figure6_time.py --data data/ml-100k --preset ml-100k --seeds 0 --scale small --runs runs/small
 
 The first seed's models are asked. A time is the search alone, from codes or a vector to the best 50: batch 1, one thread, all
-systems in one process. Encoding a history is timed apart.
+systems in one process. Encoding a history is timed apart. "Without item codes" is what it is in `quality.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import paper
 from command import BenchCommand
 from cuts import SMALL_SPARSITIES, SPARSITIES, artifact_scores, build
 from environment import describe_environment
+from faiss_points import faiss_points
+from item_codes import WITHOUT_ITEM_CODES, leave_out
 from measuring import CaseMetrics, Measured, Run, measure
 from options import bench_options
 from pictures import trade_off
@@ -36,14 +38,14 @@ from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.embedded import EmbeddedEngine
-from sparcode_es.engines.faiss import HNSW, IVFPQ, NOTHING, FaissIndex, FlatIP, Parameters
+from sparcode_es.engines.faiss import NOTHING, FaissIndex, Parameters
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.encoder import encode_histories
 
 K = 50
 METRICS = ("recall@50", "ndcg@50")
-WITH_ITEMS, WITHOUT_ITEMS = "SparCode (embedded engine)", "SparCode without item codes"
+WITH_ITEM_CODES = "SparCode (embedded engine)"
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,6 @@ class System:
     def name(self) -> str:
         """Unique."""
         return f"{self.series}: {self.note}"
-
-
-def faiss_parameters(num_items: int, dim: int) -> list[tuple[str, str, Parameters]]:
-    """Series, note and parameters of the Faiss points; IVFPQ needs items enough to learn from."""
-    found: list[tuple[str, str, Parameters]] = [("two-tower, FlatIP", "exact", FlatIP())]
-    lists = max(4, int(2 * num_items**0.5))
-    bits = 8 if num_items >= 1000 else 6
-    for probes in (4, 16, 64):
-        if num_items >= max(lists, 2**bits) and probes <= lists:
-            found.append(
-                ("two-tower, IVFPQ", f"{probes} of {lists} lists", IVFPQ(lists, probes, math.gcd(16, dim), bits))
-            )
-    found += [("two-tower, HNSW", f"ef {ef}", HNSW(ef_search=ef)) for ef in (16, 64, 256)]
-    return found
 
 
 def faiss_system(bench: Bench, model: TwoTower, series: str, note: str, parameters: Parameters) -> System:
@@ -122,16 +110,17 @@ def sparcode_system(bench: Bench, model: SparCode, series: str, sparsity: float,
 def systems(bench: Bench, folder: Path) -> list[System]:
     """Every point of the figure, from the first seed's trainings."""
     tower, model = _models(bench)
+    subvectors = math.gcd(16, tower.config.tokenizer.dim)
     found = [
-        faiss_system(bench, tower, *each)
-        for each in faiss_parameters(bench.dataset.num_items, tower.config.tokenizer.dim)
+        faiss_system(bench, tower, f"two-tower, {kind}", setting or "exact", parameters)
+        for kind, setting, parameters in faiss_points(bench.dataset.num_items, [subvectors])
     ]
     wanted = SMALL_SPARSITIES if bench.small else SPARSITIES
-    for series in (WITH_ITEMS, WITHOUT_ITEMS):
-        if series == WITHOUT_ITEMS:
+    for series in (WITH_ITEM_CODES, WITHOUT_ITEM_CODES):
+        if series == WITHOUT_ITEM_CODES:
             if model.item_memory is None or not model.item_memory.active:
                 break
-            model.item_memory.weight.fill_(0.0)
+            leave_out(model, bench.dataset)
         for s in wanted:
             found.append(sparcode_system(bench, model, series, s, folder / f"{series}-{s}"))
     return found

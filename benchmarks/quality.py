@@ -8,13 +8,11 @@ trained as long as is best for itself, where that is longer than what SparCode b
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import replace
 
 import click
-import numpy as np
 from command import BenchCommand
+from item_codes import WITHOUT_ITEM_CODES, beside_tower, leave_out
 from measuring import Measured, Run, Scored, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
@@ -23,20 +21,17 @@ from systems import Bench
 from tables import quality_table, records_of_ours
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
+from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.significance import PairedTest, paired_test
-from sparcode_es.models.base import RankingModel
-from sparcode_es.models.case_scores import CodeTable, ItemPart
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.training.memory import WEIGHTS
-from sparcode_es.training.trainer import sample_cases, validation_metrics
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
 REFITTED = ", trained on validation too"
 OWN = "two-tower, trained as long as is best for itself"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
+"""The names stand in published results; the item codes are SparCode's, of as many latest items as the configuration says."""
 PAIRS = (*((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
 """Systems that are tested against each other."""
 
@@ -46,17 +41,20 @@ def measure_seed(
 ) -> dict[str, Run]:
     """System → what it gave for the test cases."""
 
-    @functools.cache
-    def model() -> SparCode:
+    def trained() -> SparCode:
         found = bench.model("sparcode", {}, seed)
         assert isinstance(found, SparCode)
         return found
 
-    @functools.cache
     def twin() -> TwoTower:
         found = bench.model("two_tower", {}, seed)
         assert isinstance(found, TwoTower)
         return found
+
+    def codes_alone() -> tuple[ScoreFunction, dict[str, float]]:
+        alone = trained()
+        weight = leave_out(alone, bench.dataset)
+        return alone.case_scores(bench.cases), {"memory_weight": weight}
 
     def refitted(tower: bool) -> ScoreFunction:
         again = bench.refit({}, seed)
@@ -69,11 +67,9 @@ def measure_seed(
 
     runs = {SPARCODE: measure_trained(bench, "sparcode", {}, seed)}
     if bench.config("sparcode", {}, seed).item_codes.latest:
-        runs["SparCode without item codes"] = kept(
-            "codes-alone", lambda: codes_alone(bench.model("sparcode", {}, seed), bench.dataset, bench.cases)
-        )
+        runs[WITHOUT_ITEM_CODES] = kept("codes-alone", codes_alone)
         runs[WITH_ITEM_CODES] = kept(
-            "tower-item-codes", lambda: with_item_codes(twin(), model(), bench.dataset, bench.cases)
+            "tower-item-codes", lambda: beside_tower(twin(), trained(), bench.dataset, bench.cases)
         )
     runs[TWIN] = measure_trained(bench, "two_tower", {}, seed)
     if own_epochs is not None:
@@ -88,54 +84,6 @@ def measure_seed(
     return runs
 
 
-def codes_alone(model: RankingModel, dataset: Dataset, cases: Cases) -> tuple[ScoreFunction, dict[str, float]]:
-    """SparCode's scores without its item codes, the lifts of its codes at the weight that is best for them on validation, or
-    that the configuration names."""
-    assert isinstance(model, SparCode)
-    weight = model.config.scorer.memory_weight or 0.0
-    if model.memory is not None and model.config.scorer.memory_weight is None:
-        model.memory.weight.zero_()
-        valid = _validation(model, dataset)
-        table = CodeTable(model, valid)
-        lifts = model.memory(model.table_rows(table.codes), 0, model.num_items).numpy()
-        weight = _best_weight(model, dataset, valid, lambda weight: table.score_function(weight * lifts, 0.0))
-        model.memory.weight.fill_(weight)
-    return CodeTable(model, cases).score_function(item_weight=0.0), {"memory_weight": weight}
-
-
-def with_item_codes(
-    twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases
-) -> tuple[ScoreFunction, dict[str, float]]:
-    """The two-tower's scores plus SparCode's item codes, at the weight that is best for the two-tower on validation."""
-    valid = _validation(model, dataset)
-
-    def scores_at(weight: float, cases: Cases) -> ScoreFunction:
-        assert model.item_memory is not None
-        towers, items = twin.case_scores(cases), ItemPart(model, model.item_memory, cases)
-
-        def score(rows: np.ndarray) -> np.ndarray:
-            found = towers(rows)
-            items.add_to(found, rows, weight)
-            return found
-
-        return score
-
-    weight = _best_weight(model, dataset, valid, lambda weight: scores_at(weight, valid))
-    return scores_at(weight, cases), {"item_codes_weight": weight}
-
-
-def _validation(model: SparCode, dataset: Dataset) -> Cases:
-    """The cases that chose the model's weights."""
-    settings = model.config.training
-    return sample_cases(dataset.cases("valid"), settings.validation_users, settings.seed)
-
-
-def _best_weight(model: SparCode, dataset: Dataset, valid: Cases, scores_at: Callable[[float], ScoreFunction]) -> float:
-    """The weight whose scores of the validation cases are best by the metric that chose the model's."""
-    metric = model.config.training.metric
-    return max(WEIGHTS, key=lambda weight: validation_metrics(scores_at(weight), valid, dataset)[metric])
-
-
 def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, PairedTest]]:
     """View → metric → the paired test of SparCode against another system."""
     return {
@@ -144,13 +92,19 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
 
 
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
-    """The differences and their p, by what is compared."""
+    """The differences and their p, by what is compared, and how many tests they are."""
     lines = [
         [difference, view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
         for difference, by_view in tests.items()
         for view, by_metric in by_view.items()
     ]
-    return markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
+    table = markdown_table(["difference", "view", *map(metric_name, METRICS)], lines)
+    n = len(lines) * len(METRICS)
+    return (
+        f"Two-sided paired t-test over the users of the test split, seeds averaged first; per cent points and p. Each p is "
+        f"that of one test, not corrected for their number: {n} tests are in this table, and a p below {0.05 / n:.2g} "
+        f"stands at the level of 0.05 for all of them together (Bonferroni).\n\n{table}"
+    )
 
 
 @click.command(cls=BenchCommand)
@@ -173,10 +127,7 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
         if other in measured
     }
     title = f"Quality on {bench.dataset.name}"
-    body = (
-        f"{quality_table(list(measured.values()), METRICS)}\n\nTwo-sided paired t-test over the users of the test split, "
-        f"seeds averaged first; per cent points and p:\n\n{difference_table(tests)}"
-    )
+    body = f"{quality_table(list(measured.values()), METRICS)}\n\n{difference_table(tests)}"
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
     )

@@ -6,7 +6,8 @@ A model with random weights scores C codes for all items; the bias cuts the stat
 whole: scoring, pruning, sorting, writing, checksums. Beside it stand two loops over the same model, as one would write them
 first, which score and threshold and write nothing: *pair by pair* looks up code vector and item tokens of every pair of a batch;
 *code by code* makes the tokens of a block of items once, and multiplies each code with all of them. Each runs over a sample of
-the items, with several batch sizes of which the fastest counts, and its time is extrapolated in proportion to the items.
+the items, in batches of several sizes (pairs, or items) of which the fastest counts, and its time is extrapolated in proportion
+to the items.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from sparcode_es.postings.build import build_postings
 from sparcode_es.tables import StringTable
 from sparcode_es.training.trainer import pick_device
 
-BATCHES = (1024, 4096, 16_384, 65_536)
+BATCHES = {"pair_by_pair": (1024, 4096, 16_384, 65_536), "code_by_code": (256, 1024, 4096, 16_384)}
+"""Pairs, or items, that a plain loop takes at once."""
 COLUMNS = ("items", "D", "K_c", "M", "pair by pair, s", "code by code, s", "build, s", "ratio to pairs", "ratio to codes",
            "million pairs/s", "postings", "peak MiB", "of it model")  # fmt: skip
 
@@ -144,7 +146,8 @@ def run_child(task: dict[str, Any]) -> dict[str, Any]:
             took = seconds(lambda: found.append(build(model, codes, bias, Path(folder) / "postings")))
             return {"seconds": took, "postings": found[0].num_postings, "peak_mib": peak_mib(), "model_mib": before}
     sample, loop = min(task["sample"], model.num_items), PLAIN[task["what"]]
-    times = {batch: seconds(lambda: loop(model, codes, sample, bias, batch), 2) for batch in BATCHES}  # noqa: B023
+    batches = batch_sizes(task["what"], sample, len(codes))
+    times = {batch: seconds(lambda: loop(model, codes, sample, bias, batch), 2) for batch in batches}  # noqa: B023
     best = min(times, key=lambda batch: times[batch])
     return {
         "seconds": times[best] * model.num_items / sample,
@@ -152,6 +155,12 @@ def run_child(task: dict[str, Any]) -> dict[str, Any]:
         "seconds_of_sample": times,
         "sampled_items": sample,
     }
+
+
+def batch_sizes(what: str, items: int, codes: int) -> list[int]:
+    """Those of a loop's batches that its sample of items fills, all of the sample where none is: no two are the same run."""
+    whole = items * codes if what == "pair_by_pair" else items
+    return [batch for batch in BATCHES[what] if batch <= whole] or [whole]
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +212,12 @@ def chart_of(rows: list[dict[str, Any]], title: str, subtitle: str) -> alt.TopLe
 @click.option("--codebooks", type=Numbers(), default="1", show_default=True, help="M, commas between.")
 @click.option("--hidden", default=16, show_default=True, help="Units of the hidden layer.")
 @click.option("--sparsity", default=0.99, show_default=True, help="The share of the pairs that the bias cuts.")
-@click.option("--sample", default=1000, show_default=True, help="Items that the plain loops run over.")
+@click.option(
+    "--sample",
+    default=max(BATCHES["code_by_code"]),
+    show_default=True,
+    help="Items that the plain loops run over; fewer leave the larger batches out.",
+)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -229,13 +243,18 @@ def main(
     body = (
         f"{markdown_table(COLUMNS, [line_of(row) for row in rows])}\n\n{(__doc__ or '').partition('1000000')[2].strip()}\n\n"
         f"Here: {flags['hidden']} hidden units, {100 * flags['sparsity']:g} % of the pairs cut, {flags['sample']:,} items "
-        f"sampled, batches of {', '.join(f'{batch:,}' for batch in BATCHES)}. Peak memory is the child process's, with torch "
-        "and model in it."
+        f"sampled, batches of {_sizes(rows, 'pair_by_pair')} pairs and of {_sizes(rows, 'code_by_code')} items. Peak memory is "
+        "the child process's, with torch and model in it."
     )
     subtitle = (
         f"{100 * flags['sparsity']:g} % of the pairs cut; plain loops extrapolated from {flags['sample']:,} items"
     )
     write_speed(out, "speed-build", title, body, {"rows": rows}, chart_of(rows, title, subtitle))
+
+
+def _sizes(rows: list[dict[str, Any]], what: str) -> str:
+    """The batches that a loop was run with, of all rows."""
+    return ", ".join(f"{batch:,}" for batch in sorted({int(b) for row in rows for b in row[what]["seconds_of_sample"]}))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@
 
 Same data, leave-one-out split, batch size, dimension, layers, heads, dropout and number of threads; each system in a process of
 its own, one after the other. What a step is differs, so the table says it: our batch is of histories, each trained on all of its
-positions at once, under the full or sampled softmax that the configuration names; RecBole's is of (prefix, next item) pairs, one
-target each, under the full softmax. *One target a history* is our step with as many targets as RecBole's: the steps of those two
-are of like work. *Targets* are those pairs, in both; an epoch has as many in both, but for windows of long histories. A CPU
-second is the process's own: it counts where other programs take turns. Validation ranks every item in both, and its time counts
-in both. Rates, their schedules and how often is evaluated are each system's own default.
+positions at once, under the default's sampled softmax; RecBole's is of (prefix, next item) pairs, one target each, under the full
+softmax. *One target a history* is our step with as many targets as RecBole's; *full softmax* scores all items for each of them,
+too, as RecBole does: the steps of those two are of like work. What still differs is each system's own: ours pads a batch to its
+longest history, RecBole to the longest that is allowed; ours may round matrix products to bfloat16 while it trains. *Targets*
+are those pairs, in both; an epoch has as many in both, but for windows of long histories. A CPU second is the process's own: it
+counts where other programs take turns. Validation ranks every item in both, and its time counts in both. Rates, their schedules
+and how often is evaluated are each system's own default.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ import torch
 from command import BenchCommand
 from pictures import COLOURS, styled
 from report import markdown_table
-from retrieval.other_goals import ONE_EACH, OURS, THEIRS
+from retrieval.other_goals import ALIKE, ONE_EACH, OURS, THEIRS
 from speed import child, new_environment, write_speed
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config, load_config
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.build import build_model
 from sparcode_es.training.loop import train
 from sparcode_es.training.speed import fast_matmul
@@ -108,8 +111,8 @@ def our_config(flags: dict[str, Any]) -> Config:
     )
 
 
-def ours(task: dict[str, Any]) -> dict[str, Any]:
-    """Our side of what `recbole_sasrec.py` measures."""
+def ours(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Our rows of what `recbole_sasrec.py` measures."""
     torch.set_num_threads(task["threads"])
     dataset, config = Dataset.open(Path(task["data"])), our_config(task)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,19 +120,24 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
         tower = trainer.config.training.tower
         steps = tower.steps(len(trainer.windows))
         result = {"targets_an_epoch": trainer.windows.num_targets, "steps_an_epoch": steps}
+        rows = {OURS: result}
         if task["steps"]:
-            result |= time_steps(trainer, config, task["steps"])
-            result["one_each"] = time_steps(trainer, config, task["steps"], each=1)
+            result |= time_steps(trainer, config, task["steps"], trainer.sampler)
+            every_item = NegativeSampler(replace(config.loss, negatives="all"), trainer.sampler.share)
+            for name, sampler in ((ONE_EACH, trainer.sampler), (ALIKE, every_item)):
+                rows[name] = time_steps(trainer, config, task["steps"], sampler, each=1)
         if task["epochs"]:
             # No more epochs than the default for this log: the learning rate falls over them.
             fewer = replace(tower, epochs=min(task["epochs"], tower.epochs_for(steps)))
             config = replace(config, training=replace(config.training, tower=fewer))
             train(config, dataset, Path(folder) / "run", bars=False)
             result["epochs"] = epochs_of(Path(folder) / "run" / "log.jsonl")
-    return result
+    return rows
 
 
-def time_steps(trainer: Trainer, config: Config, steps: int, each: int | None = None) -> dict[str, Any]:
+def time_steps(
+    trainer: Trainer, config: Config, steps: int, sampler: NegativeSampler, each: int | None = None
+) -> dict[str, Any]:
     """Steps as `Trainer.train_whole` makes them, data included; with `each`, of so many targets a history."""
     torch.manual_seed(config.training.seed)
     model = build_model(config, trainer.dataset).train()
@@ -143,7 +151,7 @@ def time_steps(trainer: Trainer, config: Config, steps: int, each: int | None = 
                 if done == 0:
                     began, cpu, targets = time.perf_counter(), time.process_time(), 0
                 batch = batch if each is None else batch.some(each)
-                trainer.step(model, optimizer, model.loss(batch, trainer.sampler))
+                trainer.step(model, optimizer, model.loss(batch, sampler))
                 done, targets = done + 1, targets + len(batch.targets)
                 if done == steps:
                     break
@@ -241,10 +249,13 @@ def chart_of(rows: dict[str, dict[str, Any]], title: str, subtitle: str) -> alt.
     show_default=True, help="Its virtual environment; made there, with pinned versions, where there is none.",
 )  # fmt: skip
 @click.option("--without-recbole", is_flag=True, help="Measure ours alone.")
+@click.option(
+    "--label", default="", metavar="NAME", help="Stands in the names of the files, so that they overwrite none."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
 @click.option("--child", "child_task", hidden=True)
 def main(
-    data: Path | None, recbole: Path, without_recbole: bool, recbole_epochs: int | None, out: Path,
+    data: Path | None, recbole: Path, without_recbole: bool, recbole_epochs: int | None, label: str, out: Path,
     child_task: str | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Time the training of our two-tower beside RecBole's SASRec."""
@@ -254,9 +265,7 @@ def main(
     if data is None:
         raise click.UsageError("give --data, a data folder")
     dataset, threads = Dataset.open(data), flags["threads"]
-    rows = {OURS: child("speed_training.py", {**flags, "data": str(data)}, threads)}
-    if flags["steps"]:
-        rows[ONE_EACH] = rows[OURS].pop("one_each")
+    rows = child("speed_training.py", {**flags, "data": str(data)}, threads)
     if not without_recbole:
         python = recbole_python(recbole)
         with tempfile.TemporaryDirectory() as folder:
@@ -270,9 +279,8 @@ def main(
     lines = [line_of(name, row, None if best is None else best[0]) for name, row in rows.items()]
     body = f"{markdown_table(COLUMNS, lines)}\n\n{(__doc__ or '').partition('--epochs 200')[2].strip()}\n\n{_note(rows, threads)}"
     result = {"data": dataset.name, "settings": flags, "rows": rows, "pins": list(PINS)}
-    write_speed(
-        out, f"speed-training-{dataset.name}", title, body, result, chart_of(rows, title, f"{threads} thread(s)")
-    )
+    stem = "-".join(filter(None, ("speed-training", dataset.name, label)))
+    write_speed(out, stem, title, body, result, chart_of(rows, title, f"{threads} thread(s)"))
 
 
 def _note(rows: dict[str, dict[str, Any]], threads: int) -> str:

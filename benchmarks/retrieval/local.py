@@ -10,6 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 import scipy.sparse
+from faiss_points import faiss_points
 
 from retrieval.postings import number_of
 from retrieval.recipe import World
@@ -46,19 +47,6 @@ def embedded(artifact: Artifact, queries: Queries, setting: str = "", clauses: i
     return System("embedded", setting, "sparse", client(), ALL, about, client, numbers)
 
 
-def faiss_parameters(items: int, dim: int) -> list[tuple[str, str, Parameters]]:
-    """Name, setting and parameters of the Faiss systems; IVFPQ with √I × 2 lists and two sizes of an item."""
-    lists = max(4, int(2 * items**0.5))
-    found: list[tuple[str, str, Parameters]] = [("Faiss FlatIP", "", FlatIP())]
-    found += [
-        ("Faiss IVFPQ", f"{size} bytes, {probes} of {lists} lists", IVFPQ(lists, probes, size))
-        for size in (dim // 4, dim // 2)
-        for probes in (4, 16, 64)
-        if probes <= lists
-    ]
-    return found + [("Faiss HNSW", f"ef {ef}", HNSW(ef_search=ef)) for ef in (16, 64, 256)]
-
-
 def without_search(parameters: Parameters) -> Parameters:
     """The parameters that an index is built by: what a search alone reads has one value."""
     if isinstance(parameters, IVFPQ):
@@ -70,7 +58,8 @@ def faiss_systems(world: World, queries: Queries) -> list[System]:
     """All of them; an index that differs in what a search reads only is built once."""
     built: dict[Parameters, tuple[FaissIndex, float]] = {}
     found = []
-    for name, setting, parameters in faiss_parameters(world.recipe.items, world.recipe.dim):
+    sizes = (world.recipe.dim // 4, world.recipe.dim // 2)
+    for kind, setting, parameters in faiss_points(world.recipe.items, sizes):
         key, size = without_search(parameters), None
         if key not in built:
             started = time.perf_counter()
@@ -79,8 +68,8 @@ def faiss_systems(world: World, queries: Queries) -> list[System]:
             size = round(faiss.serialize_index(index.index).nbytes / 2**20, 1)
         index, seconds = built[key]
         about = {"mebibytes": size, "build_s": round(seconds, 1)}
-        asks = (*KS, MANY.name) if name == "Faiss FlatIP" else KS
-        found.append(System(name, setting, "dense", _searcher(index, parameters, queries), asks, about))
+        asks = (*KS, MANY.name) if isinstance(parameters, FlatIP) else KS
+        found.append(System(f"Faiss {kind}", setting, "dense", _searcher(index, parameters, queries), asks, about))
     return found
 
 

@@ -115,7 +115,7 @@ class QuantizerConfig:
     revive_below: float = 0.01
     """A code whose EMA count falls below this share of the mean count is set on a token of the batch."""
     min_perplexity: float = 0.1
-    """Training fails when perplexity / N falls below this share after the first epoch with codes; 0 switches it off."""
+    """Training fails when perplexity / N is below this share after any epoch with codes; 0 switches it off."""
     kmeans_iterations: int = 25
 
     def __post_init__(self) -> None:

@@ -107,7 +107,7 @@ class TrainingConfig:
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch (all items ranked)."""
     validation_users: int = 10_000
-    """At most this many validation users are ranked an epoch, drawn once with the seed."""
+    """At most this many validation users are ranked by each evaluation, drawn once with the seed."""
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = False

@@ -80,7 +80,7 @@ class Windows:
         return self.num_positions
 
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
-        """All windows once; shuffled with a generator, by length in stored order without one."""
+        """All windows once: with a generator shuffled, windows of like length together; without one in stored order."""
         if generator is None:
             yield from (self.collate(rows) for rows in _chunks(np.arange(len(self)), batch_size))
             return

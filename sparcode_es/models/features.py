@@ -54,8 +54,9 @@ class FeatureTables(nn.Module):
     """The features of one side (users or items), a table each, kept as buffers.
 
     They are in the checkpoint, so that it can encode without the data folder, unless they are not `persistent`: then they
-    are loaded from the data folder each time. Row -1 stands for somebody unknown. Vectors are scaled to a mean square of 1,
-    as found in training: pretrained embeddings come in any size.
+    are loaded from the data folder each time. Row -1 stands for somebody unknown. Vectors are scaled to a mean square of 1
+    over all rows that have one when the training begins, those of validation and test users too: pretrained embeddings come in
+    any size.
     """
 
     def __init__(

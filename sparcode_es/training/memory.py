@@ -53,11 +53,16 @@ def _weigh(
         memory.weight.fill_(given)
         return {f"{name}_weight": given}
     metric = trainer.config.training.metric
-    found = {weight: trainer.metrics(scores_with(weight))[metric] for weight in WEIGHTS}
-    best = max(found, key=lambda weight: found[weight])
+    best, found = best_weight(lambda weight: trainer.metrics(scores_with(weight))[metric])
     memory.weight.fill_(best)
     trainer.log.write(stage=name, **{f"weight {weight}": value for weight, value in found.items()})
     return {f"{name}_weight": best, f"{name}_validation": found[best]}
+
+
+def best_weight(metric_at: Callable[[float], float]) -> tuple[float, dict[float, float]]:
+    """The weight of a memory by which a metric is best, and the metric at each that was tried."""
+    found = {weight: metric_at(weight) for weight in WEIGHTS}
+    return max(found, key=lambda weight: found[weight]), found
 
 
 def item_counts(

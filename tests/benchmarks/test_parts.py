@@ -14,6 +14,7 @@ import torch
 from cuts import _earlier_histories, artifact_scores, build
 from figure4_codebooks import _gains
 from grids import GridPoint
+from item_codes import validation_cases
 from measuring import Measured, Run, measure_trained, origins
 from published_sasrec import PublishedSASRec, Settings
 from report import comparison_columns, markdown_table, write_report
@@ -290,7 +291,7 @@ def test_what_is_measured_is_the_test_split_and_what_is_chosen_is_not(ring: Path
     assert np.array_equal(here.cases.target_items, test.target_items)
     model = build_model(here.config("sparcode", {"quantizer.codes": 16}, 0), here.dataset).eval()
     assert isinstance(model, SparCode)
-    assert np.array_equal(quality._validation(model, here.dataset).target_items, valid.target_items)
+    assert np.array_equal(validation_cases(model, here.dataset).target_items, valid.target_items)
     expected = encode_histories(model, valid.history_offsets, valid.history_items, valid.users)
     assert np.array_equal(_earlier_histories(here, model).codes, expected.codes)
 
@@ -305,6 +306,13 @@ def test_a_gain_is_positive() -> None:
     assert tests["all"]["ndcg@10"].difference == pytest.approx(1 / 3)
     points = [GridPoint("s", 64), GridPoint("s", 256)]
     assert _gains(points, [_measured("s", [0.5]), _measured("s", [0.75])], "s")["recall@50"] == 50.0
+
+
+def test_the_table_of_differences_says_how_many_tests_it_holds() -> None:
+    tests = quality.tests_against(_measured("SparCode", [1.0, 1.0, 0.0]), _measured("two-tower", [0.0, 1.0, 0.0]))
+    text = quality.difference_table({"SparCode − a": tests, "SparCode − b": tests})
+    assert "not corrected for their number: 16 tests are in this table, and a p below 0.0031" in text
+    assert text.count("| SparCode − b | ") == 2
 
 
 def test_rows_train_what_their_names_say() -> None:

@@ -58,8 +58,17 @@ def test_the_report_of_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert row["build"]["peak_mib"] >= row["build"]["model_mib"] > 0
     text = (tmp_path / "speed-build.md").read_text()
     assert f"{row['ratio_to_code_by_code']:.1f} ×" in text
-    assert "50 items sampled" in text
+    assert "50 items sampled, batches of 800 pairs and of 50 items" in text
     assert (tmp_path / "speed-build.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_batches_of_a_plain_loop_are_no_larger_than_its_sample() -> None:
+    (flag,) = (option for option in speed_build.main.params if option.name == "sample")
+    for what, sizes in speed_build.BATCHES.items():
+        assert speed_build.batch_sizes(what, flag.default, 16) == list(sizes)
+    assert speed_build.batch_sizes("code_by_code", 5000, 16) == [256, 1024, 4096]
+    assert speed_build.batch_sizes("pair_by_pair", 50, 100) == [1024, 4096]
+    assert speed_build.batch_sizes("code_by_code", 50, 100) == [50]
 
 
 def test_a_child_answers_with_its_last_line_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +120,28 @@ def test_training(ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = json.loads((tmp_path / "speed-training-ring.json").read_text())
     row = report["rows"][speed_training.OURS]
     assert (row["steps"], len(row["epochs"])) == (3, 2)
-    one_each = report["rows"][speed_training.ONE_EACH]
-    assert one_each["targets"] <= 3 * 16 < row["targets"]
+    for name in (speed_training.ONE_EACH, speed_training.ALIKE):
+        assert report["rows"][name]["targets"] <= 3 * 16 < row["targets"]
     assert row["epochs"][0]["seconds"] < row["epochs"][1]["seconds"]
     assert (
         "| RecBole SASRec | 1.5 | 3.0 | 50 | 8.0 | 1.00 | 1 | 2 | 2 |"
         in (tmp_path / "speed-training-ring.md").read_text()
     )
+
+
+def test_a_step_of_like_work_scores_every_item(ring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: dict[tuple[str, int | None], int] = {}
+
+    def timed(trainer: Any, _config: Any, steps: int, sampler: Any, each: int | None = None) -> dict[str, Any]:
+        scored[sampler.config.negatives, each] = len(sampler.draw(torch.tensor([0])).items)
+        return {"steps": steps}
+
+    monkeypatch.setattr(speed_training, "time_steps", timed)
+    sizes = {"batch": 16, "dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "max_length": 9, "patience": 1}
+    rows = speed_training.ours({"data": str(ring), "threads": 1, "steps": 1, "epochs": 0, "seed": 0, **sizes})
+    assert list(rows) == [speed_training.OURS, speed_training.ONE_EACH, speed_training.ALIKE]
+    assert list(scored) == [("mixed", None), ("mixed", 1), ("all", 1)]
+    assert scored["all", 1] == Dataset.open(ring).num_items
 
 
 def test_recbole_reads_our_events_in_our_order(ring: Path, tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_a_difference_without_variance() -> None:
     assert paired_test(a + 0.25, a).p == 0.0
 
 
+def test_one_user_is_no_sample() -> None:
+    for better, worse in ((1.0, 0.0), (0.5, 0.5)):
+        found = paired_test(np.full((3, 1), better), np.full((3, 1), worse))
+        assert (found.difference, found.users) == (better - worse, 1)
+        assert np.isnan(found.p)
+
+
 def test_a_small_steady_difference_is_found_and_noise_is_not() -> None:
     rng = np.random.default_rng(1)
     base = rng.random((3, 4000))

@@ -1,0 +1,66 @@
+"""SparCode without its item codes, and a two-tower with them, each at weights of its own, which validation chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sparcode_es.baselines.two_tower import TwoTower
+from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
+from sparcode_es.models.case_scores import CodeTable, ItemPart
+from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.memory import best_weight
+from sparcode_es.training.trainer import sample_cases, validation_metrics
+
+WITHOUT_ITEM_CODES = "SparCode without item codes"
+
+
+def leave_out(model: SparCode, dataset: Dataset) -> float:
+    """Take the item codes' weight from a model; the lifts of its codes get the weight that is best for them alone on
+    validation, or that the configuration names. Returns the lifts' weight, 0 where the model has none."""
+    assert model.item_memory is not None
+    model.item_memory.weight.zero_()
+    memory = model.memory
+    if memory is None:
+        return 0.0
+    if model.config.scorer.memory_weight is None:
+        memory.weight.zero_()
+        valid = validation_cases(model, dataset)
+        table = CodeTable(model, valid)
+        lifts = memory(model.table_rows(table.codes), 0, model.num_items).numpy()
+        memory.weight.fill_(_best(model, dataset, valid, lambda weight: table.score_function(weight * lifts)))
+    return float(memory.weight)
+
+
+def beside_tower(
+    twin: TwoTower, model: SparCode, dataset: Dataset, cases: Cases
+) -> tuple[ScoreFunction, dict[str, float]]:
+    """The two-tower's scores plus SparCode's item codes, at the weight that is best for the two-tower on validation."""
+    valid = validation_cases(model, dataset)
+
+    def scores_at(weight: float, cases: Cases) -> ScoreFunction:
+        assert model.item_memory is not None
+        towers, items = twin.case_scores(cases), ItemPart(model, model.item_memory, cases)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            found = towers(rows)
+            items.add_to(found, rows, weight)
+            return found
+
+        return score
+
+    weight = _best(model, dataset, valid, lambda weight: scores_at(weight, valid))
+    return scores_at(weight, cases), {"item_codes_weight": weight}
+
+
+def validation_cases(model: SparCode, dataset: Dataset) -> Cases:
+    """The cases that chose the model's weights."""
+    settings = model.config.training
+    return sample_cases(dataset.cases("valid"), settings.validation_users, settings.seed)
+
+
+def _best(model: SparCode, dataset: Dataset, valid: Cases, scores_at: Callable[[float], ScoreFunction]) -> float:
+    """The weight whose scores of the validation cases are best by the metric that chose the model's."""
+    metric = model.config.training.metric
+    return best_weight(lambda weight: validation_metrics(scores_at(weight), valid, dataset)[metric])[0]
