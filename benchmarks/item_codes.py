@@ -28,8 +28,7 @@ def leave_out(model: SparCode, dataset: Dataset) -> float:
         memory.weight.zero_()
         valid = validation_cases(model, dataset)
         table = CodeTable(model, valid)
-        lifts = memory(model.table_rows(table.codes), 0, model.num_items).numpy()
-        memory.weight.fill_(_best(model, dataset, valid, lambda weight: table.score_function(weight * lifts)))
+        memory.weight.fill_(_best(model, dataset, valid, table.score_function))
     return float(memory.weight)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK = 32_768
 """Items scored at once."""
+LIFTED = 64
+"""Codes whose lifts are added at once."""
 DEVICE_BYTES = 1 << 30
 """A larger table of scores stays in main memory, whatever the model is on."""
 
@@ -32,23 +34,21 @@ class CodeTable:
         flat, inverse = np.unique(codes.reshape(-1, codes.shape[-1]), axis=0, return_inverse=True)
         self.codes, self.rows = flat, inverse.reshape(codes.shape[:2])
         self.bias, self.device = model.bias, model.bias_parameter.device
-        self.scores = np.concatenate(
-            [
-                model.score_codes(flat, slice(i, min(i + BLOCK, model.num_items)))
-                for i in range(0, model.num_items, BLOCK)
-            ],
-            axis=1,
-        )
+        self.scores = np.empty((len(flat), model.num_items), dtype=np.float32)
+        for begin in range(0, model.num_items, BLOCK):
+            self.scores[:, begin : begin + BLOCK] = model.score_codes(flat, slice(begin, begin + BLOCK))
+        self.memory, self.memory_rows = model.memory, None if model.memory is None else model.table_rows(flat)
         self.item_part = None if model.item_memory is None else ItemPart(model, model.item_memory, cases)
 
-    def score_function(self, extra: np.ndarray | None = None, item_weight: float | None = None) -> ScoreFunction:
+    def score_function(self, memory_weight: float = 0.0, item_weight: float | None = None) -> ScoreFunction:
         """Σ boost · ReLU(S + b) (Eq. 10 and 11) over all codes, as a function of case rows; -inf where nothing is retrieved.
 
-        extra: added to S; item_weight: the weight of the item codes' lifts instead of the model's.
+        memory_weight: of the codes' lifts, which are added to those that S has by the model's own weight; item_weight: of the
+        item codes' lifts, instead of the model's.
         """
         sparse_scores = self.scores + self.bias
-        if extra is not None:
-            sparse_scores += extra
+        if memory_weight:
+            self._add_lifts(sparse_scores, memory_weight)
         table = torch.from_numpy(np.maximum(sparse_scores, 0, out=sparse_scores))
         device = self.device if table.nbytes <= DEVICE_BYTES else torch.device("cpu")
         table = table.to(device)
@@ -62,6 +62,14 @@ class CodeTable:
             return scores
 
         return score
+
+    def _add_lifts(self, scores: np.ndarray, weight: float) -> None:
+        """Add weight · lift to scores of all codes, float32 [C, I], some codes at a time."""
+        assert self.memory is not None
+        assert self.memory_rows is not None
+        for begin in range(0, len(scores), LIFTED):
+            rows = self.memory_rows[begin : begin + LIFTED]
+            scores[begin : begin + LIFTED] += weight * self.memory(rows, 0, scores.shape[1]).numpy()
 
 
 class ItemPart:

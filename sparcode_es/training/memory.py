@@ -39,9 +39,8 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
-        lifts = functools.cache(lambda: memory(model.table_rows(table().codes), 0, model.num_items).numpy())
         given = model.config.scorer.memory_weight
-        report |= _weigh(trainer, memory, "memory", given, lambda w: table().score_function(w * lifts(), item_weight))
+        report |= _weigh(trainer, memory, "memory", given, lambda w: table().score_function(w, item_weight))
     return report
 
 
