@@ -80,7 +80,7 @@ class TrainingError(SparcodeError):
 
 
 class StorageError(SparcodeError):
-    """A file or folder cannot be written: read-only, full, no permission."""
+    """A file or folder cannot be written: read-only, full, no permission, in another run's hands."""
 
     exit_code = 14
 

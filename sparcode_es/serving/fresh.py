@@ -57,7 +57,7 @@ def update_from_data(
     """Fold a log of later events into an artifact, and with `splits` the data folder's own held-out events; write `out`.
 
     dataset: what the model was trained on and the artifact built from. Raises `MismatchError` when model, data and artifact
-    do not belong together, `DataError` for a log of other data or one that was folded in before, and what
+    do not belong together, `DataError` for a log of other data, one that was folded in before or goes back, and what
     `update_postings` raises. The encoder's model has the new lifts afterwards.
     """
     model = encoder.model
