@@ -1,5 +1,5 @@
 """`python -m sparcode_es_cli`."""
 
-from sparcode_es_cli.main import main
+from sparcode_es_cli.entry import main
 
 main()

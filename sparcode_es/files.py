@@ -97,7 +97,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with storage_errors(path):
         place = path.resolve() if path.is_symlink() else path
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _only_writer(place):
+        with only_writer(place):
             _clear_leftovers(place)
             work = _temporary_folder(place)
             try:
@@ -111,7 +111,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
+def only_writer(path: Path) -> Iterator[None]:
     """Hold the lock on writing `path`: the file `.NAME.lock` beside it, which goes with its owner.
 
     Raises `StorageError` when another run holds it. Where the file system has no locks, nobody is kept out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,3 +138,11 @@ def test_what_a_model_does_not_read_makes_no_other_training() -> None:
     for model, key in (("melu", "melu.dim"), ("tdm", "tdm.beam"), ("dropoutnet", "latents.dim")):
         changed = load_config(overrides={"model": model, key: 7})
         assert read_by_model(changed) != read_by_model(load_config(overrides={"model": model}))
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"training\.tower\.learning_rate must be a finite number"):
+        load_config(overrides={"training.tower.learning_rate": value})
+    with pytest.raises(ConfigError, match="bias must be a finite number"):
+        PostingsConfig(bias=value)

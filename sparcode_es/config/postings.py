@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,7 @@ class PostingsConfig:
 
     def __post_init__(self) -> None:
         require(self.bias is None or self.sparsity is None, "give bias or sparsity, not both")
+        require(self.bias is None or math.isfinite(self.bias), f"bias must be a finite number, not {self.bias}")
         require(self.traffic_users >= 1 and self.traffic_items >= 1, "traffic_users and traffic_items must be positive")
         require(self.cut == "bias" or self.sparsity is not None, f"cut '{self.cut}' needs a sparsity to reach")
         require(self.sparsity is None or 0 <= self.sparsity < 1, "sparsity must lie in [0, 1)")

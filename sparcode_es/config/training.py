@@ -52,12 +52,14 @@ class StageConfig:
     """L2 factor on the tokenizer's item embeddings, where the stage trains them: stage 2 does without `freeze_tokenizer`."""
 
     def __post_init__(self) -> None:
+        require((self.epochs or 0) >= 0, f"a stage's epochs must not be negative, as {self.epochs} is")
+        for name in ("patience", "evaluate_every", "batch_size"):
+            require(getattr(self, name) >= 1, f"a stage's {name} must be at least 1, not {getattr(self, name)}")
+        require(self.learning_rate > 0, f"a stage's learning_rate must be positive, not {self.learning_rate}")
         require(
-            (self.epochs or 0) >= 0 and self.patience >= 1 and self.evaluate_every >= 1,
-            "a stage's counts must be positive",
+            self.weight_decay >= 0 and self.embedding_l2 >= 0,
+            "a stage's weight_decay and embedding_l2 must not be negative",
         )
-        require(self.batch_size >= 1 and self.learning_rate > 0, "batch_size and learning_rate must be positive")
-        require(self.weight_decay >= 0 and self.embedding_l2 >= 0, "weight_decay and embedding_l2 must not be negative")
         require(0 <= self.decay_from <= 1, f"a stage's decay_from must lie in [0, 1], not {self.decay_from}")
         most = math.inf if self.epochs is None else self.epochs
         require(

@@ -88,11 +88,15 @@ def load_tensors(path: Path) -> dict[str, Any]:
     """`torch.load(weights_only=True)` on the CPU. Raises `CheckpointError` for anything that is not such a file."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; `sparcode-es train` writes one")
-    unreadable = f"{path} is not a readable checkpoint (truncated, or not written by sparcode-es); train it again"
+    unreadable = (
+        f"{path} is no readable checkpoint (truncated, or not written by sparcode-es); remove it and train again"
+    )
     if not zipfile.is_zipfile(path):
         raise CheckpointError(unreadable)
     if _damaged(path):
-        raise CheckpointError(f"{path} is damaged: a checksum in it does not hold; train it again, or copy it again")
+        raise CheckpointError(
+            f"{path} is damaged: a checksum in it does not hold; copy it again, or remove it and train again"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever the damaged bytes lead to
@@ -119,6 +123,8 @@ def _damaged(path: Path) -> bool:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint whole: model in evaluation mode on the CPU, item ids, report. Raises `CheckpointError`."""
     content = load_tensors(path)
+    if "stage" in content:
+        raise CheckpointError(f"{path} is the state of a training, no checkpoint; give its model.pt or two_tower.pt")
     try:
         header = parse_json(content["header"])
         lines = bytes(content["item_ids"].numpy()).decode().splitlines()

@@ -21,7 +21,7 @@ from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import ConfigError
-from sparcode_es.files import storage_errors
+from sparcode_es.files import only_writer, storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
@@ -56,24 +56,29 @@ def train(
     """Train what `config.model` names into the folder `out`; run again after a kill, it goes on where it was.
 
     tower: a two-tower checkpoint to begin from, instead of training one. listen: is told each record of the log, as
-    `sparcode_es.training.tensorboard` is. Raises `ConfigError`, `DataError`, `TrainingError`, `StorageError`.
+    `sparcode_es.training.tensorboard` is. Raises `ConfigError`, `DataError`, `TrainingError`, `StorageError`; the last also while
+    another run trains there.
     """
-    begins_from_tower = MODELS[config.model].begins_from_tower
-    if tower is not None and not begins_from_tower:
+    if tower is not None and not MODELS[config.model].begins_from_tower:
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
-    trainer = Trainer(config, dataset, out, echo, bars, listen)
-    config = trainer.config
-    model_path, tower_path = out / "model.pt", out / "two_tower.pt"
     with storage_errors(out):
-        if config.model == "two_tower":
-            _whole(trainer, config, tower_path, "tower")
-            return TrainResult(tower_path, tower_path, read_checkpoint(tower_path).report)
-        twin = _twin(trainer, tower, tower_path) if begins_from_tower else None
-        if config.model == "sparcode":
-            assert twin is not None
-            return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
-        _whole(trainer, config, model_path, "model", twin)
+        out.mkdir(parents=True, exist_ok=True)
+        with only_writer(out.resolve()):
+            return _train(Trainer(config, dataset, out, echo, bars, listen), tower)
+
+
+def _train(trainer: Trainer, tower: Path | None) -> TrainResult:
+    config, out = trainer.config, trainer.out
+    model_path, tower_path = out / "model.pt", out / "two_tower.pt"
+    if config.model == "two_tower":
+        _whole(trainer, config, tower_path, "tower")
+        return TrainResult(tower_path, tower_path, read_checkpoint(tower_path).report)
+    twin = _twin(trainer, tower, tower_path) if MODELS[config.model].begins_from_tower else None
+    if config.model == "sparcode":
+        assert twin is not None
+        return TrainResult(model_path, tower_path, _with_codes(trainer, twin, model_path))
+    _whole(trainer, config, model_path, "model", twin)
     return TrainResult(model_path, tower_path if twin else None, read_checkpoint(model_path).report)
 
 

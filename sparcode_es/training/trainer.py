@@ -62,11 +62,12 @@ class Trainer:
 
     def _claim(self, config: Config) -> Config:
         """Write the configuration and give it with its epochs as a number, the one that the folder has where it has one; or
-        refuse a folder that another configuration trained in."""
+        refuse a folder that another configuration trained in. One in which no epoch ended is free."""
         if (self.out / "manifest.json").exists():
             raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path = self.out / "config.toml"
-        held = load_config(path) if path.exists() else None
+        begun = any(file.suffix in (".state", ".pt") for file in self.out.iterdir())
+        held = load_config(path) if begun and path.exists() else None
         chosen = with_epochs(config, lambda: len(self.windows), held)
         if held is not None and read_by_model(held) != read_by_model(chosen):
             raise ConfigError(

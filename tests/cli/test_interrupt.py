@@ -43,6 +43,15 @@ def test_an_interrupt_of_the_import_ends_the_command_after_it(tmp_path: Path) ->
     assert (done.returncode, done.stderr.split()) == (130, ["torch", "is", "whole", "interrupted"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process of Windows cannot send itself SIGINT")
+def test_an_interrupt_while_the_command_itself_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(TORCH)
+    command = [sys.executable, "-m", "sparcode_es_cli", "query"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_an_interrupt_is_kept_and_then_raised() -> None:
     reached = False
     with pytest.raises(KeyboardInterrupt), late_interrupt():

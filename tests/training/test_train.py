@@ -17,8 +17,9 @@ from sparcode_es.baselines.popularity import popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
+from sparcode_es.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.files import only_writer
 from sparcode_es.models.features import FeatureSpec
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.build import build_model
@@ -159,6 +160,27 @@ def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) ->
     settings = SMALL | {"quantizer.min_perplexity": 0.99, "training.tower.epochs": 1}
     with pytest.raises(TrainingError, match="collapsed"):
         train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+
+
+def test_a_training_that_failed_in_its_first_epoch_leaves_the_folder_free(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"model": "two_tower", "training.tower.epochs": 1}
+    dataset = Dataset.open(chain)
+    with pytest.raises(TrainingError, match="the loss is"):
+        train(load_config(overrides=settings | {"training.tower.learning_rate": 1e30}), dataset, tmp_path, bars=False)
+    assert train(load_config(overrides=settings), dataset, tmp_path, bars=False).model_path.exists()
+
+
+def test_two_trainings_in_one_folder_are_one_too_many(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"model": "two_tower", "training.tower.epochs": 1}
+    with only_writer(tmp_path / "run"), pytest.raises(StorageError, match="another run is writing"):
+        train(load_config(overrides=settings), Dataset.open(chain), tmp_path / "run", bars=False)
+
+
+def test_the_state_of_a_training_is_no_checkpoint(chain: Path, tmp_path: Path) -> None:
+    settings = SMALL | {"model": "two_tower", "training.tower.epochs": 1}
+    train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
+    with pytest.raises(CheckpointError, match=r"tower\.state is the state of a training.*two_tower\.pt"):
+        read_checkpoint(tmp_path / "tower.state")
 
 
 def test_a_folder_of_another_configuration_is_refused(chain: Path, tmp_path: Path) -> None:
