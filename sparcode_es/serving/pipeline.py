@@ -12,7 +12,7 @@ from sparcode_es.data.dataset import Cases, Dataset
 from sparcode_es.errors import MismatchError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.build import build_postings
+from sparcode_es.postings.build import build_postings, require_nothing_folded
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.tables import StringTable
 from sparcode_es.training.build import load_user_features
@@ -25,8 +25,10 @@ def build_from_data(
 
     The codes of the split's histories count as observed too, so that `evaluate` asks for no code that was left out.
 
-    Raises `MismatchError` when the model was trained on other items, and what `build_postings` raises.
+    Raises `MismatchError` when the model was trained on other items, and what `build_postings` and `require_nothing_folded`
+    raise.
     """
+    require_nothing_folded(out, encoder.model)
     require_same_items(encoder.item_ids, dataset)
     load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()

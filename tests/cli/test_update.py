@@ -230,3 +230,14 @@ def test_killed_before_the_end_the_old_artifact_stays(world: World) -> None:
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert len(Artifact.open(world.artifact.path, verify=True).manifest["updates"]) == 1
     assert not list(world.folder.glob(".postings*"))
+
+
+def test_a_build_does_not_take_away_what_was_folded_in(world: World) -> None:
+    assert run(world, world.folder / "new.txt", *LINES).exit_code == 0
+    updated = Artifact.open(world.artifact.path).generation_hash
+    build = ["postings", "build", "--checkpoint", world.checkpoint, "--data", world.dataset.path]
+    done = CliRunner().invoke(cli, [*map(str, build), "--out", str(world.artifact.path)])
+    assert isinstance(done.exception, StorageError)
+    assert "folded in (1 times `postings update`), which a build would lose" in str(done.exception)
+    assert Artifact.open(world.artifact.path).generation_hash == updated
+    assert CliRunner().invoke(cli, [*map(str, build), "--out", str(world.folder / "fresh")]).exit_code == 0
