@@ -184,8 +184,8 @@ def test_an_alias_that_was_deleted_is_put_back() -> None:
     with pytest.raises(NotFoundError, match=f"rollback --to n-{NEW}` puts it back"):
         generations.rollback(fake, "n")  # type: ignore[arg-type]
     assert generations.rollback(fake, "n", f"n-{OLD}") == f"n-{OLD}"  # type: ignore[arg-type]
-    assert fake.sent[0] == "POST /_aliases"
-    assert not any("_aliases" in each for each in fake.sent[1:])
+    assert fake.sent[:2] == [f"PUT /n-{NEW}/_mapping", "POST /_aliases"], "withdrawn, then moved"
+    assert not any("_aliases" in each for each in fake.sent[2:])
 
 
 def test_a_full_disk_is_called_one(bulk: Bulk, server: Server) -> None:

@@ -62,7 +62,11 @@ def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_each_generation_is_a_document(life: Life) -> None:
     rows = life.listed()
     assert [row["generation"] for row in rows] == life.names[::-1]
-    assert [(row["state"], row["live"]) for row in rows] == [("ready", False), ("ready", True), ("removed", False)]
+    assert [(row["state"], row["live"]) for row in rows] == [
+        ("withdrawn", False),
+        ("ready", True),
+        ("removed", False),
+    ]
     for row, artifact in zip(rows, reversed(life.artifacts), strict=True):
         assert (row["items"], row["codes"], row["postings"]) == (ITEMS, artifact.num_codes, artifact.num_postings)
         assert row["codes"] >= CODES

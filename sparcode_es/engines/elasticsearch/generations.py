@@ -13,6 +13,7 @@ from typing import Any
 from sparcode_es.engines.elasticsearch import chronicle
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import (
+    WITHDRAWN,
     aliases_of,
     check_name,
     codes_name,
@@ -21,6 +22,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     live_generation,
     path_of,
     state_of,
+    write_meta,
 )
 from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
 
@@ -85,23 +87,33 @@ def point(server: Server, name: str, suffix: str) -> None:
 def rollback(server: Server, name: str, to: str | None = None) -> str:
     """Move the aliases to the generation before the live one, or to an older one by its index; returns its index.
 
-    Where the alias was deleted, `to` puts it back on any generation that is ready.
+    What is newer is withdrawn: no later rollback goes to it unless it is named, and it is the first to be deleted. Where the
+    alias was deleted, `to` puts it back on any generation that is ready.
     """
     live = live_generation(server, check_name(name))
-    ready = [s for s, meta in generations(server, name).items() if meta.get("state") == "ready"]
+    ready = _ready(server, name)
+    good = [suffix for suffix, meta in ready.items() if not meta.get(WITHDRAWN)]
     if live is None and to is None:
-        advice = f"; `generations rollback --to {name}-{ready[-1]}` puts it back" if ready else ""
+        advice = f"; `generations rollback --to {name}-{(good or [*ready])[-1]}` puts it back" if ready else ""
         raise NotFoundError(f"{server.where} has no index alias {name}, nothing to roll back{advice}.")
-    older = [s for s in ready if live is None or s < live]
+    older = [suffix for suffix in (good if to is None else ready) if live is None or suffix < live]
     if not older:
         raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
     suffix = older[-1] if to is None else to.removeprefix(f"{name}-")
     if suffix not in older:
         than = "" if live is None else f" older than {live}"
         raise NotFoundError(f"{name} has no ready generation {to}{than}; `generations list` names them.")
+    for each, meta in ready.items():
+        if each >= suffix and bool(meta.get(WITHDRAWN)) != (each > suffix):
+            write_meta(server, f"{name}-{each}", {**meta, WITHDRAWN: each > suffix})
     point(server, name, suffix)
     chronicle.record(server, name)
     return f"{name}-{suffix}"
+
+
+def _ready(server: Server, name: str) -> dict[str, dict[str, Any]]:
+    """The generations that are or were live, oldest first, and their metadata."""
+    return {suffix: meta for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"}
 
 
 def delete(server: Server, name: str, suffix: str) -> list[str]:
@@ -171,15 +183,15 @@ def remove_leftovers(server: Server, name: str) -> list[str]:
         if meta.get("state") == "ready":
             continue
         if suffix == live:
-            server.call("PUT", path_of(f"{name}-{suffix}", "_mapping"), {"_meta": {**meta, "state": "ready"}})
+            write_meta(server, f"{name}-{suffix}", {**meta, "state": "ready"})
         else:
             removed += delete(server, name, suffix)
     return removed
 
 
 def listed(server: Server, name: str) -> list[dict[str, Any]]:
-    """Every generation, oldest first: its items index, state (loading, ready, updating), whether it is live, model hash,
-    and the artifact it holds."""
+    """Every generation, oldest first: its items index, state (see `state_of`), whether it is live, model hash, and the artifact
+    it holds."""
     live = live_generation(server, check_name(name))
     return [
         {
@@ -193,18 +205,16 @@ def listed(server: Server, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def remove_old(server: Server, name: str, keep: int) -> list[str]:
-    """Delete generations but for the newest `keep`; never one that an alias stands for."""
-    live, removed = {live_generation(server, alias) for alias in aliases_of(name)}, []
-    ready = [suffix for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"]
-    for suffix in ready[: max(0, len(ready) - keep)]:
-        if suffix not in live:
-            removed += delete(server, name, suffix)
-    return removed
+def remove_old(server: Server, name: str, keep: int, before: str | None = None) -> list[str]:
+    """Delete generations but for `keep`: those that an alias stands for, never deleted, the one that was live `before`, the
+    newest; withdrawn ones last of all."""
+    live, ready = {live_generation(server, alias) for alias in aliases_of(name)}, _ready(server, name)
+    worth = sorted(ready, key=lambda s: (s in live, not ready[s].get(WITHDRAWN), s == before, s), reverse=True)
+    return [index for s in sorted(worth[keep:]) if s not in live for index in delete(server, name, s)]
 
 
 def prune(server: Server, name: str, keep: int) -> list[str]:
-    """Delete what killed runs left, and generations but for the newest `keep`; returns the deleted indices."""
+    """Delete what killed runs left, and generations but for `keep` as in `remove_old`; returns the deleted indices."""
     removed = remove_leftovers(server, name) + remove_old(server, name, keep)
     chronicle.record(server, name)
     return removed

@@ -38,6 +38,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     generations,
     live_generation,
     path_of,
+    write_meta,
 )
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError, EngineUnavailableError, NotFoundError, SparcodeError
@@ -132,8 +133,9 @@ class _Load:
         except Exception:
             self._give_up()
             raise
+        before = live_generation(self.server, self.name)
         self._swap(field_type)
-        removed += remove_old(self.server, self.name, self.options.keep)
+        removed += remove_old(self.server, self.name, self.options.keep, before)
         chronicle.record(self.server, self.name)
         size = index_bytes(self.server, self.items)
         return IndexReport(
@@ -153,7 +155,7 @@ class _Load:
         return {**generation_meta(self.artifact, field_type), "state": state, "owner": owner(), "run": self.run_id}
 
     def _put_meta(self, state: str, field_type: str) -> None:
-        self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
+        write_meta(self.server, self.items, self._meta(state, field_type))
 
     def _create(self, version: tuple[int, ...], field_type: str) -> None:
         meta = self._meta("loading", field_type)

@@ -20,7 +20,14 @@ from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
-from sparcode_es.engines.elasticsearch.layout import aliases_of, check_name, live_generation, path_of, read_meta
+from sparcode_es.engines.elasticsearch.layout import (
+    aliases_of,
+    check_name,
+    live_generation,
+    path_of,
+    read_meta,
+    write_meta,
+)
 from sparcode_es.engines.elasticsearch.templates import codes_body, users_body
 from sparcode_es.errors import EngineError, MismatchError
 from sparcode_es.postings.artifact import Artifact
@@ -114,14 +121,12 @@ class _InPlace:
             self._refresh_every(users_body()["settings"]["index"]["refresh_interval"])
             check(self.server, self.artifact, self.indices, field_type, NEW_GENERATION)
         after = {**self.before, **generation_meta(self.artifact, field_type)}
-        self._put_meta(after)
+        write_meta(self.server, self.items, after)
 
     def _mark(self) -> None:
         """Say that an update has begun, to what, and that its run lives."""
-        self._put_meta({**self.before, "update": {"to": self.artifact.generation_hash, "owner": owner()}})
-
-    def _put_meta(self, meta: dict[str, Any]) -> None:
-        self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": meta})
+        mark = {"to": self.artifact.generation_hash, "owner": owner()}
+        write_meta(self.server, self.items, {**self.before, "update": mark})
 
     def _know_codes_fields(self) -> None:
         """A codes index of an earlier release may lack fields that the documents have now."""
