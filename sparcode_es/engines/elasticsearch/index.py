@@ -20,15 +20,7 @@ from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.copies import wait_until_started
-from sparcode_es.engines.elasticsearch.generations import (
-    Heartbeat,
-    delete,
-    loading_generations,
-    owner,
-    point,
-    remove_leftovers,
-    remove_old,
-)
+from sparcode_es.engines.elasticsearch.generations import delete, point, remove_leftovers, remove_old
 from sparcode_es.engines.elasticsearch.layout import (
     SCHEMA_VERSION,
     STAMP,
@@ -40,6 +32,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     path_of,
     write_meta,
 )
+from sparcode_es.engines.elasticsearch.runs import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError, EngineUnavailableError, NotFoundError, SparcodeError
 from sparcode_es.postings.artifact import Artifact

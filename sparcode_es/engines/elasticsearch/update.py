@@ -18,7 +18,6 @@ import numpy as np
 from sparcode_es.engines.elasticsearch import bulk, chronicle
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
 from sparcode_es.engines.elasticsearch.layout import (
     aliases_of,
@@ -28,6 +27,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     read_meta,
     write_meta,
 )
+from sparcode_es.engines.elasticsearch.runs import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.templates import codes_body, users_body
 from sparcode_es.errors import EngineError, MismatchError
 from sparcode_es.postings.artifact import Artifact
