@@ -212,6 +212,10 @@ def tls_error(where: str, message: str) -> EngineAuthError | EngineUnavailableEr
     return EngineAuthError(f"the TLS handshake with {where} failed: {message[:150]}.")
 
 
+class RefusedError(EngineError):
+    """The server took a request for wrong in itself (400)."""
+
+
 def reason_of(body: Any) -> str:
     """The server's own words out of an error body."""
     if not isinstance(body, Mapping):
@@ -255,7 +259,8 @@ def api_error(
         return EngineUnavailableError(f"{where} is overloaded or not ready ({status}): {reason}. Try again later.")
     if "too_many" in reason or "maxClauseCount" in reason:
         return EngineError(f"the query has more codes than {where} allows in one: {reason}")
-    return EngineError(f"{where} refused the request ({status}): {reason}")
+    kind = RefusedError if status == 400 else EngineError
+    return kind(f"{where} refused the request ({status}): {reason}")
 
 
 def headers_of(call: Call) -> dict[str, str]:

@@ -160,7 +160,8 @@ class ElasticsearchSource:
         if len(queries) == 1:
             return [(yield from self._alone(queries[0], types[queries[0].generation]))]
         bodies = [request.search_body(query, types[query.generation]) for query in queries]
-        answers = yield from self._msearch(self.indices.items, queries, bodies)
+        with request.callers_own(queries):
+            answers = yield from self._msearch(self.indices.items, queries, bodies)
         found: list[list[Hit] | SparcodeError] = []
         for query, answer in zip(queries, answers, strict=True):
             found.append((yield from self._of_many(answer, query, types[query.generation])))
@@ -171,7 +172,9 @@ class ElasticsearchSource:
         return {**request.routing(query, anywhere), **named}
 
     def _alone(self, query: Query, field_type: str) -> Plan[list[Hit]]:
-        hits = self._hits((yield self._search(query, field_type)), query)
+        with request.callers_own([query]):
+            answer = yield self._search(query, field_type)
+        hits = self._hits(answer, query)
         return hits if hits is not None else (yield from self._ordered(query, field_type))
 
     def _ordered(self, query: Query, field_type: str) -> Plan[list[Hit]]:
@@ -194,7 +197,8 @@ class ElasticsearchSource:
         try:
             if answer.get("status") in PASSING:
                 return (yield from self._alone(query, field_type))
-            refuse_error(self.where, answer)
+            with request.callers_own([query]):
+                refuse_error(self.where, answer)
             hits = self._hits(answer, query)
             return hits if hits is not None else (yield from self._ordered(query, field_type))
         except SparcodeError as error:
