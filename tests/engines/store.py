@@ -162,21 +162,23 @@ class Store(Server):
         if wanted is not None and int(wanted) != index.numbers.get(rest[0]):
             raise api_error(self.where, 409, {"error": {"type": "version_conflict_engine_exception", "reason": "old"}})
         index.write(rest[0], call.body)
-        return {}
+        return {"_seq_no": index.numbers[rest[0]]}
 
     def _post_search(self, name: str, rest: list[str], call: Call) -> Any:
-        rows = [(each, source, score_of(source, call.body)) for each, source in self._one(name).documents.items()]
-        rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[: call.body["size"]]
-        hits = [{"_id": i, "_source": s, "_score": x, "fields": {"item": [s.get("item")]}} for i, s, x in rows]
+        scored = [(each, source, score_of(source, call.body)) for each, source in self._one(name).documents.items()]
+        rows = [(each, source, score) for each, source, score in scored if score is not None]
+        best = sorted(rows, key=lambda row: -row[2])[: call.body["size"]]
+        hits = [{"_id": i, "_source": s, "_score": x, "fields": {"item": [s.get("item")]}} for i, s, x in best]
         return {"hits": {"hits": hits}}
 
 
-def score_of(source: Document, body: dict[str, Any]) -> float:
-    """What a document gets from a search by codes, kept to some item or not; 1 where nothing is asked."""
+def score_of(source: Document, body: dict[str, Any]) -> float | None:
+    """What a document gets from a search by codes, kept to some item or not; None where it is not found."""
     asked = body.get("query", {}).get("bool")
     if asked is None:
         return 1.0
     if any(source.get(field) != value for each in asked.get("filter", ()) for field, value in each["term"].items()):
-        return 0.0
+        return None
     parts = [each["rank_feature"] for each in asked["should"]]
-    return float(sum(part["boost"] * source.get("codes", {}).get(part["field"][6:], 0.0) for part in parts))
+    score = float(sum(part["boost"] * source.get("codes", {}).get(part["field"][6:], 0.0) for part in parts))
+    return score if score > 0 or "filter" in asked else None

@@ -216,6 +216,10 @@ class RefusedError(EngineError):
     """The server took a request for wrong in itself (400)."""
 
 
+class ConflictError(EngineError):
+    """A document has been written since it was read (409)."""
+
+
 def reason_of(body: Any) -> str:
     """The server's own words out of an error body."""
     if not isinstance(body, Mapping):
@@ -259,7 +263,7 @@ def api_error(
         return EngineUnavailableError(f"{where} is overloaded or not ready ({status}): {reason}. Try again later.")
     if "too_many" in reason or "maxClauseCount" in reason:
         return EngineError(f"the query has more codes than {where} allows in one: {reason}")
-    kind = RefusedError if status == 400 else EngineError
+    kind = {400: RefusedError, 409: ConflictError}.get(status, EngineError)
     return kind(f"{where} refused the request ({status}): {reason}")
 
 

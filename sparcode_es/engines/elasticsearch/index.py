@@ -29,6 +29,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     check_name,
     generations,
     live_generation,
+    meta_of,
     path_of,
     write_meta,
 )
@@ -172,8 +173,7 @@ class _Load:
                 raise EngineError(f"another `index` began to load {name} at the same time; wait for it.") from error
 
     def _is_ours(self, name: str) -> bool:
-        found = self.server.call("GET", path_of(name, "_mapping"))[name]["mappings"].get("_meta", {})
-        return bool(found.get("run") == self.run_id)
+        return bool(meta_of(self.server, name).get("run") == self.run_id)
 
     def _give_up(self) -> None:
         """Delete what was loaded of ours; the next run does it where the server cannot be asked now."""

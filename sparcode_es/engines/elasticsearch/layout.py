@@ -150,6 +150,12 @@ def read_meta(server: Server, name: str) -> dict[str, Any]:
     return server.run(meta_plan(server.where, name))
 
 
+def meta_of(server: Server, items: str) -> dict[str, Any]:
+    """The metadata of a generation as they are, by the name of its items index; {} where there are none."""
+    mapping = server.call("GET", path_of(items, "_mapping"))[items]["mappings"]
+    return dict(mapping.get("_meta", {}))
+
+
 def write_meta(server: Server, items: str, meta: dict[str, Any]) -> None:
     """Replace the metadata of a generation, by the name of its items index."""
     server.call("PUT", path_of(items, "_mapping"), {"_meta": meta})

@@ -12,15 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.layout import generations
-from sparcode_es.errors import SparcodeError
+from sparcode_es.engines.elasticsearch.connection import ConflictError, Server
+from sparcode_es.engines.elasticsearch.layout import generations, path_of
+from sparcode_es.errors import EngineError, SparcodeError
 
 STALE_SECONDS = 120
 """A load that has not shown itself for so long has died."""
 BEAT_SECONDS = 20
 WATCH_SECONDS = 2 * BEAT_SECONDS + 5.0
 """How long a load is watched whose clock and ours are so far apart that its last beat says nothing."""
+CLAIMS = 5
+"""How often a document is claimed that others write meanwhile."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 PROCESSES = Path("/proc/self/ns/pid")
 
@@ -68,6 +70,30 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join()
+
+
+class Claim:
+    """A document written again, as it is: of the runs that claim the same one, the last is told from the others.
+
+    A run that claims, looks for marks of others, leaves its own mark, and then finds its claim the last, is alone: who claims
+    later finds its mark. Raises `EngineError` when the document is written without end, `NotFoundError` without it.
+    """
+
+    def __init__(self, server: Server, index: str, document: str) -> None:
+        self._server, self._path = server, path_of(index, "_doc", document)
+        for _ in range(CLAIMS):
+            found = server.call("GET", self._path)
+            params = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+            try:
+                self._number = server.call("PUT", self._path, found["_source"], params=params)["_seq_no"]
+                return
+            except ConflictError:  # another run's, or our own whose answer was lost
+                continue
+        raise EngineError(f"others keep writing to {index}; wait for them.")
+
+    def is_last(self) -> bool:
+        """Whether nobody has written the document since."""
+        return bool(self._server.call("GET", self._path)["_seq_no"] == self._number)
 
 
 def loading_generations(server: Server, name: str) -> list[str]:
