@@ -7,6 +7,7 @@ from typing import Any
 from sparcode_es.engines.elasticsearch import chronicle
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.layout import (
+    READY,
     WITHDRAWN,
     aliases_of,
     check_name,
@@ -68,7 +69,7 @@ def rollback(server: Server, name: str, to: str | None = None) -> str:
 
 def _ready(server: Server, name: str) -> dict[str, dict[str, Any]]:
     """The generations that are or were live, oldest first, and their metadata."""
-    return {suffix: meta for suffix, meta in generations(server, name).items() if meta.get("state") == "ready"}
+    return {suffix: meta for suffix, meta in generations(server, name).items() if meta.get("state") == READY}
 
 
 def delete(server: Server, name: str, suffix: str) -> list[str]:
@@ -79,8 +80,8 @@ def delete(server: Server, name: str, suffix: str) -> list[str]:
     return names
 
 
-def remove_leftovers(server: Server, name: str) -> list[str]:
-    """Delete what killed runs left. Raises `EngineError` when another run is loading right now.
+def remove_leftovers(server: Server, name: str, spared: str | None = None) -> list[str]:
+    """Delete what killed runs left, but for one generation. Raises `EngineError` when another run is loading right now.
 
     A live generation whose run was killed right after the swap is complete: it is marked so.
     """
@@ -91,10 +92,10 @@ def remove_leftovers(server: Server, name: str) -> list[str]:
         )
     live, removed = live_generation(server, name), []
     for suffix, meta in generations(server, name).items():
-        if meta.get("state") == "ready":
+        if meta.get("state") == READY or suffix == spared:
             continue
         if suffix == live:
-            write_meta(server, f"{name}-{suffix}", {**meta, "state": "ready"})
+            write_meta(server, f"{name}-{suffix}", {**meta, "state": READY})
         else:
             removed += delete(server, name, suffix)
     return removed

@@ -24,6 +24,8 @@ COMPANIONS = {
     "-generations": "list of generations",
 }
 """What the names beside an alias end in."""
+LOADING, LOADED, READY = "loading", "loaded", "ready"
+"""States of a generation, in its metadata: uploaded to, all uploaded but not yet live, live now or once."""
 WITHDRAWN = "withdrawn"
 """In the metadata of a generation that a rollback left behind: true."""
 
@@ -67,7 +69,7 @@ def chronicle_name(name: str) -> str:
 
 
 def state_of(meta: dict[str, Any]) -> str:
-    """loading, ready, updating or withdrawn, by a generation's metadata; unfinished where there is none."""
+    """loading, loaded, ready, updating or withdrawn, by a generation's metadata; unfinished where there is none."""
     if meta.get("update"):
         return "updating"
     return WITHDRAWN if meta.get(WITHDRAWN) else str(meta.get("state", "unfinished"))

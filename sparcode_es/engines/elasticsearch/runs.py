@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from sparcode_es.engines.elasticsearch.connection import ConflictError, Server
-from sparcode_es.engines.elasticsearch.layout import generations, path_of
+from sparcode_es.engines.elasticsearch.layout import READY, generations, path_of
 from sparcode_es.errors import EngineError, SparcodeError
 
 STALE_SECONDS = 120
@@ -114,7 +114,7 @@ def loading_generations(server: Server, name: str) -> list[str]:
 
 def _run_of(meta: dict[str, Any]) -> dict[str, Any]:
     """The run that began to write a generation and has not finished; {} for a finished one."""
-    run: dict[str, Any] = meta if meta.get("state") == "loading" else meta.get("update") or {}
+    run: dict[str, Any] = (meta.get("update") or {}) if meta.get("state") == READY else meta
     return dict(run.get("owner", {}))
 
 
