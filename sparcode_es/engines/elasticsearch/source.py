@@ -28,7 +28,8 @@ CHUNK = 256
 LISTED = 4
 """Generations whose metadata are remembered."""
 FRESH_SECONDS = 30.0
-"""How long `info` believes them: an update in place changes what a generation holds, though not its fields."""
+"""How long `info` believes them, since an update in place changes what a generation holds, though not its fields; and for how
+long the alias is believed to stand for the same one."""
 
 
 def _status_of(error: Any) -> int:
@@ -49,6 +50,8 @@ class ElasticsearchSource:
         self.where, self.name, self.indices = where, name, Indices.of(name, suffix)
         self._only = None if suffix is None else self.indices.items
         self._metas: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._live = (-math.inf, "")
+        """When the alias was asked for its generation, and which that was."""
 
     def meta(self, generation: str | None = None, age: float = math.inf) -> Plan[dict[str, Any]]:
         """A generation's metadata: of the live one asked anew, of a named one remembered for `age` seconds."""
@@ -62,6 +65,8 @@ class ElasticsearchSource:
             name = str(meta["generation"])
         latest = [pair for pair in self._metas.items() if pair[0] != name][1 - LISTED :]
         self._metas = {**dict(latest), name: (time.monotonic(), meta)}
+        if generation is None:
+            self._live = time.monotonic(), name
         return meta
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
@@ -147,8 +152,8 @@ class ElasticsearchSource:
 
     def _field_type(self, generation: str | None, queries: Sequence[Query]) -> Plan[str]:
         """The type of the codes' field. Raises `EngineError` for a range of numbers that the generation does not hold."""
-        if generation is None and self._metas:
-            generation = next(reversed(self._metas))
+        if generation is None and time.monotonic() - self._live[0] <= FRESH_SECONDS:
+            generation = self._live[1]
         meta = yield from self.meta(generation)
         ranged = any(isinstance(each, Between) and each.numeric for query in queries for each in query.filter)
         if ranged and not meta.get("numbers"):
