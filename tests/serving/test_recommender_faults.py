@@ -221,6 +221,21 @@ def test_a_generation_that_is_gone_is_followed(fake: FakeServer, artifact: Artif
         assert (answer.source, answer.generation) == ("codes", "recs-20270101000000-0123456789ab")
 
 
+def test_a_history_follows_a_generation_that_is_gone(fake: FakeServer, artifact: Artifact) -> None:
+    """What was live a moment ago was removed since: the alias is asked again, once, and its generation answers."""
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
+        core: Core = recommender._core
+        core.encoder = Encoder(("feed01", "beef02"), artifact)
+        assert recommender.recommend(history=["known"]).generation == f"recs-{fake.suffix}"
+        old, fake.suffix = fake.suffix, "20270101000000-0123456789ab"
+        fake.always = lambda path: 404 if old in path else None
+        for _ in range(2):
+            answer = recommender.recommend(history=["known"])
+            assert (answer.source, answer.generation) == ("codes", f"recs-{fake.suffix}")
+            assert [item.id for item in answer] == plain(artifact)
+        assert fake.asked.count(f"POST /recs-{old}/_search") == 2, "once before, once after it was removed"
+
+
 class Encoder:
     """The codes of user 3 for everybody."""
 
