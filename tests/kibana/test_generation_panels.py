@@ -45,8 +45,7 @@ def load(server: Server, artifact: Artifact) -> str:
 @pytest.fixture(scope="module", params=["elasticsearch_7", "elasticsearch_9"])
 def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     server = Server(ConnectionConfig(url=request.getfixturevalue(request.param).url))
-    if server.exists(path_of(LIST)):
-        server.call("DELETE", path_of(LIST))
+    server.call("DELETE", path_of(LIST), params={"ignore_unavailable": "true"})
     folder = tmp_path_factory.mktemp("life")
     artifacts = [make_shelf(folder / str(seed), Scorer(seed, f"feed0{seed}")) for seed in (1, 2, 3)]
     names = [load(server, artifact) for artifact in artifacts]

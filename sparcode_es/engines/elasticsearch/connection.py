@@ -325,10 +325,6 @@ class Server:
             )
             return getattr(answer, "body", answer)
 
-    def exists(self, path: str) -> bool:
-        """Whether a HEAD of `path` finds it."""
-        return bool(self.call("HEAD", path))
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
