@@ -45,7 +45,10 @@ def list_them(name: str, as_json: bool, **flags: Any) -> None:
 @click.option("--to", "wanted", help="An older generation's name.  [default: the one before the live one]")
 @generation_options
 def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None:
-    """Let the alias stand for an older generation, in one request; readers see the one or the other."""
+    """Let the alias stand for an older generation, in one request; readers see the one or the other.
+
+    Newer generations are withdrawn: they are deleted first, and no later rollback goes to them unless --to names one.
+    """
     from sparcode_es.engines.elasticsearch import generations
 
     with open_server(flags) as server:
@@ -55,11 +58,11 @@ def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None
 
 @command.command(epilog="\b\nExample:\n  sparcode-es generations prune --index recs --keep 2")
 @click.option(
-    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one never deleted."
+    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
 )
 @generation_options
 def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
-    """Delete generations but for the newest, and what killed runs left."""
+    """Delete what killed runs left, and generations: withdrawn ones first, then the oldest, never the live one."""
     from sparcode_es.engines.elasticsearch import generations
 
     with open_server(flags) as server:

@@ -59,6 +59,13 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--shards", type=click.IntRange(1, 1024), default=1, show_default=True, help="Primary shards of the items' index."
 )
+@click.option(
+    "--replica-seconds",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    help="How long replicas may take before the run ends; the same command waits on.",
+)
 @click.option("--compact/--no-compact", default=None, help="Wait for the smallest index; on from 10,000 items.")
 @click.option(
     "--update",
@@ -80,6 +87,7 @@ def command(
     store_codes: bool,
     keep: int,
     shards: int,
+    replica_seconds: float,
     compact: bool | None,
     in_place: bool,
     rollback: bool,
@@ -90,8 +98,9 @@ def command(
     """Load a new generation, check it, and move the alias to it.
 
     Until the last request readers see the generation before. A run that is killed leaves it live; the next run removes
-    what was left. An --update that is killed is finished by giving it again; until then a server that restarts, or has
-    replicas, may show old and new items side by side: where that matters, leave out --update.
+    what was left, or, given the same after all was uploaded, finishes it. An --update that is killed is finished by giving
+    it again; until then a server that restarts, or has replicas, may show old and new items side by side: where that
+    matters, leave out --update.
     """
     if in_place and (checkpoint is not None or rollback or list_them):
         raise click.UsageError("--update goes with none of --checkpoint, --rollback and --list.")
@@ -112,7 +121,8 @@ def command(
         if in_place:
             report = update(server, artifact, name)
         else:
-            report = load(server, artifact, IndexOptions(name, field_type, store_codes, keep, compact, shards))
+            options = IndexOptions(name, field_type, store_codes, keep, compact, shards, replica_seconds)
+            report = load(server, artifact, options)
     if as_json:
         click.echo(json.dumps(report))
         return

@@ -17,7 +17,8 @@ from retrieval.systems import Ask, Queries, System
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.index import IndexOptions, index, index_bytes
+from sparcode_es.engines.elasticsearch.index import IndexOptions, index
+from sparcode_es.engines.elasticsearch.segments import index_bytes
 from sparcode_es.postings.artifact import Artifact
 
 NAME = "speed"

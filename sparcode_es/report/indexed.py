@@ -13,10 +13,10 @@ from sparcode_es.engines.base import Query
 from sparcode_es.engines.elasticsearch.capabilities import capabilities
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.index import index_bytes
 from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import codes_name, path_of, read_meta, users_name
 from sparcode_es.engines.elasticsearch.reading import each_document, msearch
+from sparcode_es.engines.elasticsearch.segments import index_bytes
 from sparcode_es.errors import EngineAuthError, EngineError
 from sparcode_es.postings.principal import Rows
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile

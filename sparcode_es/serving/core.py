@@ -282,4 +282,4 @@ def _required(outcome: Recommendations | SparcodeError) -> Recommendations:
 
 def _callers_own(error: SparcodeError) -> bool:
     """Whether no answer will ever come, since the question is wrong: popular items would hide that."""
-    return isinstance(error, ConfigError) or (isinstance(error, EngineError) and "(400)" in str(error))
+    return isinstance(error, ConfigError)

@@ -23,6 +23,8 @@ from sparcode_es.serving.recommender import Recommender
 
 KEPT = 8
 """Generations that stay open."""
+WHOLE = ("ready", "updating", "withdrawn")
+"""States of generations that can be asked."""
 MakeRecommender = Callable[[EmbeddedEngine | ElasticsearchEngine], Recommender]
 
 
@@ -92,7 +94,7 @@ class IndexPlaces:
 
     def listed(self) -> list[Listed]:
         """See `Places.listed`: of the generations those that are whole, the live one first, then the newest."""
-        rows = [row for row in reversed(listed(self._server, self._name)) if row["state"] in ("ready", "updating")]
+        rows = [row for row in reversed(listed(self._server, self._name)) if row["state"] in WHOLE]
         found = [Listed(str(row["generation"]), "generation", bool(row["live"])) for row in rows]
         found.sort(key=lambda each: not each.live)
         return [*found, *(Listed(key, "artifact", False) for key in self._artifacts)]

@@ -9,7 +9,15 @@ import pytest
 
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.conditions import parse_filter
-from sparcode_es.engines.elasticsearch.request import WINDOW, first_size, query_body, routing, search_body, shown_body
+from sparcode_es.engines.elasticsearch.request import (
+    MOST_TERMS,
+    WINDOW,
+    first_size,
+    query_body,
+    routing,
+    search_body,
+    shown_body,
+)
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
 from sparcode_es.errors import EngineError
 from sparcode_es.postings.profile import CodeProfile, Neighbour, TopItem
@@ -67,6 +75,19 @@ def test_exclusions_are_dropped_here_or_there(count: int, k: int, dropped: bool)
     query = Query(QUERY.clauses, k, items(count))
     assert ("must_not" in query_body(query, "rank_features")["bool"]) is not dropped
     assert k + (count if dropped else 0) <= first_size(query) <= WINDOW
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(MOST_TERMS, [MOST_TERMS]), (MOST_TERMS + 2, [MOST_TERMS, 2])])
+def test_no_clause_holds_more_values_than_a_server_takes(count: int, sizes: list[int]) -> None:
+    """A user may have seen more, and a filter may name more."""
+    excluded = query_body(Query(QUERY.clauses, 10, items(count)), "rank_features")["bool"]["must_not"]
+    assert [len(each["terms"]["item"]) for each in excluded] == sizes
+    assert {item for each in excluded for item in each["terms"]["item"]} == items(count)
+    (kept,) = query_body(
+        Query(QUERY.clauses, 10, filter=parse_filter({"item": sorted(items(count))})), "rank_features"
+    )["bool"]["filter"]
+    parts = [kept] if len(sizes) == 1 else kept["bool"].pop("should")
+    assert [len(each["terms"]["attributes.item"]) for each in parts] == sizes
 
 
 def test_a_request_that_is_shown_says_what_is_excluded() -> None:

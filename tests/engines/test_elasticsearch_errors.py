@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -240,6 +241,36 @@ def test_connections_that_cannot_be(options: dict[str, Any], words: str) -> None
 def test_connections_that_cannot_be_made(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Server(ConnectionConfig(**options))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://jo:sec/ret@host:9200",
+        "http://jo:sec#ret@host:9200",
+        "http://jo:sec?ret@host:9200/path",
+        "https://jo:sec/r@t@host",
+        "http://jo:secret@[::1",
+        "http://jo:sec\N{CARE OF}ret@host",
+        "jo:secret@host:9200",
+        "jo:sec://ret@host:9200",
+        "http:/jo:secret@host:9200",
+    ],
+)
+def test_a_password_that_ends_the_host_too_early_is_not_shown(url: str) -> None:
+    """What stands before an `@` is a secret, wherever that is."""
+    with pytest.raises(ConfigError) as caught:
+        ConnectionConfig(url=url)
+    shown = "".join(traceback.format_exception(caught.value, limit=0))
+    assert not any(part in shown for part in ("jo", "sec", "ret", "r@t"))
+
+
+def test_how_a_password_of_any_characters_is_written() -> None:
+    with pytest.raises(ConfigError, match="%2F"):
+        ConnectionConfig(url="http://jo:sec/ret@host:9200")
+    config = ConnectionConfig(url="http://jo:a%2Fb%23%3F%40@host:9200/path")
+    assert config.client_options()["basic_auth"] == ("jo", "a/b#?@")
+    assert config.where == "http://host:9200/path"
 
 
 def test_secrets_are_not_shown() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,17 +12,19 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sparcode_es.engines.elasticsearch import generations
+from sparcode_es.engines.elasticsearch import generations, runs
 from sparcode_es.engines.elasticsearch.bulk import chunks, send, upload
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server, api_error
-from sparcode_es.engines.elasticsearch.generations import Heartbeat, is_alive, remove_leftovers
+from sparcode_es.engines.elasticsearch.generations import remove_leftovers
 from sparcode_es.engines.elasticsearch.index import fresh_suffix
 from sparcode_es.engines.elasticsearch.layout import check_name
+from sparcode_es.engines.elasticsearch.runs import Heartbeat, is_alive, owner
 from sparcode_es.errors import ConfigError, EngineError, EngineUnavailableError, NotFoundError
 
 HERE = socket.gethostname()
@@ -148,13 +149,29 @@ def test_who_is_alive() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     now = time.time()
-    assert is_alive({"host": HERE, "pid": os.getpid(), "beat": now})
-    assert not is_alive({"host": HERE, "pid": child.pid, "beat": now}), "a dead process of this machine"
+    assert is_alive({**owner(), "beat": now})
+    assert not is_alive({**owner(), "pid": child.pid, "beat": now}), "a dead process of this machine"
+    for space in ({"space": "another container"}, {"space": None}):
+        assert is_alive({**owner(), "pid": child.pid, "beat": now, **space}), (
+            "not ours to see, whatever its host is called"
+        )
+    earlier = {"host": HERE, "pid": child.pid, "beat": now}
+    assert is_alive(earlier), "an earlier release says no more"
     assert is_alive({"host": "elsewhere", "pid": 1, "beat": now - 60})
     assert not is_alive({"host": "elsewhere", "pid": 1, "beat": now - 121}), "no heartbeat for two minutes"
     assert is_alive({}) is False
     assert is_alive({"host": "elsewhere", "pid": 1, "beat": now + 3600}) is None, "whose clock is wrong?"
-    assert is_alive({"host": HERE, "pid": child.pid, "beat": now + 3600}) is False
+    assert is_alive({**owner(), "pid": child.pid, "beat": now + 3600}) is False
+
+
+def test_where_processes_cannot_be_told_apart_the_beat_alone_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runs.sys, "platform", "linux")
+    monkeypatch.setattr(runs, "BOOT", tmp_path / "none")
+    assert owner()["space"] is None
+    monkeypatch.setattr(runs, "_runs_here", lambda pid: False)
+    assert is_alive(owner())
 
 
 @pytest.mark.parametrize("off", [-3600, 3600], ids=["behind", "ahead"])
@@ -164,13 +181,13 @@ def test_a_run_whose_clock_is_wrong_lives_when_its_heart_beats_on(
 ) -> None:
     run = {"host": "elsewhere", "pid": 1, "beat": int(time.time()) + off}
     fake = Indices({OLD: {"state": "ready"}, NEW: {"state": "loading", "owner": run}})
-    monkeypatch.setattr(generations.time, "sleep", lambda seconds: run.update(beat=run["beat"] + beats))
+    monkeypatch.setattr(runs.time, "sleep", lambda seconds: run.update(beat=run["beat"] + beats))
 
     def copied(*arguments: Any, **options: Any) -> Any:
         return copy.deepcopy(Indices.call(fake, *arguments, **options))
 
     fake.call = copied  # type: ignore[method-assign]
-    assert generations.loading_generations(fake, "n") == ([NEW] if beats else [])  # type: ignore[arg-type]
+    assert runs.loading_generations(fake, "n") == ([NEW] if beats else [])  # type: ignore[arg-type]
 
 
 def test_an_alias_that_was_deleted_is_put_back() -> None:
@@ -184,8 +201,8 @@ def test_an_alias_that_was_deleted_is_put_back() -> None:
     with pytest.raises(NotFoundError, match=f"rollback --to n-{NEW}` puts it back"):
         generations.rollback(fake, "n")  # type: ignore[arg-type]
     assert generations.rollback(fake, "n", f"n-{OLD}") == f"n-{OLD}"  # type: ignore[arg-type]
-    assert fake.sent[0] == "POST /_aliases"
-    assert not any("_aliases" in each for each in fake.sent[1:])
+    assert fake.sent[:2] == [f"PUT /n-{NEW}/_mapping", "POST /_aliases"], "withdrawn, then moved"
+    assert not any("_aliases" in each for each in fake.sent[2:])
 
 
 def test_a_full_disk_is_called_one(bulk: Bulk, server: Server) -> None:

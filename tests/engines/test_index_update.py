@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ from sparcode_es.engines.elasticsearch import bulk, templates
 from sparcode_es.engines.elasticsearch import update as update_module
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.generations import listed, owner
+from sparcode_es.engines.elasticsearch.generations import listed
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
 from sparcode_es.engines.elasticsearch.layout import path_of, read_meta
+from sparcode_es.engines.elasticsearch.runs import owner
 from sparcode_es.engines.elasticsearch.update import UpdateReport, update
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_inspector import EmbeddedInspector
@@ -197,7 +197,7 @@ def test_a_running_update_keeps_others_out(server: Server, artifacts: Updates) -
     loaded(server, artifacts.base, "busy")
     meta = read_meta(server, "busy")
     generation = meta.pop("generation")
-    run = {"to": artifacts.first.generation_hash, "owner": {**owner(), "host": "elsewhere", "beat": int(time.time())}}
+    run = {"to": artifacts.first.generation_hash, "owner": {**owner(), "space": "elsewhere"}}
     server.call("PUT", f"/{generation}/_mapping", {"_meta": {**meta, "update": run}})
     with pytest.raises(EngineError, match="loading or updating"):
         updated(server, artifacts.first, "busy")

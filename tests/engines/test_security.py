@@ -95,7 +95,7 @@ def test_other_aliases_are_out_of_reach(secured: Secured, action: str, role: str
 @pytest.mark.elasticsearch
 def test_certificates_that_are_not_the_servers(secured: Secured, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "stranger")
-    assert secured.server("reader", ssl_assert_fingerprint=secured.signed.fingerprint).exists(f"/{NAME}")
+    assert secured.server("reader", ssl_assert_fingerprint=secured.signed.fingerprint).call("HEAD", f"/{NAME}")
     for options, words in (
         ({"ca_certs": str(stranger.certificate)}, "not signed by an authority that --ca-certs names"),
         ({"ssl_assert_fingerprint": secured.signed.fingerprint[::-1]}, "has another fingerprint"),

@@ -15,14 +15,21 @@ import numpy as np
 import pytest
 
 from serving.small_world import USERS, FakeServer, Fault
-from sparcode_es import AsyncRecommender, Limits, Recommendations, Recommender
+from sparcode_es import AsyncRecommender, Dsl, Limits, Recommendations, Recommender
 from sparcode_es.codes import UserCodes
 from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.local_source import LocalSource
 from sparcode_es.engines.plans import Pause, Plan
-from sparcode_es.errors import EngineAuthError, EngineUnavailableError, MismatchError, NotFoundError, SparcodeError
+from sparcode_es.errors import (
+    ConfigError,
+    EngineAuthError,
+    EngineUnavailableError,
+    MismatchError,
+    NotFoundError,
+    SparcodeError,
+)
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.ask import Ask
 from sparcode_es.serving.core import Core
@@ -88,6 +95,41 @@ def test_what_lasts_gives_popular_items(
     assert answer.reason
     assert [item.id for item in answer] == artifact.popular(3)
     assert {item.title is None for item in answer} == {False}
+
+
+def test_what_the_server_refuses_of_a_query_of_our_own_gives_popular_items(
+    fake: FakeServer, artifact: Artifact, asked: Asked
+) -> None:
+    def begin() -> None:
+        fake.always = lambda path: 400 if path.endswith("_search") else None
+
+    (answer,) = asked(fake, QUICK, ["user 3"], begin, k=3)
+    assert (answer.source, [item.id for item in answer]) == ("popular", artifact.popular(3))
+    assert "(400)" in str(answer.reason)
+
+
+def test_what_the_server_refuses_of_a_query_of_the_callers_own_is_theirs_to_change(
+    fake: FakeServer, asked: Asked
+) -> None:
+    def begin() -> None:
+        fake.always = lambda path: 400 if path.endswith("_search") else None
+
+    with pytest.raises(ConfigError, match=r"\(400\).*`Dsl`"):
+        asked(fake, QUICK, ["user 3"], begin, filter=Dsl({"no such query": {}}))
+
+
+def test_a_refused_part_of_a_batch_is_its_callers_own(fake: FakeServer) -> None:
+    wrong = {"status": 400, "error": {"type": "parsing_exception", "reason": "unknown query"}}
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
+        recommender.warm()
+        reply = fake.reply
+        fake.reply = lambda path, body: (  # type: ignore[method-assign]
+            {"responses": [wrong, wrong]} if path.endswith("_msearch") else reply(path, body)
+        )
+        plain_ones = recommender.recommend_many(["user 3", "user 4"])
+        assert [answer.source for answer in plain_ones] == ["popular", "popular"]
+        with pytest.raises(ConfigError, match="unknown query"):
+            recommender.recommend_many(["user 3", "user 4"], filter=Dsl({"no such query": {}}))
 
 
 def test_a_silent_server_costs_no_more_than_the_budget(fake: FakeServer, artifact: Artifact, asked: Asked) -> None:
@@ -182,6 +224,21 @@ def test_a_generation_that_is_gone_is_followed(fake: FakeServer, artifact: Artif
         fake.always = lambda path: 404 if old in path and fake.suffix != old else None
         answer = recommender.recommend("user 3")
         assert (answer.source, answer.generation) == ("codes", "recs-20270101000000-0123456789ab")
+
+
+def test_a_history_follows_a_generation_that_is_gone(fake: FakeServer, artifact: Artifact) -> None:
+    """What was live a moment ago was removed since: the alias is asked again, once, and its generation answers."""
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
+        core: Core = recommender._core
+        core.encoder = Encoder(("feed01", "beef02"), artifact)
+        assert recommender.recommend(history=["known"]).generation == f"recs-{fake.suffix}"
+        old, fake.suffix = fake.suffix, "20270101000000-0123456789ab"
+        fake.always = lambda path: 404 if old in path else None
+        for _ in range(2):
+            answer = recommender.recommend(history=["known"])
+            assert (answer.source, answer.generation) == ("codes", f"recs-{fake.suffix}")
+            assert [item.id for item in answer] == plain(artifact)
+        assert fake.asked.count(f"POST /recs-{old}/_search") == 2, "once before, once after it was removed"
 
 
 class Encoder:

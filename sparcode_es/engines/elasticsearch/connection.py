@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from sparcode_es.engines.plans import CONNECTIONS, UNLIMITED, Call, Operation, Pause, Plan, T, run, within
 from sparcode_es.errors import (
@@ -23,6 +23,7 @@ from sparcode_es.errors import (
 if TYPE_CHECKING:
     from elasticsearch import AsyncElasticsearch, Elasticsearch
 
+SCHEMES = ("http", "https")
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that may pass: asked again after a pause."""
 JSON = {"accept": "application/json", "content-type": "application/json"}
@@ -50,8 +51,8 @@ class ConnectionConfig:
     def __post_init__(self) -> None:
         if (self.url is None) == (self.cloud_id is None):
             raise ConfigError("name the server with either --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
-        if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
-            raise ConfigError(f"the URL {self.where} must begin with http:// or https://")
+        if self.url is not None:
+            self._check_url(self.url)
         if (self.username is None) != (self.password is None):
             raise ConfigError("give both --es-username and --es-password, or neither")
         if self.api_key is not None and self.username is not None:
@@ -65,6 +66,20 @@ class ConnectionConfig:
         if not 0 < self.timeout < math.inf:
             raise ConfigError(f"--timeout must be positive, not {self.timeout:g}")
 
+    def _check_url(self, url: str) -> None:
+        """Raise `ConfigError`, which shows nothing that stands before an `@`."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ConfigError(f"the URL {self.where} is malformed; look at its host") from None
+        if parts.scheme not in SCHEMES:
+            raise ConfigError(f"the URL {self.where} must begin with http:// or https://")
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ConfigError(
+                f"the URL {self.where} is cut off before its @; in a user name or password write / as %2F, ? as %3F, # as %23 "
+                "and @ as %40"
+            )
+
     def __repr__(self) -> str:
         return f"ConnectionConfig({self.where!r})"
 
@@ -73,8 +88,9 @@ class ConnectionConfig:
         """The server, without user name and password."""
         if self.url is None:
             return f"cloud {(self.cloud_id or '').partition(':')[0]}"
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        secret, _, rest = self.url.rpartition("@")
+        scheme = secret.partition("://")[0]
+        return f"{scheme}://{rest}" if scheme in SCHEMES else rest
 
     def _url_and_auth(self) -> tuple[str | None, tuple[str, str] | None]:
         auth = None if self.username is None else (self.username, self.password or "")
@@ -196,6 +212,14 @@ def tls_error(where: str, message: str) -> EngineAuthError | EngineUnavailableEr
     return EngineAuthError(f"the TLS handshake with {where} failed: {message[:150]}.")
 
 
+class RefusedError(EngineError):
+    """The server took a request for wrong in itself (400)."""
+
+
+class ConflictError(EngineError):
+    """A document has been written since it was read (409)."""
+
+
 def reason_of(body: Any) -> str:
     """The server's own words out of an error body."""
     if not isinstance(body, Mapping):
@@ -239,7 +263,8 @@ def api_error(
         return EngineUnavailableError(f"{where} is overloaded or not ready ({status}): {reason}. Try again later.")
     if "too_many" in reason or "maxClauseCount" in reason:
         return EngineError(f"the query has more codes than {where} allows in one: {reason}")
-    return EngineError(f"{where} refused the request ({status}): {reason}")
+    kind = {400: RefusedError, 409: ConflictError}.get(status, EngineError)
+    return kind(f"{where} refused the request ({status}): {reason}")
 
 
 def headers_of(call: Call) -> dict[str, str]:
@@ -299,10 +324,6 @@ class Server:
                 wanted.method, wanted.path, params=wanted.params, headers=headers_of(wanted), body=wanted.body
             )
             return getattr(answer, "body", answer)
-
-    def exists(self, path: str) -> bool:
-        """Whether a HEAD of `path` finds it."""
-        return bool(self.call("HEAD", path))
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,13 +1,14 @@
 """`index`: load a new generation, check it, and move the aliases to it in one request.
 
-Killed anywhere, the aliases still answer the old generation; the next run removes what was left.
+Killed anywhere, the aliases still answer the old generation; the next run removes what was left, or goes on from there where
+the same was all uploaded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -16,20 +17,15 @@ from typing import Any
 
 from sparcode_es import __version__
 from sparcode_es.engines.elasticsearch import bulk, chronicle
-from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
+from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.check import check
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.copies import wait_until_started
-from sparcode_es.engines.elasticsearch.generations import (
-    Heartbeat,
-    delete,
-    loading_generations,
-    owner,
-    point,
-    remove_leftovers,
-    remove_old,
-)
+from sparcode_es.engines.elasticsearch.generations import delete, point, remove_leftovers, remove_old
 from sparcode_es.engines.elasticsearch.layout import (
+    LOADED,
+    LOADING,
+    READY,
     SCHEMA_VERSION,
     STAMP,
     aliases_of,
@@ -37,20 +33,20 @@ from sparcode_es.engines.elasticsearch.layout import (
     check_name,
     generations,
     live_generation,
+    meta_of,
     path_of,
+    write_meta,
 )
+from sparcode_es.engines.elasticsearch.runs import Heartbeat, loading_generations, owner
+from sparcode_es.engines.elasticsearch.segments import add_segments, index_bytes, merge, wait_for_history
 from sparcode_es.engines.elasticsearch.templates import codes_body, items_body, users_body
-from sparcode_es.errors import EngineError, EngineUnavailableError, NotFoundError, SparcodeError
+from sparcode_es.errors import EngineAuthError, EngineError, EngineUnavailableError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
 
 COMPACT_FROM = 10_000
 """Items from which on it pays to wait until the history may be dropped, before the merge."""
-COMPACT_SECONDS = 60
-MERGE_SECONDS = 3600.0
 CREATE_SECONDS = 60.0
 """How long the shards of a new generation may take to start, empty."""
-REPLICA_SECONDS = 600.0
-"""How long its replicas may take, full: the aliases move to a generation that a node's death does not take away."""
 POPULAR = 100
 """Items kept in the metadata for those whom the codes cannot answer; few, since every reader of the mapping gets them."""
 Progress = Callable[[str, int, int], None]
@@ -72,6 +68,8 @@ class IndexOptions:
     """Wait (half a minute) until the load's history may be dropped, then merge. None: from 10,000 items on."""
     shards: int = 1
     """Primary shards of the items' index. Scores know nothing of shards; BM25 of titles counts words in each of them."""
+    replica_seconds: float = 600.0
+    """How long the replicas may take, full: the aliases move to a generation that a node's death does not take away."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,13 @@ class IndexReport:
 
 
 def index(server: Server, artifact: Artifact, options: IndexOptions, progress: Progress) -> IndexReport:
-    """Load `artifact` as a new generation and make it live."""
-    return _Load(server, artifact, options, progress).run()
+    """Load `artifact` as a new generation, or finish what a run before left of it all uploaded, and make it live.
+
+    Raises `VerificationError` for a generation that fails its check; it is deleted, as after any error but one: where the server
+    is away, or refuses the credentials, after the upload (`EngineUnavailableError`, `EngineAuthError`), it stays.
+    """
+    bulk.check_ids(artifact)
+    return _Load(server, artifact, options, progress, capabilities(server)).run()
 
 
 def fresh_suffix(taken: Iterable[str], artifact: Artifact, now: datetime) -> str:
@@ -107,38 +110,49 @@ def fresh_suffix(taken: Iterable[str], artifact: Artifact, now: datetime) -> str
 
 
 class _Load:
-    def __init__(self, server: Server, artifact: Artifact, options: IndexOptions, progress: Progress) -> None:
-        self.server, self.artifact, self.options, self.progress = server, artifact, options, progress
-        self.name = check_name(options.name)
-        self.suffix = fresh_suffix(generations(server, self.name), artifact, datetime.now(timezone.utc))
+    def __init__(
+        self, server: Server, artifact: Artifact, options: IndexOptions, progress: Progress, can: Capabilities
+    ) -> None:
+        self.server, self.artifact, self.options, self.progress, self.can = server, artifact, options, progress, can
+        self.name, self.run_id = check_name(options.name), secrets.token_hex(6)
+        self.field_type = choose_field_type(can, options.field_type)
+        made = {"store_codes": options.store_codes, "shards": options.shards}
+        self.content = {**generation_meta(artifact, self.field_type), **made}
+        found = generations(server, self.name)
+        left = [suffix for suffix, meta in found.items() if self._is_loaded(meta)]
+        self.left = left[-1] if left else None
+        self.suffix = self.left or fresh_suffix(found, artifact, datetime.now(timezone.utc))
         self.indices = tuple(f"{alias}-{self.suffix}" for alias in aliases_of(self.name))
         self.items, self.users, self.codes = self.indices
-        self.run_id = secrets.token_hex(6)
+        self.state, self.merged = LOADING, False
+        self._writing = threading.Lock()
 
     def run(self) -> IndexReport:
         started = time.monotonic()
-        bulk.check_ids(self.artifact)
-        can = capabilities(self.server)
-        field_type = choose_field_type(can, self.options.field_type)
-        for alias in aliases_of(self.name):
-            live_generation(self.server, alias)
-        removed = remove_leftovers(self.server, self.name)
+        before, _, _ = (live_generation(self.server, alias) for alias in aliases_of(self.name))
+        removed = remove_leftovers(self.server, self.name, spared=self.left)
         try:
-            self._create(can.version, field_type)
-            with Heartbeat(lambda: self._put_meta("loading", field_type)):
-                self._upload()
-                self._finish()
-                check(self.server, self.artifact, self.indices, field_type, "the alias was not moved")
+            if self.left is None:
+                self._create()
+            else:
+                self._take_up()
+            with Heartbeat(self._put_meta):
+                self._load()
+            self._swap()
+        except (EngineUnavailableError, EngineAuthError) as error:
+            if self.state == LOADED:
+                raise self._kept(error) from error
+            self._give_up()
+            raise
         except Exception:
             self._give_up()
             raise
-        self._swap(field_type)
-        removed += remove_old(self.server, self.name, self.options.keep)
+        removed += remove_old(self.server, self.name, self.options.keep, before)
         chronicle.record(self.server, self.name)
         size = index_bytes(self.server, self.items)
         return IndexReport(
             generation=self.items,
-            field_type=field_type,
+            field_type=self.field_type,
             items=self.artifact.num_items,
             users=self.artifact.num_users,
             codes=self.artifact.num_codes,
@@ -149,15 +163,36 @@ class _Load:
             removed=removed,
         )
 
-    def _meta(self, state: str, field_type: str) -> dict[str, Any]:
-        return {**generation_meta(self.artifact, field_type), "state": state, "owner": owner(), "run": self.run_id}
+    def _load(self) -> None:
+        """What is still to be done, from the first document to the check."""
+        if self.state == LOADING:
+            self._upload()
+            self.state = LOADED
+            self._put_meta()
+        if not self.merged:
+            self._merge()
+            self.merged = True
+            self._put_meta()
+        settings = users_body()["settings"]["index"]
+        restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
+        self.server.call("PUT", f"{self._every}/_settings", {"index": restored})
+        self.progress("replicas", 0, 1)
+        wait_until_started(self.server, self.indices, self.options.replica_seconds, "the alias was not moved")
+        check(self.server, self.artifact, self.indices, self.field_type, "the alias was not moved")
 
-    def _put_meta(self, state: str, field_type: str) -> None:
-        self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": self._meta(state, field_type)})
+    @property
+    def _every(self) -> str:
+        return path_of(",".join(self.indices))
 
-    def _create(self, version: tuple[int, ...], field_type: str) -> None:
-        meta = self._meta("loading", field_type)
-        items = items_body(field_type, version, self.options.store_codes, meta)
+    def _put_meta(self, alive: bool = True) -> None:
+        """One at a time: a heartbeat must not bring back a state that is past."""
+        with self._writing:
+            state = {"state": self.state, "merged": self.merged, "owner": owner() if alive else {}, "run": self.run_id}
+            write_meta(self.server, self.items, self.content | state)
+
+    def _create(self) -> None:
+        meta = {**self.content, "state": LOADING, "owner": owner(), "run": self.run_id}
+        items = items_body(self.field_type, self.can.version, self.options.store_codes, meta)
         items["settings"]["index"]["number_of_shards"] = self.options.shards
         for name, body in zip(self.indices, (items, users_body(meta), codes_body(meta)), strict=True):
             self._put_index(name, loading(body))
@@ -165,6 +200,27 @@ class _Load:
         if others:
             raise EngineError(f"another `index` began to load {self.name}-{others[0]} at the same time; wait for it.")
         wait_until_started(self.server, self.indices, CREATE_SECONDS, "nothing was loaded")
+
+    def _is_loaded(self, meta: dict[str, Any]) -> bool:
+        """Whether a run before this one uploaded the same and could not finish."""
+        return meta.get("state") == LOADED and all(meta.get(key) == value for key, value in self.content.items())
+
+    def _take_up(self) -> None:
+        """Go on with what a run before this one left."""
+        self.state, self.merged = LOADED, bool(meta_of(self.server, self.items).get("merged"))
+        self._put_meta()
+        if not self._is_ours(self.items):
+            raise EngineError(f"another `index` began to finish {self.items} at the same time; wait for it.")
+
+    def _kept(self, error: SparcodeError) -> SparcodeError:
+        """What is said when the server is away after the upload, which the same command need not repeat."""
+        with contextlib.suppress(SparcodeError):
+            if self._is_ours(self.items):
+                self._put_meta(alive=False)
+        return type(error)(
+            f"{error} What was uploaded stays in {self.items}: give the same command again, and it goes on from there; "
+            "`generations prune` deletes it."
+        )
 
     def _put_index(self, name: str, body: dict[str, Any]) -> None:
         """Create an index. One that is there is ours when only the answer to our first request was lost."""
@@ -177,13 +233,13 @@ class _Load:
                 raise EngineError(f"another `index` began to load {name} at the same time; wait for it.") from error
 
     def _is_ours(self, name: str) -> bool:
-        found = self.server.call("GET", path_of(name, "_mapping"))[name]["mappings"].get("_meta", {})
-        return bool(found.get("run") == self.run_id)
+        return bool(meta_of(self.server, name).get("run") == self.run_id)
 
     def _give_up(self) -> None:
-        """Delete what was loaded of ours; the next run does it where the server cannot be asked now."""
+        """Delete what was loaded of ours, unless it is live; the next run does it where the server cannot be asked now."""
         with contextlib.suppress(SparcodeError):
-            if self._is_ours(self.items):
+            live = {live_generation(self.server, alias) for alias in aliases_of(self.name)}
+            if self.suffix not in live and self._is_ours(self.items):
                 delete(self.server, self.name, self.suffix)
 
     def _upload(self) -> None:
@@ -199,65 +255,28 @@ class _Load:
 
             bulk.upload(self.server, name, documents, done)
 
-    def _finish(self) -> None:
-        """Refresh, drop the history, merge to one segment, restore the settings."""
-        every = path_of(",".join(self.indices))
-        self.server.call("POST", f"{every}/_refresh")
-        self.server.call("POST", f"{every}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
+    def _merge(self) -> None:
+        """Refresh, drop the history, merge to one segment."""
+        self.server.call("POST", f"{self._every}/_refresh")
+        self._flush()
         compact = self.options.compact
         if self.artifact.num_items >= COMPACT_FROM if compact is None else compact:
-            self._wait_for_history()
+            self.progress("history", 0, 1)
+            wait_for_history(self.server, self.items)
+            add_segments(self.server, self.items, self.artifact, self.options.shards)
         self.progress("merge", 0, 1)
-        params = {"max_num_segments": 1, "flush": "true"}
-        self.server.call("POST", f"{every}/_forcemerge", params=params, timeout=MERGE_SECONDS)
-        self.server.call("POST", f"{every}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
-        self.server.call("POST", f"{every}/_refresh")
-        settings = users_body()["settings"]["index"]
-        restored = {key: settings[key] for key in ("auto_expand_replicas", "refresh_interval")}
-        self.server.call("PUT", f"{every}/_settings", {"index": restored})
-        self.progress("replicas", 0, 1)
-        wait_until_started(self.server, self.indices, REPLICA_SECONDS, "the alias was not moved")
+        merge(self.server, self._every)
+        self._flush()
+        self.server.call("POST", f"{self._every}/_refresh")
 
-    def _wait_for_history(self) -> None:
-        """Wait until no retention lease needs the load's operations: only then does a merge drop their copies."""
-        self.progress("history", 0, 1)
-        deadline = time.monotonic() + COMPACT_SECONDS
-        while not history_released(self.server, self.items) and time.monotonic() < deadline:
-            time.sleep(1.0)
-        self._add_segments()
+    def _flush(self) -> None:
+        self.server.call("POST", f"{self._every}/_flush", params={"force": "true", "wait_if_ongoing": "true"})
 
-    def _add_segments(self) -> None:
-        """Index and delete one empty document in each shard: a merge rewrites nothing, and frees nothing, where there is
-        one segment."""
-        spare = "merge"
-        while self.artifact.item_ids.find(spare) is not None:
-            spare += "_"
-        for routing in self._routings():
-            flags = {"refresh": "true", "routing": routing}
-            self.server.call("PUT", path_of(self.items, "_doc", spare), {}, params=flags)
-            with contextlib.suppress(NotFoundError):  # gone, and only the answer was lost
-                self.server.call("DELETE", path_of(self.items, "_doc", spare), params=flags)
-
-    def _routings(self) -> list[str]:
-        """A value for `routing` that leads to each shard."""
-        found: dict[int, str] = {}
-        for value in map(str, itertools.count()):
-            if len(found) == self.options.shards:
-                break
-            answer = self.server.call("GET", path_of(self.items, "_search_shards"), params={"routing": value})
-            found.setdefault(answer["shards"][0][0]["shard"], value)
-        return list(found.values())
-
-    def _swap(self, field_type: str) -> None:
-        """Only a generation that is or was live is called ready. A swap without an answer may still happen: what it leaves is
-        the next run's to clear up."""
-        try:
-            point(self.server, self.name, self.suffix)
-        except SparcodeError as error:
-            if not isinstance(error, EngineUnavailableError):
-                self._give_up()
-            raise
-        self._put_meta("ready", field_type)
+    def _swap(self) -> None:
+        """Only a generation that is or was live is called ready. A swap without an answer may still happen."""
+        point(self.server, self.name, self.suffix)
+        self.state = READY
+        self._put_meta()
 
 
 def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
@@ -284,22 +303,3 @@ def loading(body: dict[str, Any]) -> dict[str, Any]:
     settings = {**body["settings"]["index"], "refresh_interval": "-1", "number_of_replicas": 0}
     settings["auto_expand_replicas"] = "false"
     return {**body, "settings": {"index": settings}}
-
-
-def history_released(server: Server, name: str) -> bool:
-    """Whether every retention lease lies past the last operation."""
-    answer = server.call("GET", path_of(name, "_stats"), params={"level": "shards"})
-    for shards in answer["indices"][name]["shards"].values():
-        for shard in shards:
-            leases = shard["retention_leases"]["leases"]
-            if any(lease["retaining_seq_no"] <= shard["seq_no"]["max_seq_no"] for lease in leases):
-                return False
-    return True
-
-
-def index_bytes(server: Server, name: str) -> int:
-    """Bytes of the segments that the primary shards answer from. Files that a merge left to be deleted do not count."""
-    answer = server.call("GET", path_of(name, "_segments"))
-    copies = [copy for shard in answer["indices"][name]["shards"].values() for copy in shard]
-    segments = [segment for copy in copies if copy["routing"]["primary"] for segment in copy["segments"].values()]
-    return sum(int(segment["size_in_bytes"]) for segment in segments if segment["search"])

@@ -24,6 +24,10 @@ COMPANIONS = {
     "-generations": "list of generations",
 }
 """What the names beside an alias end in."""
+LOADING, LOADED, READY = "loading", "loaded", "ready"
+"""States of a generation, in its metadata: uploaded to, all uploaded but not yet live, live now or once."""
+WITHDRAWN = "withdrawn"
+"""In the metadata of a generation that a rollback left behind: true."""
 
 
 def check_name(name: str) -> str:
@@ -65,8 +69,10 @@ def chronicle_name(name: str) -> str:
 
 
 def state_of(meta: dict[str, Any]) -> str:
-    """loading, ready or updating, by a generation's metadata; unfinished where there is none."""
-    return "updating" if meta.get("update") else str(meta.get("state", "unfinished"))
+    """loading, loaded, ready, updating or withdrawn, by a generation's metadata; unfinished where there is none."""
+    if meta.get("update"):
+        return "updating"
+    return WITHDRAWN if meta.get(WITHDRAWN) else str(meta.get("state", "unfinished"))
 
 
 def aliases_of(name: str) -> tuple[str, str, str]:
@@ -144,6 +150,17 @@ def live_generation(server: Server, name: str) -> str | None:
 def read_meta(server: Server, name: str) -> dict[str, Any]:
     """The metadata of the live generation, with `generation` and `field_type` checked against the mapping."""
     return server.run(meta_plan(server.where, name))
+
+
+def meta_of(server: Server, items: str) -> dict[str, Any]:
+    """The metadata of a generation as they are, by the name of its items index; {} where there are none."""
+    mapping = server.call("GET", path_of(items, "_mapping"))[items]["mappings"]
+    return dict(mapping.get("_meta", {}))
+
+
+def write_meta(server: Server, items: str, meta: dict[str, Any]) -> None:
+    """Replace the metadata of a generation, by the name of its items index."""
+    server.call("PUT", path_of(items, "_mapping"), {"_meta": meta})
 
 
 def meta_plan(where: str, name: str, generation: str | None = None) -> Plan[dict[str, Any]]:

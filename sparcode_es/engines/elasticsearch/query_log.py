@@ -15,7 +15,7 @@ from typing import Any
 import sparcode_es_mappings
 
 from sparcode_es.engines.elasticsearch.bulk import results_of
-from sparcode_es.engines.elasticsearch.connection import Server
+from sparcode_es.engines.elasticsearch.connection import RefusedError, Server
 from sparcode_es.engines.elasticsearch.layout import check_name, path_of, queries_name
 from sparcode_es.errors import EngineAuthError, EngineError, NotFoundError
 
@@ -75,8 +75,8 @@ def _put_template(server: Server, name: str, kind: str) -> bool:
         del body["data_stream"]
     try:
         server.call("PUT", path_of("_index_template", f"sparcode-{name}"), body)
-    except EngineError as error:
-        if kind == STREAM and "(400)" in str(error):
+    except RefusedError:
+        if kind == STREAM:
             return False
         raise
     return True

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.conditions import ITEM, AnyOf, Condition, Dsl, NoneOf
-from sparcode_es.errors import EngineError
+from sparcode_es.engines.elasticsearch.connection import RefusedError
+from sparcode_es.errors import ConfigError, EngineError
 
 WINDOW = 10_000
 """Elasticsearch's default `index.max_result_window`."""
+MOST_TERMS = 65_536
+"""Elasticsearch's default `index.max_terms_count`."""
 SPARE = 8
 """Hits fetched beyond k, so that equal scores at the cut are seen."""
 DROP_LIMIT = 150
@@ -56,8 +60,16 @@ def condition_body(condition: Condition) -> dict[str, Any]:
 
 
 def _one_of(name: str, values: Sequence[str]) -> dict[str, Any]:
-    field = field_of(name)
-    return {"term": {field: values[0]}} if len(values) == 1 else {"terms": {field: list(values)}}
+    parts = _terms(field_of(name), values)
+    return parts[0] if len(parts) == 1 else {"bool": {"should": parts}}
+
+
+def _terms(field: str, values: Sequence[str]) -> list[dict[str, Any]]:
+    """Queries that together find what holds any of the values."""
+    if len(values) == 1:
+        return [{"term": {field: values[0]}}]
+    starts = range(0, len(values), MOST_TERMS)
+    return [{"terms": {field: list(values[start : start + MOST_TERMS])}} for start in starts]
 
 
 def query_body(query: Query, field_type: str) -> dict[str, Any]:
@@ -95,7 +107,7 @@ def _boosted(body: dict[str, Any], query: Query) -> dict[str, Any]:
 
 
 def _must_not(query: Query) -> list[dict[str, Any]]:
-    return [{"terms": {"item": sorted(query.exclude)}}]
+    return _terms("item", sorted(query.exclude))
 
 
 def _dropped_here(query: Query) -> bool:
@@ -152,6 +164,18 @@ def explain_body(field_type: str, term: str, items: Sequence[str]) -> dict[str, 
 def msearch_body(searches: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bytes:
     """Several searches in one request, each a header ({} for the index of the path) and a body: newline-delimited JSON."""
     return b"".join(orjson.dumps(part) + b"\n" for pair in searches for part in pair)
+
+
+@contextlib.contextmanager
+def callers_own(queries: Sequence[Query]) -> Iterator[None]:
+    """What a server refuses of a query that its caller wrote in Elasticsearch's own language, they must change: it becomes a
+    `ConfigError`."""
+    try:
+        yield
+    except RefusedError as error:
+        if not any(isinstance(each, Dsl) for query in queries for each in query.filter):
+            raise
+        raise ConfigError(f"{error}; look at the `Dsl` in the filter") from error
 
 
 def routing(query: Query, anywhere: bool = False) -> dict[str, Any]:

@@ -28,7 +28,8 @@ CHUNK = 256
 LISTED = 4
 """Generations whose metadata are remembered."""
 FRESH_SECONDS = 30.0
-"""How long `info` believes them: an update in place changes what a generation holds, though not its fields."""
+"""How long `info` believes them, since an update in place changes what a generation holds, though not its fields; and for how
+long the alias is believed to stand for the same one."""
 
 
 def _status_of(error: Any) -> int:
@@ -49,6 +50,8 @@ class ElasticsearchSource:
         self.where, self.name, self.indices = where, name, Indices.of(name, suffix)
         self._only = None if suffix is None else self.indices.items
         self._metas: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._live = (-math.inf, "")
+        """When the alias was asked for its generation, and which that was."""
 
     def meta(self, generation: str | None = None, age: float = math.inf) -> Plan[dict[str, Any]]:
         """A generation's metadata: of the live one asked anew, of a named one remembered for `age` seconds."""
@@ -62,6 +65,8 @@ class ElasticsearchSource:
             name = str(meta["generation"])
         latest = [pair for pair in self._metas.items() if pair[0] != name][1 - LISTED :]
         self._metas = {**dict(latest), name: (time.monotonic(), meta)}
+        if generation is None:
+            self._live = time.monotonic(), name
         return meta
 
     def info(self, generation: str | None = None) -> Plan[EngineInfo]:
@@ -147,8 +152,8 @@ class ElasticsearchSource:
 
     def _field_type(self, generation: str | None, queries: Sequence[Query]) -> Plan[str]:
         """The type of the codes' field. Raises `EngineError` for a range of numbers that the generation does not hold."""
-        if generation is None and self._metas:
-            generation = next(reversed(self._metas))
+        if generation is None and time.monotonic() - self._live[0] <= FRESH_SECONDS:
+            generation = self._live[1]
         meta = yield from self.meta(generation)
         ranged = any(isinstance(each, Between) and each.numeric for query in queries for each in query.filter)
         if ranged and not meta.get("numbers"):
@@ -160,7 +165,8 @@ class ElasticsearchSource:
         if len(queries) == 1:
             return [(yield from self._alone(queries[0], types[queries[0].generation]))]
         bodies = [request.search_body(query, types[query.generation]) for query in queries]
-        answers = yield from self._msearch(self.indices.items, queries, bodies)
+        with request.callers_own(queries):
+            answers = yield from self._msearch(self.indices.items, queries, bodies)
         found: list[list[Hit] | SparcodeError] = []
         for query, answer in zip(queries, answers, strict=True):
             found.append((yield from self._of_many(answer, query, types[query.generation])))
@@ -171,7 +177,9 @@ class ElasticsearchSource:
         return {**request.routing(query, anywhere), **named}
 
     def _alone(self, query: Query, field_type: str) -> Plan[list[Hit]]:
-        hits = self._hits((yield self._search(query, field_type)), query)
+        with request.callers_own([query]):
+            answer = yield self._search(query, field_type)
+        hits = self._hits(answer, query)
         return hits if hits is not None else (yield from self._ordered(query, field_type))
 
     def _ordered(self, query: Query, field_type: str) -> Plan[list[Hit]]:
@@ -194,7 +202,8 @@ class ElasticsearchSource:
         try:
             if answer.get("status") in PASSING:
                 return (yield from self._alone(query, field_type))
-            refuse_error(self.where, answer)
+            with request.callers_own([query]):
+                refuse_error(self.where, answer)
             hits = self._hits(answer, query)
             return hits if hits is not None else (yield from self._ordered(query, field_type))
         except SparcodeError as error:

@@ -8,6 +8,8 @@ brings it back. Killed anywhere, the metadata says so and a rerun finishes.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,13 +18,21 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.engines.elasticsearch import bulk, chronicle
-from sparcode_es.engines.elasticsearch.check import check
+from sparcode_es.engines.elasticsearch.check import Sample, check, check_documents
 from sparcode_es.engines.elasticsearch.connection import Server
-from sparcode_es.engines.elasticsearch.generations import Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.index import Progress, generation_meta
-from sparcode_es.engines.elasticsearch.layout import aliases_of, check_name, live_generation, path_of, read_meta
+from sparcode_es.engines.elasticsearch.layout import (
+    aliases_of,
+    check_name,
+    live_generation,
+    meta_of,
+    path_of,
+    read_meta,
+    write_meta,
+)
+from sparcode_es.engines.elasticsearch.runs import Claim, Heartbeat, loading_generations, owner
 from sparcode_es.engines.elasticsearch.templates import codes_body, users_body
-from sparcode_es.errors import EngineError, MismatchError
+from sparcode_es.errors import EngineError, MismatchError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
 
 NEW_GENERATION = "load it as a new generation: leave out --update"
@@ -60,20 +70,24 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
     for alias, companion in zip(aliases_of(name)[1:], indices[1:], strict=True):
         if live_generation(server, alias) != suffix:
             raise EngineError(f"the alias {alias} does not stand for {companion}; {NEW_GENERATION}.")
+    _pending(artifact, meta)
+    claim = Claim(server, indices[2], artifact.term(0))
     alive = loading_generations(server, name)
     if alive:
         raise EngineError(f"another `index` is loading or updating {name}-{alive[0]}; wait for it.")
-    holds = str(meta.get("artifact", suffix.partition("-")[2]))
-    items, users = _changed(artifact, holds, meta)
+    meta |= meta_of(server, items_index)
+    holds, since = _pending(artifact, meta)
+    items, users = (changed > since for changed in artifact.last_updates())
     if holds != artifact.generation_hash:
-        _InPlace(server, artifact, indices, meta).run(items, users, progress)
+        _InPlace(server, artifact, indices, meta).run(claim, items, users, progress)
     chronicle.record(server, name)
     seconds = round(time.monotonic() - started, 1)
     return UpdateReport(items_index, artifact.generation_hash, holds, int(items.sum()), int(users.sum()), seconds)
 
 
-def _changed(artifact: Artifact, holds: str, meta: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The items and users whose documents differ from those of the artifact `holds`, bool [I] and [U]."""
+def _pending(artifact: Artifact, meta: dict[str, Any]) -> tuple[str, int]:
+    """The artifact that a generation holds, and how many of the updates that lead to `artifact` it has."""
+    holds = str(meta.get("artifact", meta["generation"].rpartition("-")[2]))
     steps = [str(each["from"]) for each in artifact.manifest.get("updates", [])] + [artifact.generation_hash]
     if holds not in steps or meta["model_hash"] != artifact.model_hash:
         raise MismatchError(
@@ -85,8 +99,7 @@ def _changed(artifact: Artifact, holds: str, meta: dict[str, Any]) -> tuple[np.n
             f"an update of {meta['generation']} to the artifact {begun} was killed half-way, and {artifact.path} does not go "
             f"on from it; finish that one first, or {NEW_GENERATION}"
         )
-    items, users = artifact.last_updates()
-    return items > steps.index(holds), users > steps.index(holds)
+    return holds, steps.index(holds)
 
 
 class _InPlace:
@@ -94,34 +107,59 @@ class _InPlace:
         self.server, self.artifact, self.indices = server, artifact, indices
         self.items, self.users, self.codes = indices
         self.before = {key: value for key, value in meta.items() if key not in ("generation", "update")}
+        self.field_type = str(self.before["field_type"])
+        self.run_id, self.alone = secrets.token_hex(6), False
 
-    def run(self, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
+    def run(self, claim: Claim, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
         """Write the documents of these items and users (bool) and of all codes, which one new posting may change by lift or
         by traffic; show them, check, and say so in the metadata."""
-        field_type = str(self.before["field_type"])
         self._mark()
-        with Heartbeat(self._mark):
-            self._refresh_every("-1")
-            self._know_codes_fields()
-            for what, index, documents, count in (
-                ("items", self.items, bulk.item_documents(self.artifact, items), int(items.sum())),
-                ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
-                ("codes", self.codes, bulk.code_documents(self.artifact), self.artifact.num_codes),
-            ):
-                progress(what, 0, count)
-                bulk.upload(self.server, index, documents, _told(progress, what, count))
-            self.server.call("POST", f"{self._every}/_refresh")
-            self._refresh_every(users_body()["settings"]["index"]["refresh_interval"])
-            check(self.server, self.artifact, self.indices, field_type, NEW_GENERATION)
-        after = {**self.before, **generation_meta(self.artifact, field_type)}
-        self._put_meta(after)
+        if not claim.is_last():
+            raise EngineError(f"another `index` began to update {self.items} at the same time; wait for it.")
+        self.alone = True
+        self._mark()
+        try:
+            with Heartbeat(self._beat):
+                self._write(items, users, progress)
+            self._require_alone()
+        except Exception:
+            with contextlib.suppress(SparcodeError):
+                self._require_alone()
+                self._mark(alive=False)
+            raise
+        write_meta(self.server, self.items, {**self.before, **generation_meta(self.artifact, self.field_type)})
 
-    def _mark(self) -> None:
-        """Say that an update has begun, to what, and that its run lives."""
-        self._put_meta({**self.before, "update": {"to": self.artifact.generation_hash, "owner": owner()}})
+    def _write(self, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
+        written = Sample(int(items.sum()))
+        self._refresh_every("-1")
+        self._know_codes_fields()
+        for what, index, documents, count in (
+            ("items", self.items, written.of(bulk.item_documents(self.artifact, items)), int(items.sum())),
+            ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
+            ("codes", self.codes, bulk.code_documents(self.artifact), self.artifact.num_codes),
+        ):
+            progress(what, 0, count)
+            bulk.upload(self.server, index, documents, _told(progress, what, count))
+        self.server.call("POST", f"{self._every}/_refresh")
+        self._refresh_every(users_body()["settings"]["index"]["refresh_interval"])
+        check(self.server, self.artifact, self.indices, self.field_type, NEW_GENERATION)
+        check_documents(self.server, self.items, self.field_type, written.kept, NEW_GENERATION)
 
-    def _put_meta(self, meta: dict[str, Any]) -> None:
-        self.server.call("PUT", path_of(self.items, "_mapping"), {"_meta": meta})
+    def _mark(self, alive: bool = True) -> None:
+        """Say that an update has begun, to what, by whom, and that its run lives, or has ended before its time."""
+        who = owner() if alive else {}
+        mark = {"to": self.artifact.generation_hash, "owner": who, "run": self.run_id, "alone": self.alone}
+        write_meta(self.server, self.items, {**self.before, "update": mark})
+
+    def _beat(self) -> None:
+        self._require_alone()
+        self._mark()
+
+    def _require_alone(self) -> None:
+        """Raise `EngineError` when another run took this one for dead. A mark of one that was not alone stands for nothing."""
+        mark = meta_of(self.server, self.items).get("update")
+        if mark is None or (mark.get("run") != self.run_id and mark.get("alone", True)):
+            raise EngineError(f"another `index` took over {self.items}, which stood still for long; {NEW_GENERATION}.")
 
     def _know_codes_fields(self) -> None:
         """A codes index of an earlier release may lack fields that the documents have now."""
