@@ -77,7 +77,8 @@ def status(as_json: bool) -> None:
 def down(version: str | None, port: int | None, every: bool) -> None:
     """End a server and delete its data: the only one, or the one that --port names.
 
-    What servers that have ended left behind is cleared away too.
+    What servers that have ended left behind is cleared away too. A server whose process still runs, as in a test, is ended
+    only by its --port or with --all.
     """
     chosen = [
         state
@@ -86,6 +87,8 @@ def down(version: str | None, port: int | None, every: bool) -> None:
     ]
     if not chosen and (version or port):
         raise NotFoundError("no such local server; `sparcode-es node status` lists them")
+    if port is None and not every:
+        chosen = [state for state in chosen if not state.is_attended()]
     running = [state for state in chosen if state.is_running()]
     for state in chosen:
         if state not in running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import os
 import signal
 import socket
 import zipfile
@@ -108,11 +109,12 @@ def test_the_oldest_java_that_fits_is_chosen(tmp_path: Path, monkeypatch: pytest
         java.find_java(26, None)
 
 
-def listed_server(cache: Path, port: int, pid: int) -> Path:
+def listed_server(cache: Path, port: int, pid: int, owner: int = 0) -> Path:
     """The folder of a server as `node up` leaves it."""
     folder = cache / "nodes" / f"9.4.5-{port}"
     folder.mkdir(parents=True)
     state = {"name": folder.name, "version": "9.4.5", "port": port, "nodes": 1, "folder": str(folder), "pids": [pid]}
+    state["owner"] = owner
     (folder / "state.json").write_text(json.dumps(state))
     return folder
 
@@ -143,6 +145,22 @@ def test_down_ends_one_server_and_asks_which_where_there_are_more(cache: Path, m
     named = CliRunner().invoke(cli, ["node", "down", "--port", "9201"])
     assert (named.exit_code, named.stderr, ended) == (0, "ended http://127.0.0.1:9201 (9.4.5)\n", [3, 1])
     assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
+    assert (ended, running_nodes()) == ([3, 1, 2], [])
+
+
+def test_down_leaves_the_server_of_a_process_that_runs_unless_it_is_named(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of a test's servers, of which one has ended, and one that `node up` left."""
+    for port, pid, owner in ((9201, 1, os.getppid()), (9202, 2, os.getppid()), (9203, 3, 2**22 + 1)):
+        listed_server(cache, port, pid, owner)
+    ended: list[int] = []
+    monkeypatch.setattr(process, "is_ours", lambda pid, folder: pid != 2)
+    monkeypatch.setattr(process, "end", lambda pid, folder: ended.append(pid))
+    assert CliRunner().invoke(cli, ["node", "down"]).exit_code == 0
+    assert (ended, [state.port for state in running_nodes()]) == ([3], [9201, 9202])
+    assert CliRunner().invoke(cli, ["node", "down", "--port", "9201"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["node", "down", "--all"]).exit_code == 0
     assert (ended, running_nodes()) == ([3, 1, 2], [])
 
 

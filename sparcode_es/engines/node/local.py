@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import secrets
 import shutil
 import ssl
@@ -38,6 +39,8 @@ class NodeState:
     pids: tuple[int, ...] = ()
     container: str | None = None
     scheme: str = "http"
+    owner: int = 0
+    """The process that started it."""
 
     @property
     def url(self) -> str:
@@ -49,6 +52,10 @@ class NodeState:
         if self.container is not None:
             return docker.is_running(self.container)
         return bool(self.pids) and all(process.is_ours(pid, Path(self.folder)) for pid in self.pids)
+
+    def is_attended(self) -> bool:
+        """Whether another process, which still runs, started it and will end it: a test, not a `node up`."""
+        return self.owner not in (0, os.getpid()) and process.is_alive(self.owner)
 
     def remove(self) -> None:
         """End it and delete its data."""
@@ -126,7 +133,7 @@ class LocalNode:
         with storage_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        self._state = NodeState(folder.name, self.version, port, self.nodes, str(folder))
+        self._state = NodeState(folder.name, self.version, port, self.nodes, str(folder), owner=os.getpid())
         self._state = replace(self._state, scheme=self.security.scheme)
         try:
             self._launch(port, folder)
