@@ -10,12 +10,17 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer import import_deezer
 from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
 from sparcode_es.engines.node import LocalNode
 from sparcode_es.errors import EngineUnavailableError
+
+# How long an example takes says what else the machine does: speed belongs in benchmarks.
+settings.register_profile("sparcode-es", deadline=None)
+settings.load_profile("sparcode-es")
 
 
 def start(version: str, **options: object) -> Iterator[LocalNode]:

@@ -13,7 +13,7 @@ from sparcode_es.errors import DataError
 from sparcode_es.tables import StringTable
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(strings=st.lists(st.text(max_size=20), unique=True, max_size=30), other=st.text(max_size=20))
 def test_look_ups_both_ways(strings: list[str], other: str) -> None:
     table = StringTable.build(strings)

@@ -35,8 +35,8 @@ def require_nothing_folded(out: Path, scorer: CodeScorer) -> None:
         return
     if folded:
         raise StorageError(
-            f"{out} holds this model's postings with later events folded in ({folded} times `postings update`), which a build would "
-            "lose; load it as it is, without --checkpoint, or build into another folder, or remove it first"
+            f"{out} holds this model's postings with later events folded in ({folded} times `postings update`), which a build "
+            "would lose; load it as it is, without --checkpoint, or build into another folder, or remove it first"
         )
 
 

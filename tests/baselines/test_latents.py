@@ -43,7 +43,7 @@ def test_the_latent_of_a_history_is_the_direction_of_its_mean() -> None:
     np.testing.assert_allclose((found @ latents.items.T).numpy(), expected, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_the_latent_of_a_prefix_is_that_of_the_history(histories: list[list[int]]) -> None:
     latents = Latents(LatentsConfig(dim=2), 5, 4, [], [])

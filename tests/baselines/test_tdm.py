@@ -26,7 +26,7 @@ def _model(items: int, **options: object) -> TDM:
     return model
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     items=st.integers(1, 60),
     branching=st.integers(2, 5),

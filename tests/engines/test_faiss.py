@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcode_es.baselines.two_tower import TwoTower
@@ -33,7 +33,6 @@ def clustered(n: int, dim: int = 16, clusters: int = 20) -> np.ndarray:
     return (centres[rng.integers(clusters, size=n)] + 0.4 * rng.normal(size=(n, dim))).astype(np.float32)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 70))
 def test_flat_is_the_dense_ranking_with_ties_by_item_number(seed: int, num_items: int, k: int) -> None:
     rng = np.random.default_rng(seed)

@@ -25,7 +25,7 @@ from sparcode_es.errors import CheckpointError, ConfigError, DataError, Sparcode
 from sparcode_es.files import parse_json
 from sparcode_es.training.checkpoint import load_tensors, read_checkpoint
 
-ANY = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(max_examples=80, suppress_health_check=list(HealthCheck))
 
 
 @ANY

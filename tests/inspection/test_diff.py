@@ -50,7 +50,7 @@ CHANGES = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(CHANGES)
 def test_any_change_is_counted(
     base: Artifact, tmp_path_factory: pytest.TempPathFactory, changes: dict[tuple[int, int], float]

@@ -32,7 +32,7 @@ CLAUSES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(CLAUSES, st.integers(0, ITEMS - 1), st.integers(1, 40))
 def test_reasons_add_up_and_places_are_those_of_the_ranking(
     inspector: EmbeddedInspector, clauses: list[Clause], number: int, k: int

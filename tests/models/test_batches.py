@@ -25,7 +25,7 @@ def pairs_of(windows: Windows, batch_size: int, generator: np.random.Generator |
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(0, 23), min_size=1, max_size=8), max_length=st.integers(1, 7), size=st.integers(1, 4)
 )
@@ -64,7 +64,7 @@ def test_log_q_is_the_log_probability_of_being_drawn(kind: str) -> None:
     assert torch.allclose(drawn / trials, log_q.exp(), atol=0.1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(2, 12), min_size=1, max_size=6), each=st.integers(1, 13))
 def test_some_positions_of_each_history(lengths: list[int], each: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)

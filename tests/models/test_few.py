@@ -15,7 +15,7 @@ from sparcode_es.models.sparcode import SparCode
 D = 12
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 999),
     n=st.integers(1, 5),

@@ -103,7 +103,7 @@ def tiled(model: SparCode, codes: np.ndarray, most_codes: int, most_items: int) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 99),
     M=st.integers(1, 2),

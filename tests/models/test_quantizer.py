@@ -114,7 +114,7 @@ def test_kmeans_with_fewer_points_than_clusters_does_not_fail() -> None:
     assert torch.isfinite(centres).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), steps=st.integers(1, 6))
 def test_pursuit_is_non_negative_and_never_gets_worse(seed: int, steps: int) -> None:
     x, dictionary = unit(7, 10, seed=seed), unit(40, 10, seed=seed + 1)

@@ -49,7 +49,7 @@ def brute(scores: np.ndarray, per_code: int | None, per_item: int | None, floor:
     return np.where(kept, scores, 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     num_items=st.integers(1, 25),
@@ -120,7 +120,7 @@ def test_sparsity_target_is_met(make_scorer: Any, sparsity: float, shift: float)
     assert cut == pytest.approx(sparsity, abs=0.001)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 99),
     num_items=st.integers(1, 300),
@@ -172,7 +172,7 @@ def item_codes(num_items: int, seed: int) -> ItemCodes:
     return ItemCodes(offsets, items.astype(np.uint32), table[rows, items].astype(np.float32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 99),
     num_items=st.integers(1, 25),

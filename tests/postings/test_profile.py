@@ -243,7 +243,7 @@ class Shelf:
         return self.documents[item]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(DOCUMENTS, min_size=1, max_size=12), st.data())
 def test_any_documents_have_names_and_always_the_same(documents: list[dict[str, Any]], data: st.DataObject) -> None:
     items = data.draw(st.lists(st.sampled_from(range(len(documents))), unique=True))

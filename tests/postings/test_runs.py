@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sparcode_es.postings.runs import Runs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 999),
     num_codes=st.sampled_from([1, 3, 70_000]),

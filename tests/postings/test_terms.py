@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcode_es.codes import ITEM_HEAD, term_of, unique_codes
@@ -13,7 +13,6 @@ from sparcode_es.postings.terms import TermRows
 NUMBERS = st.integers(0, 999_999_999)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 3).flatmap(lambda m: st.lists(st.tuples(*[NUMBERS] * (1 + m)), max_size=30)),
     st.sets(st.integers(0, 5000), max_size=20),

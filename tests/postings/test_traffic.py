@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -27,7 +27,6 @@ def candidates(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offsets, items.astype(np.uint32), to_grid(table[rows, items].astype(np.float32))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 12), st.integers(1, 8), st.integers(1, 5))
 def test_as_written_out(seed: int, codes: int, items: int, users: int, top: int) -> None:
     rng = np.random.default_rng(seed)

@@ -123,7 +123,7 @@ OURS = {"items", "item_codes", "p50", "recall@10", "recall@50", "ndcg@10", "ndcg
 """Names of counts, stages and metrics that the page knows: where a text is one of them, `whole_report` means something else."""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text().filter(lambda text: text not in OURS))
 @example("other")
 def test_any_text_is_harmless(text: str) -> None:

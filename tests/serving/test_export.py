@@ -83,7 +83,7 @@ def same_codes(model: SparCode, exported: ExportedEncoder, histories: list[list[
 HISTORIES = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=14), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories=HISTORIES)
 def test_the_codes_are_the_checkpoints(
     both: tuple[SparCode, Path], opened: ExportedEncoder, histories: list[list[int]]

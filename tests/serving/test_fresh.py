@@ -85,7 +85,7 @@ def test_two_updates_are_one(tmp_path: Path, seed: int) -> None:
     assert users[second.user_ids.find("u2")] == (2 if "u2" in later else 1 if "u2" in new else 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.lists(st.integers(0, ITEMS - 1), max_size=9), st.integers(0, 9)), min_size=1, max_size=5))
 def test_counts_of_a_part_and_of_the_rest_are_those_of_the_whole(histories: list[tuple[list[int], int]]) -> None:
     items = np.array([item for history, _ in histories for item in history], dtype=np.uint32)

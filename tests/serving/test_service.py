@@ -139,7 +139,7 @@ def test_the_openapi_holds(client: Any) -> None:
     for found in schemathesis.openapi.from_asgi("/openapi.json", client.app).get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def answered_as_described(case: Any) -> None:
             # A user or a history, and k × page: rules between fields are not in the description; they are refused with 400.
