@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from engines.store import Store
 from serving.small_world import build
 from sparcode_es.engines.elasticsearch import runs, segments
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import listed, prune
 from sparcode_es.engines.elasticsearch.index import IndexOptions, IndexReport, index
-from sparcode_es.engines.plans import Call
+from sparcode_es.engines.plans import Call, Operation
 from sparcode_es.errors import (
     EngineAuthError,
     EngineError,
@@ -186,6 +188,31 @@ def test_a_merge_that_always_comes_to_nothing_ends(store: Store, artifact: Artif
     with pytest.raises(EngineUnavailableError):
         load(store, artifact)
     assert sent(store, "_forcemerge") == segments.MERGES
+
+
+@pytest.mark.slow
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("which", ["elasticsearch_7", "elasticsearch_9"])
+def test_a_merge_whose_answer_is_lost_on_real_servers(
+    which: str, request: pytest.FixtureRequest, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "POLL_SECONDS", 0.1)
+    server = Server(ConnectionConfig(url=request.getfixturevalue(which).url))
+    perform, asked = server.perform, []
+
+    def lost(wanted: Operation) -> Any:
+        answer = perform(wanted)
+        if isinstance(wanted, Call) and wanted.path.endswith("_forcemerge"):
+            asked.append(wanted)
+            raise AWAY
+        return answer
+
+    monkeypatch.setattr(server, "perform", lost)
+    options = IndexOptions("merged", compact=True)
+    report = index(server, artifact, options, lambda what, more, total: None)
+    assert len(asked) == 1
+    assert segments.is_merged(server, f"/{report.generation}")
+    server.close()
 
 
 def test_a_heartbeat_brings_no_state_back(store: Store, artifact: Artifact) -> None:
