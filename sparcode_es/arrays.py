@@ -13,6 +13,13 @@ from sparcode_es.errors import SparcodeError
 from sparcode_es.files import sha256_of
 
 
+def unreadable(file: Path, error: Exception, advice: str) -> str:
+    """What to say of a file that cannot be read: `advice`, unless only its rights are in the way."""
+    if isinstance(error, PermissionError):
+        return f"cannot read {file}: {error.strerror}; let this account read it"
+    return f"cannot read {file}: {error}; {advice}"
+
+
 @dataclass(frozen=True)
 class ArrayFolder:
     """Reads arrays of a folder, and says what is wrong with them as `error`, with `advice` at the end."""
@@ -27,7 +34,7 @@ class ArrayFolder:
         try:
             array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # numpy raises whatever its parser of headers meets
-            raise self.error(f"cannot read {file}: {error}; {self.advice}") from error
+            raise self.error(unreadable(file, error, self.advice)) from error
         if array.dtype != dtype or shape not in (None, array.shape):
             found = f"{array.dtype} {list(array.shape)}"
             wanted = f"{np.dtype(dtype)} {'' if shape is None else list(shape)}".rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+HALF_LINE = 1000
 PICTURES = 0x2400
 """Unicode's pictures of the control characters 0 to 31."""
 
@@ -14,8 +15,12 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines, which stay lines."""
-    return "\n".join(map(visible, text.split("\n")))
+    """The same for a text of several lines, which stay lines; the middle of a line that nobody would read is left out."""
+    return "\n".join(visible(_shortened(line)) for line in text.split("\n"))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= 2 * HALF_LINE else f"{line[:HALF_LINE]} … {line[-HALF_LINE:]}"
 
 
 def _visible(letter: str) -> str:

@@ -141,6 +141,8 @@ def _choose(columns: Columns, present: list[str], source: str) -> tuple[str, str
     def find(what: str, asked: str | None, usual: tuple[str, ...], needed: bool) -> str | None:
         if asked is None:
             asked = next((name for name in usual if name in present), None)
+        if asked is not None and present.count(asked) > 1:
+            raise DataError(f"{source} has {present.count(asked)} columns {asked!r}; rename or remove all but one")
         if asked in present or (asked is None and not needed):
             return asked
         missing = f"no column {asked!r}" if asked else f"no column with a usual name for the {what}"

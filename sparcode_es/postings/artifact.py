@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.arrays import ArrayFolder
+from sparcode_es.arrays import ArrayFolder, unreadable
 from sparcode_es.codes import ITEM_HEAD, Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.files import parse_json
@@ -249,7 +249,7 @@ def _manifest_at(path: Path) -> bytes:
             f"there is no postings artifact at {path}; `sparcode-es postings build` makes one, --postings names another"
         ) from error
     except OSError as error:
-        raise ArtifactError(f"cannot read {file}: {error}; {REBUILD}") from error
+        raise ArtifactError(unreadable(file, error, REBUILD)) from error
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:

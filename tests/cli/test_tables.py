@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparcode_es_cli.tables import cut, table, width
 
-from sparcode_es.visible import visible
+from sparcode_es.visible import visible, visible_lines
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,10 @@ def test_no_line_is_wider_than_the_screen(rows: list[tuple[int, str, str]], room
 
 def test_an_empty_table_is_its_headers() -> None:
     assert table(("a", "b"), []) == ["a  b"]
+
+
+def test_a_line_that_nobody_would_read_is_shortened() -> None:
+    found = visible_lines(f"item {'i' * 100_000} is unknown\nfine")
+    assert len(found) < 2100
+    assert found.startswith("item iii")
+    assert found.endswith("iii is unknown\nfine")

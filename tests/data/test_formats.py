@@ -118,6 +118,12 @@ def test_a_missing_column_is_named_beside_those_there_are(tmp_path: Path, missin
     assert all(name in str(error.value) for name in frame.columns)
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item,item\nu1,a,b\n")
+    with pytest.raises(DataError, match="2 columns 'item'; rename or remove all but one"):
+        run(tmp_path, tmp_path / "log.csv")
+
+
 def test_duplicate_events_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("who,what,when\nu1,a,1\nu1,a,1\nu1,b,2\nu1,c,3\n")

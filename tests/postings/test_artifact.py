@@ -136,3 +136,15 @@ def test_an_open_one_stays_what_it_was(build: Any, make_scorer: Any, tmp_path: P
     assert list(old.item_ids) == ids
     np.testing.assert_array_equal(old.scores, scores)
     assert Artifact.open(old.path).model_hash == "new"
+
+
+def test_rights_that_are_missing_are_no_damage(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = build().path
+
+    def refuse(*_args: object, **_more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(ArtifactError, match="Permission denied; let this account read it") as found:
+        Artifact.open(path)
+    assert "build it again" not in str(found.value)
