@@ -85,7 +85,7 @@ class PairTables:
     def _tile(self, most_codes: int, most_items: int) -> tuple[int, int]:
         """How many items and codes a tile has."""
         numbers = TILE_NUMBERS.get(self.vectors.device.type, TILE_NUMBERS["cuda"])
-        width = 1 if self.first is None else self.first.width
+        width = self.first.width if self.first is not None else self.scorer.numbers_a_pair
         items = min(most_items, TILE_ITEMS * numbers // TILE_NUMBERS["cpu"])
         if self.first is not None and self.first.sub_codes:
             items = min(items, max(64, TABLE_NUMBERS // (width * self.first.sub_codes)))
