@@ -54,8 +54,10 @@ def prune(
     _keep_by_code(keep, offsets, scores, config.max_postings_per_code)
     if boosts is not None and config.sparsity is not None:
         first = int(offsets[learned])
-        needed = traffic(boosts, offsets, items, scores, num_items, config.traffic_items)[:first]
-        _keep_most(keep[:first], needed, scores[:first], round((1 - config.sparsity) * learned * num_items))
+        places, much = traffic(boosts, offsets, items, scores, num_items, config.traffic_items)
+        asked = places < first
+        most = round((1 - config.sparsity) * learned * num_items)
+        _keep_most(keep[:first], scores[:first], places[asked], much[asked], most)
     _keep_by_item(keep, offsets, items, scores, num_items, config)
     with NpyStream(out / "item_numbers.npy", np.uint32) as new_items, NpyStream(out / "scores.npy", np.uint16) as new:
         for start in range(0, len(items), BLOCK_POSTINGS):
@@ -71,12 +73,33 @@ def _keep_by_code(keep: np.ndarray, offsets: np.ndarray, scores: np.ndarray, mos
         keep[start + best(scores[start:stop], stop - start if most is None else most)] = True
 
 
-def _keep_most(keep: np.ndarray, needed: np.ndarray, scores: np.ndarray, most: int) -> None:
-    """Of the kept candidates leave the `most` with the largest traffic; among equals, those with the largest scores."""
-    places = np.flatnonzero(keep)
-    if len(places) > most:
-        order = np.lexsort((-scores[places].astype(np.int64), -needed[places]))
-        keep[places[order[most:]]] = False
+def _keep_most(keep: np.ndarray, scores: np.ndarray, places: np.ndarray, much: np.ndarray, most: int) -> None:
+    """Of the kept candidates leave the `most` with the largest traffic, which those at `places` have; among equals, those with
+    the largest scores, the first of them."""
+    if int(np.count_nonzero(keep)) <= most:
+        return
+    there = keep[places]
+    places, much = places[there], much[there]
+    first = places[np.lexsort((-scores[places].astype(np.int64), -much))][:most]
+    keep[places] = False
+    _keep_highest(keep, scores, most - len(first))
+    keep[first] = True
+
+
+def _keep_highest(keep: np.ndarray, scores: np.ndarray, most: int) -> None:
+    """Of the kept candidates leave the `most` with the largest grid values, the first among equals. A block at a time."""
+    blocks = [slice(start, start + BLOCK_POSTINGS) for start in range(0, len(keep), BLOCK_POSTINGS)]
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for part in blocks:
+        counts += np.bincount(scores[part][keep[part]], minlength=1 << 16)
+    above = np.cumsum(counts[::-1])[::-1] - counts  # how many have a larger value
+    lowest = int(np.flatnonzero(above < most).min(initial=1 << 16))
+    left = most - int(above[lowest]) if lowest < 1 << 16 else 0
+    for part in blocks:
+        equal = np.flatnonzero(keep[part] & (scores[part] == lowest))
+        keep[part] &= scores[part] >= lowest
+        keep[part][equal[left:]] = False
+        left -= min(left, len(equal))
 
 
 def _keep_by_item(

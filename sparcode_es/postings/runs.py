@@ -19,7 +19,8 @@ COLUMNS = (np.dtype(np.uint32), np.dtype(np.uint16))
 class Runs:
     """Takes postings whose items ascend within each code, and gives them back one code after another.
 
-    Memory does not grow with the postings: they lie in two nameless files in `folder`, 6 bytes each. Use as a context manager.
+    They lie in two nameless files in `folder`, 6 bytes each; in memory is where each code begins in each run, 8 bytes a code for
+    every `held` postings. Use as a context manager.
     """
 
     def __init__(self, folder: Path, num_codes: int, held: int = RUN_POSTINGS) -> None:

@@ -31,21 +31,23 @@ def boosts_of(users: UserCodes, table: np.ndarray, most: int) -> sparse.csr_matr
 
 def traffic(
     boosts: sparse.csr_matrix, offsets: np.ndarray, items: np.ndarray, scores: np.ndarray, num_items: int, top: int
-) -> np.ndarray:
-    """What each candidate posting gives to the `top` best items of the users of `boosts` [U', C], float32 [P].
+) -> tuple[np.ndarray, np.ndarray]:
+    """The candidate postings that give something to the `top` best items of the users of `boosts` [U', C], and how much.
 
-    offsets: uint64 [C + 1], items: uint32 [P], scores: grid values uint16 [P].
+    offsets: uint64 [C + 1], items: uint32 [P], scores: grid values uint16 [P] → places in 0 … P - 1, ascending int64 [t], and
+    float32 [t]. Memory grows with the users and their best items, not with the postings.
     """
     best = best_items(boosts, offsets, items, scores, num_items, top)
     wanted = sparse.csr_matrix(boosts.T @ best)  # [C, I]: the boosts with which somebody's best item asks for the pair
-    found = np.zeros(len(items), dtype=np.float32)
+    found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))]
     for row, (start, stop) in enumerate(zip(offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64), strict=True)):
         asked = slice(wanted.indptr[row], wanted.indptr[row + 1])
         _, places, which = np.intersect1d(
             items[start:stop], wanted.indices[asked].astype(np.uint32), assume_unique=True, return_indices=True
         )
-        found[start + places] = wanted.data[asked][which] * from_grid(np.asarray(scores[start:stop][places]))
-    return found
+        found.append((start + places, wanted.data[asked][which] * from_grid(np.asarray(scores[start:stop][places]))))
+    where, much = zip(*found, strict=True)
+    return np.concatenate(where), np.concatenate(much)
 
 
 def best_items(

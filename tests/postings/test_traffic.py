@@ -13,6 +13,7 @@ from scipy import sparse
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ConfigError
+from sparcode_es.postings import prune
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid, to_grid
@@ -42,7 +43,10 @@ def test_as_written_out(seed: int, codes: int, items: int, users: int, top: int)
         rest = np.setdiff1d(np.arange(items), chosen)
         if len(chosen) and len(rest):
             assert sums[user][chosen].min() >= sums[user][rest].max() - 1e-5
-    needed = traffic(sparse.csr_matrix(boosts), *parts, items, top)
+    places, much = traffic(sparse.csr_matrix(boosts), *parts, items, top)
+    assert (np.diff(places) > 0).all()
+    needed = np.zeros(len(parts[1]), dtype=np.float32)
+    needed[places] = much
     rows, columns = np.nonzero(table)
     np.testing.assert_allclose(needed, ((boosts.T @ found) * table)[rows, columns], rtol=1e-4, atol=1e-6)
 
@@ -124,3 +128,17 @@ def test_a_floor_holds_after_the_cut(tmp_path: Path) -> None:
 def test_no_sparsity_no_traffic() -> None:
     with pytest.raises(ConfigError, match="needs a sparsity"):
         PostingsConfig(cut="traffic")
+
+
+@given(st.integers(0, 9999), st.integers(0, 60), st.integers(0, 60), st.integers(1, 7))
+def test_the_most_asked_for_stay_then_the_highest_then_the_first(seed: int, size: int, most: int, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    keep, scores = rng.random(size) < 0.8, rng.integers(1, 5, size).astype(np.uint16)
+    needed = np.where(rng.random(size) < 0.4, rng.integers(1, 4, size), 0).astype(np.float32)
+    kept = np.flatnonzero(keep)
+    expected = np.sort(kept[np.lexsort((-scores[kept].astype(int), -needed[kept]))][:most])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prune, "BLOCK_POSTINGS", block)
+        places = np.flatnonzero(needed)
+        prune._keep_most(keep, scores, places, needed[places], most)
+    assert np.flatnonzero(keep).tolist() == expected.tolist()
