@@ -53,7 +53,7 @@ class SparCode(RankingModel):
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale, and a copy of its item vectors for the scorer.
 
-        The tower's score is the mean over K_u tokens, Eq. 11 their sum: with several, training begins at some K_u times its scores.
+        The tower's score is the mean over K_u tokens, Eq. 11 their sum: several tokens begin at some K_u times its scores.
         """
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
         self.log_scale.data.copy_(tower.log_scale.data)
