@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from sparcode_es.config import StageConfig, TDMConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.base import RankingModel, Tower
+from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.feature_tokenizer import make_tokenizer
@@ -50,7 +50,7 @@ class NodeScorer(nn.Module):
         return scores + extra
 
 
-class TDM(RankingModel):
+class TDM(TokenModel):
     """A softmax over each level's nodes is trained along the path to the next item; the search keeps `beam` nodes a level.
 
     It begins from a tower: its tokenizer is the user's side, its item vectors are the leaves, and the tree is made of them;
@@ -186,8 +186,3 @@ class TDM(RankingModel):
             return scores[:, :-1].numpy()
 
         return score
-
-    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
-        """See `Tokenizer.forward`; unit tokens [P, K, D]."""
-        tokens: Tensor = self.tokenizer(histories, positions, users)
-        return tokens

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.base import RankingModel
+from sparcode_es.models.base import TokenModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
 from sparcode_es.models.feature_tokenizer import make_tokenizer
@@ -19,7 +19,7 @@ BLOCK = 32_768
 """Items embedded at once."""
 
 
-class TwoTower(RankingModel):
+class TwoTower(TokenModel):
     """score(user, item) = scale · <mean of the user's tokens, item vector>, the vector as in `ItemEmbedder.as_targets`.
 
     The embedding is the tokenizer's own, unless `two_tower.untied_items` gives the item tower one.
@@ -43,11 +43,6 @@ class TwoTower(RankingModel):
         if self.output_item_embedding is not None:
             embedded = embedded - self.tokenizer.item_embedding(items) + self.output_item_embedding(items)
         return self.tokenizer.as_targets(embedded)
-
-    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
-        """See `Tokenizer.forward`; unit tokens [P, K, D]."""
-        tokens: Tensor = self.tokenizer(histories, positions, users)
-        return tokens
 
     def member_scores(self, tokens: Tensor, items: Tensor) -> Iterator[Tensor]:
         """Each member's scores, whose mean is the tower's: tokens [P, K, D], items int64 [n] → [P, n]."""

@@ -81,3 +81,14 @@ class RankingModel(nn.Module, ABC):
     def after_epoch(self) -> dict[str, float]:
         """Called after each epoch of training; what it returns is logged."""
         return {}
+
+
+class TokenModel(RankingModel):
+    """A system whose user is what a tokenizer makes of the history: SparCode, its two-tower, TDM."""
+
+    tokenizer: Tokenizer | FeatureTokenizer
+
+    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """Eq. 6. See `Tokenizer.forward`; unit tokens [P, K, D]."""
+        tokens: Tensor = self.tokenizer(histories, positions, users)
+        return tokens

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparcode_es.errors import ConfigError
+from sparcode_es.models.base import TokenModel
 from sparcode_es.models.batches import no_histories
-from sparcode_es.models.feature_tokenizer import FeatureTokenizer
 from sparcode_es.models.few import codes_of, padded_histories
-from sparcode_es.models.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from sparcode_es.models.sparcode import SparCode
-
-
-class TokenModel(Protocol):
-    """A model with a tokenizer: SparCode or its two-tower twin."""
-
-    tokenizer: Tokenizer | FeatureTokenizer
-
-    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
-        """See `Tokenizer.forward`."""
-        ...
 
 
 def histories_of(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, max_length: int) -> tuple[Tensor, Tensor]:

@@ -154,9 +154,13 @@ class Quantizer(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Eq. 8: codes int64 [P, K, R, M] → code vectors [P, K, R, D]."""
+        return self.entries(self.codebooks, codes)
+
+    def entries(self, table: Tensor, codes: Tensor) -> Tensor:
+        """The entries of a table of the codebooks' shape, [H, M, N, D / M], that codes int64 [P, K, R, M] name, [P, K, R, D]."""
         P, K, R, M = codes.shape
         head = torch.zeros(K, dtype=torch.int64) if self.sets == 1 else torch.arange(K)
-        rows = self.codebooks[head.to(codes.device).view(1, K, 1, 1), torch.arange(M, device=codes.device), codes]
+        rows = table[head.to(codes.device).view(1, K, 1, 1), torch.arange(M, device=codes.device), codes]
         return rows.reshape(P, K, R, -1)
 
     def assign(self, tokens: Tensor) -> Assignment:
@@ -263,12 +267,11 @@ class Quantizer(nn.Module):
             self.ema_counts[h, m, dead] = mean
             self.ema_sums[h, m, dead] = x[picks] * mean
 
-    def usage_report(self, reset: bool = True) -> tuple[float, float]:
+    def usage_report(self) -> tuple[float, float]:
         """(share of codes used, perplexity / N) since the last report, the mean over codebooks and sets."""
         share = self.usage / self.usage.sum(-1, keepdim=True).clamp(min=1)
         entropy = -(share * share.clamp(min=1e-12).log()).sum(-1)
         used = (self.usage > 0).float().mean().item()
         perplexity = (entropy.exp() / self.config.codes).mean().item()
-        if reset:
-            self.usage.zero_()
+        self.usage.zero_()
         return used, perplexity

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sparcode_es.codes import ItemCodes
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.base import RankingModel, Tower
+from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.feature_tokenizer import make_tokenizer
@@ -29,7 +29,7 @@ from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_sco
 from sparcode_es.models.tokenizers import own_vectors
 
 
-class SparCode(RankingModel):
+class SparCode(TokenModel):
     """The model of the paper. It is also a `CodeScorer` (see `sparcode_es.postings.score`): `all_codes`, `score_codes`, …"""
 
     begins_from_tower = True
@@ -61,25 +61,12 @@ class SparCode(RankingModel):
 
     # -- the user's side ------------------------------------------------------------------------------------------
 
-    def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
-        """Eq. 6. See `Tokenizer.forward`; unit tokens [P, K, D]."""
-        tokens: Tensor = self.tokenizer(histories, positions, users)
-        return tokens
-
     def code_vectors(self, tokens: Tensor | None, assignment: Assignment) -> Tensor:
         """What the scorer reads of each code, T̃ (+ Δ), [P, K, R, D]. tokens: where a gradient goes to them."""
         vectors = self.quantizer.quantised(tokens, assignment)
         if self.code_offsets is not None:
-            vectors = vectors + self._offsets(assignment.codes)
+            vectors = vectors + self.quantizer.entries(self.code_offsets, assignment.codes)  # Δ
         return vectors
-
-    def _offsets(self, codes: Tensor) -> Tensor:
-        """Δ of codes int64 [P, K, R, M] → [P, K, R, D]."""
-        assert self.code_offsets is not None
-        P, K, R, M = codes.shape
-        head = torch.zeros(K, dtype=torch.int64) if self.quantizer.sets == 1 else torch.arange(K)
-        index = (head.to(codes.device).view(1, K, 1, 1), torch.arange(M, device=codes.device), codes)
-        return self.code_offsets[index].reshape(P, K, R, -1)
 
     # -- the item's side ------------------------------------------------------------------------------------------
 
