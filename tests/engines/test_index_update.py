@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
-from serving.fresh_world import World, log_of, random_world
+from serving.fresh_world import Updates, World, log_of, random_world
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.elasticsearch import bulk, templates
@@ -34,18 +34,6 @@ from sparcode_es.errors import EngineError, MismatchError, VerificationError
 from sparcode_es.postings.artifact import Artifact
 
 pytestmark = [pytest.mark.slow, pytest.mark.elasticsearch]
-
-
-class Updates:
-    """An artifact, two updates of it one after the other, and an update of it that the others know nothing of."""
-
-    def __init__(self, folder: Path) -> None:
-        old, new = random_world(7)
-        world = World(folder, old)
-        self.base = world.artifact
-        self.first = world.update(self.base, log_of({"u1": [3, 5], "fresh": [4, 7]}), "first")
-        self.second = world.update(self.first, log_of(new), "second")
-        self.other = world.update(self.base, log_of({"u2": [9]}), "other")
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.store import Store
-from serving.fresh_world import World, log_of, random_world
+from serving.fresh_world import Updates
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch import update as update_module
 from sparcode_es.engines.elasticsearch.generations import listed
@@ -22,18 +21,6 @@ from sparcode_es.engines.elasticsearch.update import update
 from sparcode_es.engines.plans import Call
 from sparcode_es.errors import EngineError, MismatchError, VerificationError
 from sparcode_es.postings.artifact import Artifact
-
-
-class Updates:
-    """An artifact, two updates of it one after the other, and one of it that the others know nothing of."""
-
-    def __init__(self, folder: Path) -> None:
-        old, new = random_world(7)
-        world = World(folder, old)
-        self.base = world.artifact
-        self.first = world.update(self.base, log_of({"u1": [3, 5], "fresh": [4, 7]}), "first")
-        self.second = world.update(self.first, log_of(new), "second")
-        self.other = world.update(self.base, log_of({"u2": [9]}), "other")
 
 
 @pytest.fixture(scope="module")

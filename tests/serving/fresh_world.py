@@ -111,3 +111,15 @@ class World:
 
     def update(self, artifact: Artifact, log: Log | None, out: str = "fresh", splits: tuple[str, ...] = ()) -> Artifact:
         return update_from_data(self.encoder(), self.dataset, artifact, self.folder / out, log, splits)  # type: ignore[arg-type]
+
+
+class Updates:
+    """An artifact, two updates of it one after the other, and one of it that the others know nothing of."""
+
+    def __init__(self, folder: Path) -> None:
+        old, new = random_world(7)
+        world = World(folder, old)
+        self.base = world.artifact
+        self.first = world.update(self.base, log_of({"u1": [3, 5], "fresh": [4, 7]}), "first")
+        self.second = world.update(self.first, log_of(new), "second")
+        self.other = world.update(self.base, log_of({"u2": [9]}), "other")
