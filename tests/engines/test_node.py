@@ -270,3 +270,20 @@ def test_up_status_kill_and_down() -> None:
     finally:
         assert CliRunner().invoke(cli, ["node", "down", "--port", port]).exit_code == 0
     assert row["url"] not in [state.url for state in running_nodes()]
+
+
+def test_a_port_is_none_that_a_connection_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "PORTS", range(20_000, 20_003))
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 20_000))
+        other.bind(("127.0.0.1", 20_002))
+        assert process.free_port() == 20_001
+        monkeypatch.setattr(process, "PORTS", range(20_000, 20_001))
+        with pytest.raises(EngineUnavailableError, match="no port from 20000 to 20000"):
+            process.free_port()
+
+
+def test_last_words_have_the_errors_before_them(tmp_path: Path) -> None:
+    written = ["[t][ERROR][o.e.b] bind failed", *(f"[t][INFO ][o.e.n] line {number}" for number in range(20))]
+    (tmp_path / "output.log").write_text("\n".join(written))
+    assert process.last_words(tmp_path, 2).splitlines() == [written[0], *written[-2:]]

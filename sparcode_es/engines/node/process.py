@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,14 +20,16 @@ from sparcode_es.errors import EngineUnavailableError
 from sparcode_es.files import storage_errors
 
 STOP_SECONDS = 20.0
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port that nobody uses now, below those that the system gives to connections: a server takes minutes to bind it."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise EngineUnavailableError(f"no port from {PORTS[0]} to {PORTS[-1]} is free")
 
 
 def need_free(port: int) -> None:
@@ -165,9 +168,11 @@ def end(pid: int, folder: Path) -> None:
 
 
 def last_words(folder: Path, lines: int = 8) -> str:
-    """The last lines that a server wrote, for an error message."""
+    """The last lines that a server wrote, and its last errors, for an error message."""
     try:
         text = (folder / "output.log").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "(no log)"
-    return "\n".join(text.strip().splitlines()[-lines:]) or "(the log is empty)"
+    written = text.strip().splitlines()
+    errors = [line for line in written[:-lines] if "][ERROR]" in line or "Exception: " in line]
+    return "\n".join([*errors[-3:], *written[-lines:]]) or "(the log is empty)"
