@@ -99,13 +99,14 @@ def red(url: str, world: World, name: str = "red") -> Outcome:
 
 
 def _remove_files(server: Server, name: str) -> None:
-    """Delete what the node of this machine keeps of an index's shards."""
+    """Delete what the node of this machine keeps of an index's shards; moved away first, for the node may be writing there."""
     uuid = server.call("GET", f"/{name}/_settings")[name]["settings"]["index"]["uuid"]
     found = server.call("GET", "/_nodes/_local/stats/fs", params={"filter_path": "nodes.*.fs.data.path"})
     for node in found["nodes"].values():
         for data in node["fs"]["data"]:
             for shard in Path(data["path"]).glob(f"**/indices/{uuid}/[0-9]*"):
-                shutil.rmtree(shard)
+                away = shard.rename(Path(data["path"]) / f"removed-{uuid}-{shard.name}")
+                shutil.rmtree(away, ignore_errors=True)
 
 
 TEMPLATES: dict[str, dict[str, object]] = {
