@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+
 
 def main() -> None:
     """`sparcode_es_cli.main.main`."""
@@ -11,5 +14,5 @@ def main() -> None:
         from sparcode_es_cli.main import main as run
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     run()

@@ -61,7 +61,7 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
             f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth",
             err=True,
         )
-    if trained.events not in ("", dataset.events_hash):
+    if not trained.may_be_of(dataset.events_hash):
         click.echo(
             f"{checkpoint} was trained on other events than those of {data_path}, or another split of them: it may have learned "
             "what is asked here",

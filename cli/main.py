@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from sparcode_es_cli.entry import INTERRUPTED
 
 from sparcode_es import __version__
 from sparcode_es.errors import SparcodeError, StorageError
 from sparcode_es.visible import visible, visible_lines
 
-INTERRUPTED = 130
-"""128 + SIGINT, as shells say it."""
 CLOSED_PIPE = 141
 """128 + SIGPIPE."""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
-from sparcode_es_cli.main import CLOSED_PIPE, INTERRUPTED, cli, main
+from sparcode_es_cli.entry import INTERRUPTED
+from sparcode_es_cli.main import CLOSED_PIPE, cli, main
 
 from sparcode_es import errors
 from sparcode_es.errors import SparcodeError

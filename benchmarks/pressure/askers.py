@@ -16,6 +16,7 @@ import orjson
 
 from pressure.arrivals import Question
 from sparcode_es import Recommendations, Recommender
+from sparcode_es.engines.node.process import free_port
 
 K = 20
 START_SECONDS = 60.0
@@ -83,7 +84,7 @@ def _outcome(status: int, retry_after: str | None, content: bytes) -> str:
 @contextlib.contextmanager
 def service(url: str, index: str, options: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
     """`sparcode-es serve` over an alias, until the block ends: its port and its process."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "sparcode_es_cli", "serve", "--url", url, "--index", index, "--port", str(port)]
     with subprocess.Popen([*command, *options]) as process:
         try:
@@ -91,12 +92,6 @@ def service(url: str, index: str, options: Sequence[str] = ()) -> Iterator[tuple
             yield port, process.pid
         finally:
             process.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait(reached: Callable[[], None], process: subprocess.Popen[bytes]) -> None:

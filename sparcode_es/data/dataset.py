@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sparcode_es.arrays import ArrayFolder
+from sparcode_es.data.filters import repeats
 from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
 from sparcode_es.tables import StringTable, read_document
@@ -282,7 +283,7 @@ class Dataset:
         """
         asked = self.labels == (VALID if split == "valid" else TEST)
         places = np.flatnonzero(asked)
-        asked[places[_repeats(self.users[places], self.items[places])]] = False
+        asked[places[repeats([self.items[places], self.users[places]])]] = False
         lengths = np.bincount(self.users[asked], minlength=self.num_users)
         places = np.flatnonzero(asked)
         first = np.zeros(self.num_users, dtype=np.int64)
@@ -321,15 +322,6 @@ class Dataset:
     def has_times(self) -> bool:
         """Whether the source had timestamps."""
         return bool(self.manifest["source"].get("has_times", False))
-
-
-def _repeats(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Which events repeat an earlier one's user and item, bool [n]."""
-    order = np.lexsort([items, users])  # stable: the first of a user and an item comes first
-    same = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
-    repeats = np.zeros(len(users), dtype=bool)
-    repeats[order[1:][same]] = True
-    return repeats
 
 
 def _folder(path: Path) -> ArrayFolder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sparcode_es.data.events import Events
@@ -9,7 +11,11 @@ from sparcode_es.data.events import Events
 
 def repeated(events: Events) -> np.ndarray:
     """Which events repeat an earlier one, bool [E]: the same user, item and time (user and item where there are no times)."""
-    keys = [events.items, events.users] if events.times is None else [events.times, events.items, events.users]
+    return repeats([events.items, events.users] if events.times is None else [events.times, events.items, events.users])
+
+
+def repeats(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """Which entries repeat an earlier one in all keys, [E] each: bool [E]."""
     # lexsort is stable, so within equal keys the source's order stays and the first is the one not marked.
     order = np.lexsort(keys)
     same = np.ones(max(0, len(order) - 1), dtype=bool)

@@ -151,8 +151,7 @@ class Artifact:
     @functools.cached_property
     def generation_hash(self) -> str:
         """12 hexadecimal digits that differ when anything but the time of building does."""
-        content = {key: value for key, value in self.manifest.items() if key not in ("created_at", "built_at")}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return generation_of(self.manifest)
 
     def last_updates(self) -> tuple[np.ndarray, np.ndarray]:
         """The number of the update that changed each item's postings and each user last, uint32 [I] and [U]; 0 for none.
@@ -238,6 +237,17 @@ class Artifact:
 
 def _folder(path: Path) -> ArrayFolder:
     return ArrayFolder(path, ArtifactError, REBUILD)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What an artifact's manifest.json says, none of its files opened. Raises `ArtifactError` as `Artifact.open` does."""
+    return _parsed(path, _manifest_at(path))
+
+
+def generation_of(manifest: dict[str, Any]) -> str:
+    """See `Artifact.generation_hash`."""
+    content = {key: value for key, value in manifest.items() if key not in ("created_at", "built_at")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _manifest_at(path: Path) -> bytes:

@@ -14,8 +14,8 @@ from scipy import sparse
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError, StorageError
-from sparcode_es.files import atomic_folder, check_replaceable, parse_json
-from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact
+from sparcode_es.files import atomic_folder, check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact, read_manifest
 from sparcode_es.postings.prune import needs_second_pass, prune
 from sparcode_es.postings.rows import remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer, bias_for_sparsity
@@ -29,9 +29,9 @@ from sparcode_es.tables import StringTable
 def require_nothing_folded(out: Path, scorer: CodeScorer) -> None:
     """Raise `StorageError` when `out` holds this model's postings with later events folded in: a build would lose them."""
     try:
-        manifest = parse_json((out / "manifest.json").read_bytes())
+        manifest = read_manifest(out)
         folded = manifest["model_hash"] == scorer.model_hash and len(manifest.get("updates", []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ArtifactError, TypeError):
         return
     if folded:
         raise StorageError(

@@ -14,7 +14,7 @@ from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.errors import ArtifactError, MismatchError
 from sparcode_es.files import atomic_folder, check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, generation_of, read_manifest
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
 from sparcode_es.postings.prune import needs_second_pass
@@ -123,7 +123,7 @@ def _require_unchanged(artifact: Artifact, out: Path) -> None:
     """Raise `MismatchError` when `out` is the artifact's own place and another run has put another one there."""
     if out.resolve() != artifact.path.resolve():
         return
-    there = Artifact.open(out).generation_hash
+    there = generation_of(read_manifest(out))
     if there != artifact.generation_hash:
         raise MismatchError(
             f"another run put the artifact {there} in the place of {artifact.generation_hash} at {out} meanwhile; run the "

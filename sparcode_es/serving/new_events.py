@@ -44,7 +44,8 @@ class NewEvents:
 
 def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     """Numbers for a log's identifiers. Raises `DataError` for a log of other data, or one that is not new."""
-    known = (_rows(artifact.item_ids.find, log.events.item_ids) >= 0)[log.events.items]
+    items = _rows(artifact.item_ids.find, log.events.item_ids)[log.events.items]
+    known = items >= 0
     if not known.any():
         raise DataError(
             f"none of the {len(known)} events of {log.name} is on an item that the model knows; is it another data set's log?"
@@ -55,8 +56,7 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     order = order[np.argsort(rows[events.users[order]], kind="stable")]
     users, lengths = np.unique(rows[events.users], return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
-    items = _rows(artifact.item_ids.find, events.item_ids)[events.items[order]]
-    sequences = Sequences(offsets, items.astype(np.uint32), users.astype(np.uint32))
+    sequences = Sequences(offsets, items[known][order].astype(np.uint32), users.astype(np.uint32))
     times = None if events.times is None else np.floor(events.times[order]).astype(np.int64)
     if times is not None:
         _refuse_old_events(log, sequences, times, artifact, dataset)

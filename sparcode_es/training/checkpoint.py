@@ -42,6 +42,10 @@ class Checkpoint:
     events: str = ""
     """`Dataset.events_hash` of what it was trained on; "" where that was not noted."""
 
+    def may_be_of(self, events: str) -> bool:
+        """Whether it was trained on these events, an `events_hash`, as far as was noted."""
+        return self.events in ("", events)
+
 
 def save_checkpoint(
     path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any], events: str = ""

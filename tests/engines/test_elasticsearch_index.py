@@ -170,7 +170,7 @@ def test_where_processes_cannot_be_told_apart_the_beat_alone_counts(
     monkeypatch.setattr(runs.sys, "platform", "linux")
     monkeypatch.setattr(runs, "BOOT", tmp_path / "none")
     assert owner()["space"] is None
-    monkeypatch.setattr(runs, "_runs_here", lambda pid: False)
+    monkeypatch.setattr(runs, "runs_here", lambda pid: False)
     assert is_alive(owner())
 
 

@@ -153,7 +153,7 @@ def test_a_live_generation_is_never_deleted(
     with pytest.raises(type(error)):
         load(store, artifact)
     assert states(store) == ["loaded*"]
-    monkeypatch.setattr(runs, "_runs_here", lambda pid: False)
+    monkeypatch.setattr(runs, "runs_here", lambda pid: False)
     store.trouble, store.sent = lambda call: None, []
     load(store, artifact)
     assert states(store) == ["ready*"]

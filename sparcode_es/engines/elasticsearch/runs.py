@@ -14,6 +14,7 @@ from typing import Any
 
 from sparcode_es.engines.elasticsearch.connection import ConflictError, Server
 from sparcode_es.engines.elasticsearch.layout import READY, generations, path_of
+from sparcode_es.engines.processes import runs_here
 from sparcode_es.errors import EngineError, SparcodeError
 
 STALE_SECONDS = 120
@@ -126,16 +127,6 @@ def is_alive(run: dict[str, Any]) -> bool | None:
     if "beat" not in run:
         return False
     space = process_space()
-    if space is not None and run.get("space") == space and not _runs_here(int(run["pid"])):
+    if space is not None and run.get("space") == space and not runs_here(int(run["pid"])):
         return False
     return True if abs(time.time() - float(run["beat"])) <= STALE_SECONDS else None
-
-
-def _runs_here(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -20,6 +20,7 @@ from sparcode_es.engines.node import docker, process
 from sparcode_es.engines.node.folders import cache_folder
 from sparcode_es.engines.node.install import RELEASES
 from sparcode_es.engines.node.security import Security
+from sparcode_es.engines.processes import runs_here
 from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.files import atomic_write, storage_errors
 
@@ -55,7 +56,7 @@ class NodeState:
 
     def is_attended(self) -> bool:
         """Whether another process, which still runs, started it and will end it: a test, not a `node up`."""
-        return self.owner not in (0, os.getpid()) and process.is_alive(self.owner)
+        return self.owner not in (0, os.getpid()) and runs_here(self.owner)
 
     def remove(self) -> None:
         """End it and delete its data."""

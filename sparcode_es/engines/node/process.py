@@ -139,17 +139,6 @@ def command_line(pid: int) -> str:
     return "" if line.startswith("Z") else line
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another account's
-        return True
-    return True
-
-
 def is_ours(pid: int, folder: Path) -> bool:
     """Whether the process still runs and serves a node below `folder`: the id may have gone to another program since."""
     return f"{folder}/" in command_line(pid)
