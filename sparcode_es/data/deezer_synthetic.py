@@ -8,6 +8,7 @@ mixture give the fields (means of embeddings, as in Briand et al., KDD '21, §3.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,17 @@ class _World:
     age: np.ndarray
     country: np.ndarray
 
+    @functools.cached_property
+    def chances_of_tastes(self) -> np.ndarray:
+        """How likely each song is the next for each taste alone, [T, M]."""
+        affinity = self.log_popularity + FOCUS * self.tastes @ self.songs.T
+        chances = np.exp(affinity - affinity.max(axis=1, keepdims=True))
+        shares: np.ndarray = chances / chances.sum(axis=1, keepdims=True)
+        return shares
+
     def chances(self, user: int) -> np.ndarray:
         """How likely each song is the next that the user listens to, [M]."""
-        affinity = self.log_popularity + FOCUS * self.tastes[self.user_tastes[user]] @ self.songs.T
-        chances = np.exp(affinity - affinity.max(axis=1, keepdims=True))
-        mixture: np.ndarray = self.weights[user] @ (chances / chances.sum(axis=1, keepdims=True))
+        mixture: np.ndarray = self.weights[user] @ self.chances_of_tastes[self.user_tastes[user]]
         return mixture / mixture.sum()
 
 
