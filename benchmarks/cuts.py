@@ -22,9 +22,14 @@ SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995)
 SMALL_SPARSITIES = (0.0, 0.9, 0.99, 0.998)
 
 
-def build(bench: Bench, model: SparCode, out: Path, config: PostingsConfig) -> Artifact:
-    """Postings whose users are the test cases: user u is case u, with the codes of its history."""
+def build(bench: Bench, model: SparCode, out: Path, config: PostingsConfig, foreseen: bool = False) -> Artifact:
+    """Postings whose users are the test cases: user u is case u, with the codes of its history.
+
+    foreseen: a cut by traffic looks at these histories, as `postings build` does at the users that it writes; else at the
+    histories of before, so that every user asks with one that the cut has not seen.
+    """
     cases, dataset = bench.cases, bench.dataset
+    earlier = config.cut == "traffic" and not foreseen
     return build_postings(
         model,
         out,
@@ -33,7 +38,7 @@ def build(bench: Bench, model: SparCode, out: Path, config: PostingsConfig) -> A
         user_ids=StringTable.build(dataset.user_ids[int(user)] for user in cases.users),
         user_codes=encode_histories(model, cases.history_offsets, cases.history_items, cases.users),
         user_seen=cases.history,
-        traffic=_earlier_histories(bench, model) if config.cut == "traffic" else None,
+        traffic=_earlier_histories(bench, model) if earlier else None,
         config=config,
     )
 

@@ -35,6 +35,8 @@ CODES = {"item_codes.latest": 0}
 BY_BIAS, BY_CODE = "global bias after training (Eq. 15)", "best n of each code"
 BY_TRAFFIC = "what users' best items are made of (--cut traffic)"
 TRAINED, TRAINED_BY_TRAFFIC = "trained at that sparsity, then Eq. 15", "trained at that sparsity, then --cut traffic"
+FORESEEN = ", of the histories that ask"
+"""Behind the name of a cut by traffic: what `postings build` looks at. Without it users ask with an event more than it saw."""
 TWIN = "two-tower, dot product"
 
 
@@ -46,6 +48,8 @@ class Cut:
     sparsity: float
     overrides: dict[str, Any]
     config: PostingsConfig
+    foreseen: bool = False
+    """See `build`."""
 
 
 def cuts(bench: Bench, codes: dict[str, Any], trained: bool, sparsities: Sequence[float] | None = None) -> list[Cut]:
@@ -57,12 +61,21 @@ def cuts(bench: Bench, codes: dict[str, Any], trained: bool, sparsities: Sequenc
         most = max(1, round((1 - s) * bench.dataset.num_items))
         found.append(Cut(BY_CODE, s, codes, PostingsConfig(max_postings_per_code=most)))
     for s in (s for s in wanted if s >= 0.8):
-        found.append(Cut(BY_TRAFFIC, s, codes, PostingsConfig(sparsity=s, cut="traffic")))
+        found += _by_traffic(BY_TRAFFIC, s, codes)
     for s in (s for s in wanted if trained and s in (0.9, 0.99, 0.998)):
         there = {**codes, "scorer.initial_sparsity": s}
         found.append(Cut(TRAINED, s, there, PostingsConfig(sparsity=s)))
-        found.append(Cut(TRAINED_BY_TRAFFIC, s, there, PostingsConfig(sparsity=s, cut="traffic")))
+        found += _by_traffic(TRAINED_BY_TRAFFIC, s, there)
     return found
+
+
+def _by_traffic(series: str, sparsity: float, overrides: dict[str, Any]) -> list[Cut]:
+    """By the traffic of before, and by that of the histories that ask."""
+    config = PostingsConfig(sparsity=sparsity, cut="traffic")
+    return [
+        Cut(series, sparsity, overrides, config),
+        Cut(series + FORESEEN, sparsity, overrides, config, foreseen=True),
+    ]
 
 
 def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
@@ -72,10 +85,11 @@ def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
         model = bench.model("sparcode", cut.overrides, seed)
         assert isinstance(model, SparCode)
         with tempfile.TemporaryDirectory() as folder:
-            artifact = build(bench, model, Path(folder) / "postings", cut.config)
+            artifact = build(bench, model, Path(folder) / "postings", cut.config, cut.foreseen)
             return artifact_scores(artifact), _size(artifact)
 
-    name = "-".join(["cut", *(f"{key}={value}" for key, value in changed(cut.config).items())])
+    settings = [f"{key}={value}" for key, value in changed(cut.config).items()]
+    name = "-".join(["cut", *settings, *["foreseen"] * cut.foreseen])
     runs = [
         measure_variant(bench, "sparcode", cut.overrides, seed, name, functools.partial(scored, seed))
         for seed in bench.seeds

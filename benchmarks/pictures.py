@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 OURS, PAPER = "ours", "paper"
-COLOURS = ["#1f6fb2", "#d1495b", "#3a8f4d", "#e0912f", "#7a5aa6", "#6b6b6b"]
+COLOURS = ["#1f6fb2", "#d1495b", "#3a8f4d", "#e0912f", "#7a5aa6", "#6b6b6b", "#17a3a8", "#c26fa5"]
 
 
 def styled(chart: alt.TopLevelMixin, title: str, subtitle: str) -> alt.TopLevelMixin:

@@ -296,6 +296,22 @@ def test_what_is_measured_is_the_test_split_and_what_is_chosen_is_not(ring: Path
     assert np.array_equal(_earlier_histories(here, model).codes, expected.codes)
 
 
+def test_a_cut_by_traffic_looks_at_earlier_histories_or_at_those_that_ask(ring: Path, tmp_path: Path) -> None:
+    here = bench(ring, tmp_path)
+    model = build_model(here.config("sparcode", {"quantizer.codes": 16}, 0), here.dataset).eval()
+    assert isinstance(model, SparCode)
+    config = PostingsConfig(sparsity=0.9, cut="traffic", traffic_items=1)
+    cut = {foreseen: build(here, model, tmp_path / str(foreseen), config, foreseen) for foreseen in (False, True)}
+    uncut = artifact_scores(build(here, model, tmp_path / "uncut", PostingsConfig(sparsity=0.0)))
+    rows = np.arange(len(here.cases))
+    best = uncut(rows).argmax(1)
+    kept = {
+        foreseen: float(np.isfinite(artifact_scores(found)(rows)[rows, best]).mean()) for foreseen, found in cut.items()
+    }
+    assert kept[False] < kept[True]
+    assert cut[False].manifest["counts"]["postings"] == cut[True].manifest["counts"]["postings"]
+
+
 def _measured(label: str, hits: list[float]) -> Measured:
     metrics = {name: np.array(hits) for name in ("recall@10", "ndcg@10", "recall@50", "ndcg@50")}
     return Measured(label, (Run({"all": metrics, "unseen": metrics}, {}, {}),))
