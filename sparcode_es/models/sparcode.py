@@ -53,10 +53,10 @@ class SparCode(TokenModel):
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale, and a copy of its item vectors for the scorer.
 
-        The tower's score is the mean over K_u tokens, Eq. 11 their sum: several tokens begin at some K_u times its scores.
+        The tower's score is the mean over K_u tokens and Eq. 11 a sum: a token begins with a K_u-th of the scale.
         """
         self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
-        self.log_scale.data.copy_(tower.log_scale.data)
+        self.log_scale.data.copy_(tower.log_scale.data - math.log(self.config.tokenizer.tokens))
         self.untie_items()
 
     # -- the user's side ------------------------------------------------------------------------------------------

@@ -46,23 +46,24 @@ def test_the_loss_is_equation_14(weight: float) -> None:
     assert torch.allclose(model.position_loss(None, assignment, candidates), match, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["dot", "maxsim"])
-@pytest.mark.parametrize("item_tokens", [1, 4])
-def test_products_begin_at_the_towers_scores(kind: str, item_tokens: int) -> None:
-    overrides = {"scorer.kind": kind, "tokenizer.item_tokens": item_tokens, "scorer.free_codes": False}
+@pytest.mark.parametrize("kind", ["dot", "maxsim", "inner_pdnn"])
+@pytest.mark.parametrize(("tokens", "item_tokens"), [(1, 1), (1, 4), (4, 1)])
+def test_products_begin_at_the_towers_scores(kind: str, tokens: int, item_tokens: int) -> None:
+    several = {"tokenizer.tokens": tokens}
+    overrides = several | {"scorer.kind": kind, "tokenizer.item_tokens": item_tokens, "scorer.free_codes": False}
     model = made(**overrides)
     late = AllToAll(load_config(overrides=overrides | {"model": "all_to_all", "all_to_all.form": "late"}), ITEMS).eval()
     torch.manual_seed(3)
-    tower = TwoTower(load_config(overrides={"model": "two_tower"}), ITEMS).eval()
+    tower = TwoTower(load_config(overrides=several | {"model": "two_tower"}), ITEMS).eval()
     tower.log_scale.data.add_(1.0)  # as if it had learned
     items = torch.arange(ITEMS)
     with torch.no_grad():
         model.begin_from(tower)
         late.begin_from(tower)
-        tokens = tower.tokens(*reading())
-        (towers,) = tower.member_scores(tokens, items)
+        read = tower.tokens(*reading())
+        (towers,) = tower.member_scores(read, items)
         for ours in (
-            model.pair_scores(tokens.squeeze(1), model.items(items)),
+            model.pair_scores(read.flatten(0, 1), model.items(items)).view(-1, tokens, ITEMS).sum(1),
             late.interaction(late.read(*reading()), late.items(items), late.log_scale.exp()),
         ):
             assert float((ours * towers).sum() / towers.square().sum()) == pytest.approx(1.0, abs=0.1)
