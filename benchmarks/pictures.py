@@ -19,7 +19,7 @@ def styled(chart: alt.TopLevelMixin, title: str, subtitle: str) -> alt.TopLevelM
         .configure(font="DejaVu Sans", background="white", padding=16)
         .configure_title(fontSize=16, subtitleFontSize=12, subtitleColor="#444")
         .configure_axis(labelFontSize=11, titleFontSize=12, labelLimit=320, titleFontWeight="normal")
-        .configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=400, symbolSize=90)
+        .configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=480, symbolSize=90)
         .configure_header(labelFontSize=13, labelFontWeight="bold", title=None)
     )
 
