@@ -64,7 +64,7 @@ def train(
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        with only_writer(out.resolve()):
+        with only_writer(out):
             return _train(Trainer(config, dataset, out, echo, bars, listen), tower)
 
 
