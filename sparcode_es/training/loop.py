@@ -57,7 +57,7 @@ def train(
 
     tower: a two-tower checkpoint to begin from, instead of training one. listen: is told each record of the log, as
     `sparcode_es.training.tensorboard` is. Raises `ConfigError`, `DataError`, `TrainingError`, `StorageError`; the last also while
-    another run trains there.
+    another run trains there, and for a folder that holds something else.
     """
     if tower is not None and not MODELS[config.model].begins_from_tower:
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)

@@ -190,6 +190,32 @@ def test_a_folder_of_another_configuration_is_refused(chain: Path, tmp_path: Pat
         train(load_config(overrides=settings | {"training.seed": 1}), Dataset.open(chain), tmp_path, bars=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("thesis.txt", "years of work", "holds thesis.txt, which is no file of a training"),
+        ("manifest.json", "{}", "holds manifest.json, which is no file of a training"),
+        ("config.toml", 'title = "somebody\'s server"', "holds no training of this release"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(chain: Path, tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageError, match=words):
+        train(load_config(overrides=SMALL), Dataset.open(chain), tmp_path, bars=False)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_what_others_put_beside_a_training_is_no_hindrance(chain: Path, tmp_path: Path) -> None:
+    """TensorBoard's files, which come first, what a killed run left; later an exported encoder, or notes."""
+    (tmp_path / "board").mkdir()
+    for name in ("events.out.tfevents.1.here", ".config.toml.abc.tmp"):
+        (tmp_path / name).write_text("")
+    settings = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 1})
+    first = train(settings, Dataset.open(chain), tmp_path, bars=False)
+    (tmp_path / "encoder.onnx").write_text("")
+    assert train(settings, Dataset.open(chain), tmp_path, bars=False) == first
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text", "other torch file"])
 def test_damaged_checkpoints_are_refused_in_a_sentence(chain: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "model.pt"
