@@ -16,6 +16,7 @@ from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender, __version__
 from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.crowd import Crowd
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
@@ -128,6 +129,16 @@ def test_the_commands_let_one_request_take_half_of_the_budget(
     arguments = [command, "--postings", str(artifact.path), "--budget", "3"]
     assert "enough" in str(CliRunner().invoke(cli, arguments).exception)
     assert [(each.budget, each.longest) for each in given] == [(3.0, 1.5)]
+
+
+def test_the_bounds_of_the_service_are_flags(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr("sparcode_es.serving.service.make_app", lambda recommender, crowd: found.append(crowd))
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    bounds = ["--most", "5", "--max-connections", "6", "--max-body", "7"]
+    assert CliRunner().invoke(cli, ["serve", "--postings", str(artifact.path), *bounds]).exit_code == 0
+    assert CliRunner().invoke(cli, ["serve", "--postings", str(artifact.path)]).exit_code == 0
+    assert found == [Crowd(5, 6, most_bytes=7), Crowd()]
 
 
 @pytest.mark.slow
