@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
+from sparcode_es_cli.listening import listening
 from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
@@ -77,6 +78,8 @@ def command(
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
+    with listening(host, port):
+        pass  # It can. uvicorn would say it otherwise, once the engine is open.
     limits = Limits(flags["timeout"], budget, in_flight=in_flight)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
