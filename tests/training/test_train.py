@@ -147,13 +147,13 @@ def test_a_tower_that_nothing_can_begin_from_is_refused(chain: Path, tmp_path: P
     tower = train(untied, dataset, tmp_path / "untied", bars=False).model_path
     with pytest.raises(ConfigError, match=r"untied_items, which nothing else can begin from"):
         train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=tower, bars=False)
-    featured = tmp_path / "featured.pt"
-    model = TwoTower(
-        load_config(overrides=two_tower), dataset.num_items, item_features=[FeatureSpec("price", "numerical", 1)]
-    )
-    save_checkpoint(featured, model, dataset.item_ids, str(chain), {})
-    with pytest.raises(ConfigError, match="trained on other features or users"):
-        train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=featured, bars=False)
+    other = tmp_path / "other.pt"
+    price = [FeatureSpec("price", "numerical", 1)]
+    for users, features in ((dataset.num_users, price), (dataset.num_users + 1, [])):
+        model = TwoTower(load_config(overrides=two_tower), dataset.num_items, users, item_features=features)
+        save_checkpoint(other, model, dataset.item_ids, str(chain), {})
+        with pytest.raises(ConfigError, match="trained on other features or users"):
+            train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=other, bars=False)
 
 
 def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) -> None:
