@@ -17,6 +17,7 @@ from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
+from sparcode_es.tables import ID_BYTES
 from sparcode_es.visible import visible
 
 if TYPE_CHECKING:
@@ -128,6 +129,13 @@ def _report(dataset: Dataset, as_json: bool) -> None:
     ):
         if counts[key]:
             _note(f"{counted(counts[key], noun)} {text}")
+    for noun, table in (("item", dataset.item_ids), ("user", dataset.user_ids)):
+        rows = table.longer(ID_BYTES)
+        if len(rows):
+            _note(
+                f"{counted(len(rows), f'{noun} id')} of more than {ID_BYTES} bytes, such as {table[int(rows[0])][:60]!r}…: "
+                "Elasticsearch takes none, so `sparcode-es index` will refuse what is made of this; the embedded engine does not"
+            )
     if as_json:
         found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
         click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))

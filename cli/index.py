@@ -75,7 +75,6 @@ FOLDER = click.Path(path_type=Path)
     "from. Searches see the change at its end; no --rollback undoes it.",
 )
 @click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
-@click.option("--list", "list_them", is_flag=True, help="List the generations, and upload nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
 def command(
@@ -91,7 +90,6 @@ def command(
     compact: bool | None,
     in_place: bool,
     rollback: bool,
-    list_them: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -102,20 +100,15 @@ def command(
     it again; until then a server that restarts, or has replicas, may show old and new items side by side: where that
     matters, leave out --update.
     """
-    if in_place and (checkpoint is not None or rollback or list_them):
-        raise click.UsageError("--update goes with none of --checkpoint, --rollback and --list.")
+    if sum((in_place, rollback, checkpoint is not None)) > 1:
+        raise click.UsageError("--update, --rollback and --checkpoint do different things; give one of them")
     from sparcode_es.engines.elasticsearch import generations
     from sparcode_es.engines.elasticsearch.index import IndexOptions
 
-    if sum((rollback, list_them, checkpoint is not None)) > 1:
-        raise click.UsageError("--rollback, --list and --checkpoint do different things; give one of them")
     with open_server(flags) as server:
         if rollback:
             found = generations.rollback(server, name)
             click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
-            return
-        if list_them:
-            _show(generations.listed(server, name), as_json)
             return
         artifact = _artifact(postings, checkpoint, data_path, flags)
         if in_place:
@@ -134,14 +127,6 @@ def print_report(report: dict[str, Any]) -> None:
     for key, value in report.items():
         if value != []:
             click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    for row in rows:
-        click.echo(f"{row['generation']}  {row['state']}{'  live' if row['live'] else ''}")
 
 
 def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]) -> Artifact:

@@ -191,7 +191,7 @@ def dead(examples: int, as_json: bool, **flags: Any) -> None:
 def diff(before: str, after: str, examples: int, as_json: bool, **flags: Any) -> None:
     """What changed from BEFORE to AFTER: items, codes and postings added, removed, changed.
 
-    Each is a postings artifact (its folder) or a generation of the alias --index (`sparcode-es index --list` lists them;
+    Each is a postings artifact (its folder) or a generation of the alias --index (`sparcode-es generations list` names them;
     `live` is the one that answers).
     """
     from sparcode_es.inspection.diff import diff as compare

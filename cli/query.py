@@ -118,7 +118,7 @@ def command(
     except EngineUnavailableError as error:
         if not fallback:
             raise
-        shown = told(*_stand_in(error, flags["postings"], ask))
+        shown = told(*_stand_in(error, ask, flags))
     show.answer(shown, as_json)
 
 
@@ -150,19 +150,31 @@ def _recommended(
         return answer, time.perf_counter() - started
 
 
-def _stand_in(error: EngineUnavailableError, postings: Path, ask: Ask) -> tuple[AnyEngine, Recommendations, float]:
-    """Popular items of the artifact, for a server that cannot be reached. Raises the same error, with why there are none."""
+def _stand_in(
+    error: EngineUnavailableError, ask: Ask, flags: dict[str, Any]
+) -> tuple[AnyEngine, Recommendations, float]:
+    """Popular items of the artifact, for a server that cannot be reached, logged as the embedded engine logs. Raises the same
+    error, with why there are none."""
     from sparcode_es.engines.embedded import EmbeddedEngine
+    from sparcode_es.engines.local_source import LocalSource
     from sparcode_es.postings.artifact import Artifact
     from sparcode_es.serving.fallback import popular_offline
+    from sparcode_es.serving.log_entry import Asked, entries
+    from sparcode_es.serving.work import Work
 
-    started = time.perf_counter()
+    postings, begun, started = flags["postings"], time.time(), time.perf_counter()
     try:
         engine = EmbeddedEngine(Artifact.open(postings))
         answer = popular_offline(engine, ask, f"{error} These are of {postings}")
     except SparcodeError as missing:
         raise EngineUnavailableError(f"{error} --fallback has no popular items either: {missing}") from error
-    return engine, answer, time.perf_counter() - started
+    elapsed = time.perf_counter() - started
+    log = chosen_log(flags, engine)
+    if log is not None:
+        asked = Asked(begun, elapsed, batch=1)
+        log.add(entries(log, LocalSource(engine), asked, [Work(ask, error=error)], [answer]))
+        log.close()
+    return engine, answer, elapsed
 
 
 def recommend_options(flags: dict[str, Any]) -> Options:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
+from sparcode_es_cli.listening import listening
 from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
@@ -35,10 +36,34 @@ KEEP_ALIVE = 75
     show_default=True,
     help="Requests at once, waiting ones too; one more is answered with 503 and Retry-After.",
 )
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="Requests at once with those that are still on their way; one more is answered with 503 before it is read.",
+)
+@click.option(
+    "--max-body",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    help="Bytes of a request's body; a longer one is answered with 413.",
+)
 @click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
 @log_options
 @engine_options
-def command(host: str, port: int, budget: float, in_flight: int, most: int, encoder: Path | None, **flags: Any) -> None:
+def command(
+    host: str,
+    port: int,
+    budget: float,
+    in_flight: int,
+    most: int,
+    max_connections: int,
+    max_body: int,
+    encoder: Path | None,
+    **flags: Any,
+) -> None:
     """Serve /recommend, /explain, /livez, /healthz and /metrics; /docs describes them. There is no log-in: put
     it behind your own.
     """
@@ -53,6 +78,8 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
+    with listening(host, port):
+        pass  # It can. uvicorn would say it otherwise, once the engine is open.
     limits = Limits(flags["timeout"], budget, in_flight=in_flight)
     with chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
@@ -60,7 +87,7 @@ def command(host: str, port: int, budget: float, in_flight: int, most: int, enco
         with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
             recommender.warm()
             uvicorn.run(
-                make_app(recommender, Crowd(most)),
+                make_app(recommender, Crowd(most, max_connections, most_bytes=max_body)),
                 host=host,
                 port=port,
                 log_level="warning",

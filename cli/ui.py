@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import engine_options
+from sparcode_es_cli.listening import listening
 from sparcode_es_cli.query import open_encoder
 
 from sparcode_es.errors import ConfigError, MissingExtraError
@@ -72,12 +72,12 @@ def command(
         info = places.get("").inspector.engine.info()
         if opened is not None:
             require_model(info, opened.hashes)
-        with _listening(host, port) as listening:
+        with listening(host, port) as opened_port:
             app = make_app(places, opened is not None, Hosts(host, allowed))
             shown = f"[{host}]" if ":" in host else host
-            click.echo(f"{info.engine} ({info.where}): http://{shown}:{listening.getsockname()[1]}/", err=True)
+            click.echo(f"{info.engine} ({info.where}): http://{shown}:{opened_port.getsockname()[1]}/", err=True)
             config = uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off")
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[opened_port])
 
 
 @contextmanager
@@ -94,17 +94,3 @@ def _places(flags: dict[str, Any], others: tuple[Path, ...], make: MakeRecommend
         raise ConfigError("--engine elasticsearch needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
     with open_server(flags) as server:
         yield IndexPlaces(server, flags["index"], further, make)
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens. Raises `ConfigError`."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        opened = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host"
-        ) from error
-    with opened:
-        yield opened

@@ -70,18 +70,23 @@ def update(
 
     if log is None and not splits:
         raise click.UsageError("Give a LOG of new events, or --fold.")
-    need_training()
     need_tables()
     from sparcode_es.data.dataset import Dataset
-    from sparcode_es.postings.artifact import Artifact
-    from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.fresh import update_from_data
+    from sparcode_es.files import only_writer
+    from sparcode_es.postings.artifact import Artifact, read_manifest
+    from sparcode_es.serving.new_events import checked_fold
 
     started = time.perf_counter()
-    artifact, dataset = Artifact.open(postings, verify=True), Dataset.open(data_path)
-    read = None if log is None else _read(log, flags)
-    encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    updated = update_from_data(encoder, dataset, artifact, out or postings, read, tuple(dict.fromkeys(splits)))
+    read_manifest(postings)
+    with only_writer(out or postings, "updating"):
+        artifact, dataset = Artifact.open(postings, verify=True), Dataset.open(data_path)
+        events = None if log is None else _read(log, flags)
+        fold = checked_fold(artifact, dataset, out or postings, events, tuple(dict.fromkeys(splits)))
+        need_training()
+        from sparcode_es.serving.encoder import HistoryEncoder
+        from sparcode_es.serving.fresh import update_from_data
+
+        updated = update_from_data(HistoryEncoder.from_checkpoint(checkpoint), fold)
     _report(updated, time.perf_counter() - started, as_json)
 
 

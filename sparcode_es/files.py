@@ -96,7 +96,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         place = path.resolve() if path.is_symlink() else path
-        place.parent.mkdir(parents=True, exist_ok=True)
         with only_writer(place):
             _clear_leftovers(place)
             work = _temporary_folder(place)
@@ -111,17 +110,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold the lock on writing `path`: the file `.NAME.lock` beside it, which goes with its owner.
+def only_writer(path: Path, doing: str = "writing") -> Iterator[None]:
+    """Hold the lock on writing `path`: the file `.NAME.writing.lock` beside it, which goes with its owner.
 
-    Raises `StorageError` when another run holds it. Where the file system has no locks, nobody is kept out.
+    doing: what else is done to it, for a lock of its own: whoever holds that may write it meanwhile. Raises `StorageError` when
+    another run holds it, or the file cannot be made. Where the file system has no locks, nobody is kept out.
     """
-    file = path.parent / f".{path.name}.lock"
-    try:
-        while (handle := _locked(file)) is None:
-            pass
-    except BlockingIOError as error:
-        raise StorageError(f"another run is writing {path}; wait until it has ended") from error
+    place = path.resolve()
+    file = place.parent / f".{place.name}.{doing}.lock"
+    with storage_errors(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            while (handle := _locked(file)) is None:
+                pass
+        except BlockingIOError as error:
+            raise StorageError(f"another run is {doing} {path}; wait until it has ended") from error
     try:
         yield
     finally:

@@ -13,6 +13,8 @@ from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
 
 PARTS = (("bytes", np.uint8), ("offsets", np.uint64), ("order", np.uint32))
+ID_BYTES = 512
+"""Bytes of an identifier that Elasticsearch takes: it keeps them as the ids of documents."""
 DAMAGED = "the order of a table of texts is damaged: it names rows that are not there; make its folder again"
 
 
@@ -80,6 +82,10 @@ class StringTable:
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
+
+    def longer(self, most: int) -> np.ndarray:
+        """The rows of the strings of more than `most` bytes, int64 [n]."""
+        return np.flatnonzero(np.diff(self._ends.astype(np.int64)) > most)
 
     def _encoded(self, row: int) -> bytes:
         return bytes(self._text[int(self._ends[row]) : int(self._ends[row + 1])])

@@ -144,7 +144,7 @@ def test_a_lock_that_its_last_owner_took_along_locks_nothing(tmp_path: Path, mon
     def late(handle: int, how: int) -> None:
         calls.append(how)
         if len(calls) == 1:
-            (tmp_path / ".folder.lock").unlink()
+            (tmp_path / ".folder.writing.lock").unlink()
         flock(handle, how)
 
     monkeypatch.setattr(files.fcntl, "flock", late)

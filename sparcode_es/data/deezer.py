@@ -27,6 +27,7 @@ from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.vectors import batches, column_names, ragged, side_by_side, vectors, whole_numbers
 from sparcode_es.data.write import Preparation, Source, write_dataset
 from sparcode_es.errors import DataError
+from sparcode_es.files import sha256_of
 
 Embeddings = Literal["svd", "mf"]
 PARTS = {"train": TRAIN, "validation": VALID, "test": TEST}
@@ -198,7 +199,7 @@ def import_deezer(folder: Path, out: Path, name: str, kind: Embeddings) -> Datas
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; the Deezer format is a folder of Parquet files")
     events, labels = read_events(folder, kind)
-    preparation, source = Preparation(SplitOptions("given")), Source(folder.name, "", f"deezer-{kind}")
+    preparation, source = Preparation(SplitOptions("given")), Source(folder.name, sha256_of(folder), f"deezer-{kind}")
     return write_dataset(
         out, name, events, source, preparation, features=read_features(folder, kind, labels), user_labels=labels
     )

@@ -108,8 +108,7 @@ def import_file(
         note(matched("user", sides.users, users, events.used_users(), events.report.user_column))
     tables = _tables(features, users, items, sides.separator)
     texts = _texts(items, sides, features)
-    digest = sha256_of(path) if path.is_file() else ""
-    return write_dataset(out, name, events, Source(path.name, digest, kind), preparation, texts, tables)
+    return write_dataset(out, name, events, Source(path.name, sha256_of(path), kind), preparation, texts, tables)
 
 
 def read_log(path: Path, options: ImportOptions) -> Events:

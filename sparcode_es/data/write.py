@@ -35,6 +35,7 @@ class Source:
 
     file: str
     sha256: str
+    """Of the file, or of the names and contents of the folder's files."""
     format: str
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from sparcode_es.config import PostingsConfig
+from sparcode_es.config import PostingsConfig, from_mapping
+from sparcode_es.errors import ArtifactError
+from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.groups import rank_in_group
 from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.traffic import traffic
@@ -27,6 +29,18 @@ def needs_second_pass(config: PostingsConfig) -> bool:
     """Whether what stays depends on all codes of an item."""
     by_item = config.max_codes_per_item is not None or config.min_codes_per_item > 0
     return by_item or config.cut == "traffic"
+
+
+def updatable_config(artifact: Artifact) -> PostingsConfig:
+    """What cut the artifact. Raises `ArtifactError` when some of its codes alone cannot be scored and cut again."""
+    config = from_mapping(PostingsConfig, artifact.manifest["config"])
+    if needs_second_pass(config):
+        raise ArtifactError(
+            f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "
+            "--min-codes-per-item), so that some codes alone cannot be updated; build it with --max-postings-per-code, or "
+            "without a cut"
+        )
+    return config
 
 
 def prune(

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
-from sparcode_es.config import PostingsConfig, from_mapping
-from sparcode_es.errors import ArtifactError, MismatchError
+from sparcode_es.config import PostingsConfig
+from sparcode_es.errors import MismatchError
 from sparcode_es.files import atomic_folder, check_replaceable
 from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, generation_of, read_manifest
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
-from sparcode_es.postings.prune import needs_second_pass
+from sparcode_es.postings.prune import updatable_config
 from sparcode_es.postings.rows import CodePostings, remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer
 from sparcode_es.postings.stream import NpyStream
@@ -70,7 +70,8 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     else is in its place.
     """
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
-    config = require_updatable(artifact, scorer)
+    config = updatable_config(artifact)
+    require_same_model(artifact, scorer)
     manifest = artifact.manifest
     rows = rows_of(np.asarray(artifact.codes), changes.codes)
     rows = np.unique(rows[rows >= 0])
@@ -102,21 +103,13 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     return Artifact.open(out)
 
 
-def require_updatable(artifact: Artifact, scorer: CodeScorer) -> PostingsConfig:
-    """The artifact's configuration. Raises `MismatchError` or `ArtifactError` when it cannot be updated with this model."""
+def require_same_model(artifact: Artifact, scorer: CodeScorer) -> None:
+    """Raise `MismatchError` unless the artifact holds postings of this model."""
     if (artifact.model_hash, artifact.codebook_hash) != (scorer.model_hash, scorer.codebook_hash):
         raise MismatchError(
             f"{artifact.path} holds postings of model {artifact.model_hash}, the checkpoint is model {scorer.model_hash}; "
             "give the checkpoint that they were built from"
         )
-    config = from_mapping(PostingsConfig, artifact.manifest["config"])
-    if needs_second_pass(config):
-        raise ArtifactError(
-            f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "
-            "--min-codes-per-item), so that some codes alone cannot be updated; build it with --max-postings-per-code, or "
-            "without a cut"
-        )
-    return config
 
 
 def _require_unchanged(artifact: Artifact, out: Path) -> None:

@@ -37,6 +37,9 @@ class Crowd:
 
     most: int = 48
     """Requests in work, and waiting for a thread; one more is answered with 503 at once."""
+    most_connections: int = 512
+    """Connections with a request on them: those, and the ones whose body is still on its way. Together they hold at most so many
+    times `most_bytes`; one more is answered with 503 at once, before its body is read."""
     retry_after: int = 1
     """Seconds after which such an answer asks to come again (its header Retry-After)."""
     most_bytes: int = 1_000_000
@@ -45,7 +48,8 @@ class Crowd:
     """How long a body may take to arrive; a slower one is answered with 408."""
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.retry_after < 0 or self.most_bytes < 1 or not self.body_seconds > 0:
+        least = min(self.most, self.most_connections, self.most_bytes)
+        if least < 1 or self.retry_after < 0 or not self.body_seconds > 0:
             raise ConfigError(
                 f"a service holds at least one request, takes bodies, and asks to come again later, not {self}"
             )
@@ -55,11 +59,18 @@ class Bounded:
     """An ASGI application that answers 503 with Retry-After, before any work, while all places are taken.
 
     own: path → a gate of its own, or None for one that is always let in, so that whoever watches the service sees it when it is
-    full, too. All others share `gate`.
+    full, too. All others share `gate`. headers: of such an answer, beside Retry-After.
     """
 
-    def __init__(self, app: Asgi, crowd: Crowd, gate: Gate, own: Mapping[str, Gate | None]) -> None:
-        self._app, self._crowd, self._gate, self._own = app, crowd, gate, own
+    def __init__(
+        self,
+        app: Asgi,
+        crowd: Crowd,
+        gate: Gate,
+        own: Mapping[str, Gate | None],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._app, self._crowd, self._gate, self._own, self._headers = app, crowd, gate, own, headers or {}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let the request in, or answer it."""
@@ -73,5 +84,5 @@ class Bounded:
                 gate.leave()
         else:
             seconds = str(self._crowd.retry_after)
-            said = f"shed: {gate.most} requests are in work already; come again in {seconds} s"
-            await refuse(send, 503, said, {"retry-after": seconds})
+            said = f"shed: {gate.most} requests are here already; come again in {seconds} s"
+            await refuse(send, 503, said, {"retry-after": seconds, **self._headers})

@@ -7,82 +7,46 @@ nor a number for an item code: its events are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 from scipy import sparse
 
 from sparcode_es.codes import UserCodes
-from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.data.dataset import Sequences
 from sparcode_es.errors import DataError
 from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.folded import Counts, fold_counts, memories, read_counts, touched_codes
-from sparcode_es.postings.update import Changes, require_updatable, update_postings
+from sparcode_es.postings.update import Changes, require_same_model, update_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
-from sparcode_es.serving.new_events import (
-    LABELS,
-    Log,
-    NewEvents,
-    Split,
-    longer_histories,
-    number_events,
-    require_new,
-    require_same_users,
-    split_digest,
-)
+from sparcode_es.serving.new_events import Fold, longer_histories
 from sparcode_es.serving.pipeline import require_same_items
 from sparcode_es.training.memory import code_counts, item_counts
 
-NOTHING = NewEvents(
-    Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)),
-    [],
-    0,
-    0,
-    np.zeros(0, np.int64),
-    None,
-)
 
+def update_from_data(encoder: HistoryEncoder, fold: Fold) -> Artifact:
+    """Fold later events into an artifact with the model that it was built from, and write `fold.out`.
 
-def update_from_data(
-    encoder: HistoryEncoder,
-    dataset: Dataset,
-    artifact: Artifact,
-    out: Path,
-    log: Log | None,
-    splits: Sequence[Split] = (),
-) -> Artifact:
-    """Fold a log of later events into an artifact, and with `splits` the data folder's own held-out events; write `out`.
-
-    dataset: what the model was trained on and the artifact built from. Raises `MismatchError` when model, data and artifact
-    do not belong together, `DataError` for a log of other data, one that was folded in before or goes back, and what
-    `update_postings` raises. The encoder's model has the new lifts afterwards.
+    Raises `MismatchError` when model, data and artifact do not belong together, `DataError` for events that the model was
+    trained on, and what `update_postings` raises. The encoder's model has the new lifts afterwards.
     """
-    model = encoder.model
-    require_updatable(artifact, model)
+    model, artifact, dataset, new = encoder.model, fold.artifact, fold.dataset, fold.new
+    require_same_model(artifact, model)
     require_same_items(encoder.item_ids, dataset)
-    require_same_users(artifact, dataset)
-    sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
-    sources += [] if log is None else [(log.name, log.sha256)]
-    require_new(artifact, sources)
-    if "valid" in splits and model.config.training.with_validation:
+    if "valid" in fold.splits and model.config.training.with_validation:
         raise DataError(
             f"the model of {artifact.path} was trained on the validation events; they cannot be folded in again"
         )
-    new = NOTHING if log is None else number_events(log, artifact, dataset)
     histories, is_new = longer_histories(artifact, new.sequences)
-    held_out = np.isin(dataset.labels, [LABELS[split] for split in splits])
     counts = added(
         count_pairs(model, histories, is_new, dataset.num_users),
-        count_pairs(model, dataset.full_histories(), held_out, dataset.num_users),
+        count_pairs(model, dataset.full_histories(), fold.held_out, dataset.num_users),
     )
     total = added(read_counts(artifact, model), counts)
     fold_counts(model, total)
     record = {
-        "sources": [{"name": name, "sha256": digest} for name, digest in sources],
-        "events": len(new.sequences.items) + int(held_out.sum()),
+        "sources": [{"name": name, "sha256": digest} for name, digest in fold.sources],
+        "events": len(new.sequences.items) + int(fold.held_out.sum()),
         "unknown_item_events": new.unknown_events,
         "unknown_items": new.unknown_items,
         "new_users": len(new.new_users),
@@ -92,7 +56,7 @@ def update_from_data(
     changes = Changes(
         touched_codes(model, counts), total, users, new.new_users, codes, histories, new.user_times, record
     )
-    return update_postings(artifact, model, out, changes)
+    return update_postings(artifact, model, fold.out, changes)
 
 
 def count_pairs(model: SparCode, histories: Sequences, counted: np.ndarray, num_users: int) -> Counts:

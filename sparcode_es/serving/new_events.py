@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,7 +13,9 @@ import numpy as np
 from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
-from sparcode_es.postings.artifact import NO_TIME, Artifact
+from sparcode_es.files import check_replaceable
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
+from sparcode_es.postings.prune import updatable_config
 
 Split = Literal["valid", "test"]
 LABELS: dict[Split, int] = {"valid": VALID, "test": TEST}
@@ -40,6 +44,53 @@ class NewEvents:
     """The last event of each row of `sequences`, int64 [n], whole seconds; NO_TIME for a log without times."""
     times: tuple[int, int] | None
     """The first and the last; None for a log without times."""
+
+
+NO_EVENTS = NewEvents(
+    Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)),
+    [],
+    0,
+    0,
+    np.zeros(0, np.int64),
+    None,
+)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Later events and the artifact that they are to be folded into, checked as far as it takes no model."""
+
+    artifact: Artifact
+    dataset: Dataset
+    """What the artifact was built from."""
+    out: Path
+    """Where the updated artifact is written."""
+    sources: list[tuple[str, str]]
+    """Name and SHA-256 of the data folder's splits, then of the log."""
+    new: NewEvents
+    held_out: np.ndarray
+    """Which of the data folder's events are folded in too, bool, one an event."""
+    splits: tuple[Split, ...]
+
+
+def checked_fold(
+    artifact: Artifact, dataset: Dataset, out: Path, log: Log | None, splits: Sequence[Split] = ()
+) -> Fold:
+    """A log, and with `splits` the data folder's own held-out events, to be folded into an artifact of that data.
+
+    Raises `StorageError` for a place that holds something else, `ArtifactError` for postings that were cut per item,
+    `MismatchError` for other data than the artifact's, and `DataError` for a log of other data, one that was folded in before or
+    goes back.
+    """
+    check_replaceable(out, "postings artifact", MANIFEST_KEYS)
+    updatable_config(artifact)
+    require_same_users(artifact, dataset)
+    sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
+    sources += [] if log is None else [(log.name, log.sha256)]
+    require_new(artifact, sources)
+    new = NO_EVENTS if log is None else number_events(log, artifact, dataset)
+    held_out = np.isin(dataset.labels, [LABELS[split] for split in splits])
+    return Fold(artifact, dataset, out, sources, new, held_out, tuple(splits))
 
 
 def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from sparcode_es import __version__
 from sparcode_es.errors import NotFoundError, SparcodeError
-from sparcode_es.serving.arrival import Whole
+from sparcode_es.serving.arrival import CLOSE, Whole
 from sparcode_es.serving.bodies import Id, Json, RecommendBody, status_of
 from sparcode_es.serving.crowd import Bounded, Crowd, Gate
 from sparcode_es.serving.log import QueryLog
@@ -112,9 +112,9 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
         )
 
-    def watch(self, calls: Gate, requests: Gate) -> None:
-        """Show what is inside, and what was shed since the start: calls of the recommender, requests of the service."""
-        for name, gate in (("calls", calls), ("requests", requests)):
+    def watch(self, **gates: Gate) -> None:
+        """Show what is inside of each gate, and what was shed there since the start."""
+        for name, gate in gates.items():
             inside = Gauge(f"sparcode_{name}_in_flight", f"How many {name} are in work.", registry=self.registry)
             inside.set_function(lambda gate=gate: gate.inside)  # type: ignore[misc]
             shed = Gauge(f"sparcode_{name}_shed", f"How many {name} were shed.", registry=self.registry)
@@ -146,23 +146,23 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
     """The service; requests are answered by a pool of threads, within the recommender's own limits and `crowd`'s.
 
     Of more calls than the recommender carries out at once, the others get popular items, marked as shed; of more requests than
-    `crowd` holds, the others a 503 with Retry-After; those whose body is not there yet are not counted. /livez and /metrics are
-    always answered, and /healthz when the others' places are taken, too.
+    `crowd` holds, the others a 503 with Retry-After; those whose body is not there yet have a bound of their own.
+    /livez and /metrics are always answered, and /healthz when the others' places are taken, too.
     """
     crowd = crowd or Crowd()
-    gate = Gate(crowd.most)
+    requests, connections = Gate(crowd.most), Gate(crowd.most_connections)
     app = FastAPI(
         title="sparcode-es",
         version=__version__,
         description="Recommendations from learned sparse codes.",
         lifespan=lambda app: _threads(min(recommender.gate.most, crowd.most) + SPARE_THREADS),
     )
-    app.add_middleware(
-        Bounded, crowd=crowd, gate=gate, own={"/livez": None, "/metrics": None, "/healthz": Gate(PROBES)}
-    )
+    always = dict.fromkeys(("/livez", "/metrics"))
+    app.add_middleware(Bounded, crowd=crowd, gate=requests, own={**always, "/healthz": Gate(PROBES)})
     app.add_middleware(Whole, crowd=crowd)
+    app.add_middleware(Bounded, crowd=crowd, gate=connections, own={**always, "/healthz": None}, headers=CLOSE)
     metrics = Metrics()
-    metrics.watch(recommender.gate, gate)
+    metrics.watch(calls=recommender.gate, requests=requests, connections=connections)
     if recommender.log is not None:
         metrics.registry.register(LogCollector(recommender.log))
 

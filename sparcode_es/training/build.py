@@ -86,17 +86,24 @@ def load_user_features(model: RankingModel, dataset: Dataset) -> None:
         module.load_tables(tables)
 
 
-def build_model(config: Config, dataset: Dataset) -> RankingModel:
-    """The model that `config.model` names, with the data folder's features, untrained."""
+def read_features(
+    config: Config, dataset: Dataset
+) -> tuple[dict[Side, list[FeatureSpec]], dict[Side, dict[str, np.ndarray]]]:
+    """The features of a data folder that the model which `config.model` names reads: specs and tables, by side."""
     specs: dict[Side, list[FeatureSpec]] = {"user": [], "item": []}
     tables: dict[Side, dict[str, np.ndarray]] = {"user": {}, "item": {}}
-    kind = MODELS[config.model]
-    roles: tuple[Role, ...] = ("input", "target") if kind.reads_targets else ("input",)
+    roles: tuple[Role, ...] = ("input", "target") if MODELS[config.model].reads_targets else ("input",)
     for side, role in itertools.product(specs, roles) if config.tokenizer.use_features else ():
         found, values = feature_tables(dataset, side, role)
         specs[side] += found
         tables[side] |= values
-    model = kind(config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
+    return specs, tables
+
+
+def build_model(config: Config, dataset: Dataset) -> RankingModel:
+    """The model that `config.model` names, with the data folder's features, untrained."""
+    specs, tables = read_features(config, dataset)
+    model = MODELS[config.model](config, dataset.num_items, dataset.num_users, specs["item"], specs["user"])
     model.load_features(tables)
     if dataset.has_cold_users and isinstance(getattr(model, "tokenizer", None), Tokenizer):
         raise ConfigError(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
@@ -26,7 +25,7 @@ from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
-from sparcode_es.training.build import MODELS, build_model
+from sparcode_es.training.build import MODELS, build_model, read_features
 from sparcode_es.training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from sparcode_es.training.codes import sample_tokens, train_codes
 from sparcode_es.training.memory import fit_memories
@@ -57,14 +56,14 @@ def train(
 
     tower: a two-tower checkpoint to begin from, instead of training one. listen: is told each record of the log, as
     `sparcode_es.training.tensorboard` is. Raises `ConfigError`, `DataError`, `TrainingError`, `StorageError`; the last also while
-    another run trains there.
+    another run trains there, and for a folder that holds something else.
     """
     if tower is not None and not MODELS[config.model].begins_from_tower:
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        with only_writer(out.resolve()):
+        with only_writer(out):
             return _train(Trainer(config, dataset, out, echo, bars, listen), tower)
 
 
@@ -143,18 +142,15 @@ def _twin(trainer: Trainer, given: Path | None, path: Path) -> TwoTower:
     if twin.config.tokenizer != wanted:
         raise ConfigError(f"{given or path} was trained with another tokenizer; train a tower for this one")
     if given is not None:
-        fresh = build_model(replace(trainer.config, model="two_tower"), trainer.dataset)
-        if _shapes(fresh) != _shapes(twin):
+        specs, _ = read_features(twin.config, trainer.dataset)
+        known = (twin.num_users, list(twin.user_specs), list(twin.item_specs))
+        if known != (trainer.dataset.num_users, specs["user"], specs["item"]):
             raise ConfigError(
                 f"{given} was trained on other features or users; train a tower for {trainer.dataset.path}"
             )
         if not path.exists():
             _save(trainer, twin, path, found.report)
     return twin
-
-
-def _shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from sparcode_es.config import Config, StageConfig, load_config, read_by_model, to_toml
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
-from sparcode_es.errors import ConfigError, DataError
+from sparcode_es.errors import ConfigError, DataError, StorageError
 from sparcode_es.evaluation.metrics import convention_of
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.files import atomic_write, storage_errors
@@ -25,6 +26,10 @@ from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.speed import fast_matmul, keep_freed_memory
 from sparcode_es.training.stage import Listener, Log, Stage, StageState, run_stage
 
+OF_A_TRAINING = re.compile(
+    r"log\.jsonl|(model|two_tower)\.pt|(tower|codes|model)\.state|events\.out\.tfevents\..*|\..*\.tmp"
+)
+"""The files that a training may have written before there is a config.toml, and after somebody removed it."""
 BETAS = (0.9, 0.98)
 """Adam's, as SASRec's authors and the first Transformer have them."""
 
@@ -63,11 +68,10 @@ class Trainer:
     def _claim(self, config: Config) -> Config:
         """Write the configuration and give it with its epochs as a number, the one that the folder has where it has one; or
         refuse a folder that another configuration trained in. One in which no epoch ended is free."""
-        if (self.out / "manifest.json").exists():
-            raise ConfigError(f"{self.out} is a data folder or an artifact, not a training's; choose another --out")
         path = self.out / "config.toml"
         begun = any(file.suffix in (".state", ".pt") for file in self.out.iterdir())
-        held = load_config(path) if begun and path.exists() else None
+        found = _configuration_in(self.out)
+        held = found if begun else None
         chosen = with_epochs(config, lambda: len(self.windows), held)
         if held is not None and read_by_model(held) != read_by_model(chosen):
             raise ConfigError(
@@ -145,6 +149,23 @@ class Trainer:
 
     def _progress(self, steps: Iterator[float], total: int, title: str) -> Iterator[float]:
         return iter(tqdm(steps, total=total, desc=title, unit="step", leave=False, disable=None if self.bars else True))
+
+
+def _configuration_in(folder: Path) -> Config | None:
+    """The configuration of the training in a folder; None for a folder that is free for one. Raises `StorageError` for what is
+    neither: files of something else, and no training's configuration beside them."""
+    path, advice = folder / "config.toml", "give another folder as --out, or a new one"
+    if path.exists():
+        try:
+            return load_config(path)
+        except ConfigError as error:
+            raise StorageError(f"{folder} holds no training of this release ({error}); {advice}") from error
+    foreign = sorted(
+        file.name for file in folder.iterdir() if file.is_file() and not OF_A_TRAINING.fullmatch(file.name)
+    )
+    if foreign:
+        raise StorageError(f"{folder} holds {foreign[0]}, which is no file of a training; {advice}")
+    return None
 
 
 def examples(config: Config, train: Sequences) -> Windows | Pairs:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
 from serving.fresh_world import World, log_of, random_world, text_of
+from sparcode_es.data import importer
 from sparcode_es.data.importer import ImportOptions, import_file
 from sparcode_es.data.write import Preparation
 from sparcode_es.errors import ArtifactError, CheckpointError, DataError, MismatchError, StorageError
@@ -208,6 +209,45 @@ def test_what_is_wrong_is_said_and_nothing_is_changed(
     assert isinstance(done.exception, error)
     assert words in str(done.exception)
     assert Artifact.open(world.artifact.path, verify=True).generation_hash == world.artifact.generation_hash
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda w: ["missing.txt"], DataError),
+        (lambda w: [w.folder / "whole.txt", *LINES], DataError),
+        (lambda w: [w.folder / "new.txt", *LINES, "--postings", w.folder / "none"], ArtifactError),
+        (lambda w: [w.folder / "new.txt", *LINES, "--data", w.folder], DataError),
+        (lambda w: [w.folder / "new.txt", *LINES, "--out", w.dataset.path], StorageError),
+    ],
+)
+def test_what_needs_no_model_is_checked_before_torch_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: Any, error: type[Exception]
+) -> None:
+    (world.folder / "whole.txt").write_text(text_of({user: [*items, 3] for user, items in random_world(6)[0].items()}))
+    monkeypatch.setattr("sparcode_es_cli.extras.need_training", lambda: pytest.fail("torch is loaded"))
+    assert isinstance(run(world, *change(world)).exception, error)
+
+
+@pytest.mark.parametrize("place", [[], ["--out", "fresh"]])
+def test_a_second_update_is_refused_before_it_reads(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: list[str]
+) -> None:
+    """The first would have changed what the second has read."""
+    monkeypatch.chdir(world.folder)
+    read, second = importer.read_log, []
+
+    def late(path: Path, options: ImportOptions) -> Any:
+        if not second:
+            second.append(None)
+            second[0] = run(world, "new.txt", *LINES, *place)
+        return read(path, options)
+
+    monkeypatch.setattr(importer, "read_log", late)
+    assert run(world, "new.txt", *LINES, *place).exit_code == 0
+    assert isinstance(second[0].exception, StorageError)
+    assert "another run is updating" in str(second[0].exception)
+    assert not list(world.folder.glob(".*")), "the lock goes with its owner"
 
 
 def test_nothing_to_fold_is_a_usage_error(world: World) -> None:

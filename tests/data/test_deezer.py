@@ -20,6 +20,7 @@ from sparcode_es.data.deezer_synthetic import FIELDS, SyntheticOptions, write_sy
 from sparcode_es.data.importer import detect_format
 from sparcode_es.data.vectors import ragged
 from sparcode_es.errors import DataError
+from sparcode_es.files import sha256_of
 
 SAMPLE = next(
     (up / "shared/data/deezer-sample" for up in Path(__file__).resolve().parents if (up / "shared/data").is_dir()), None
@@ -128,6 +129,7 @@ def test_vectors_as_text_and_as_lists_are_the_same(deezer_files: Path, deezer: D
     lists = [f"[{' '.join(map(str, songs))}]" for songs in users["d1d30_songs"].to_pylist()]
     pq.write_table(users.set_column(place, "d1d30_songs", pa.array(lists)), path)
     again = import_deezer(folder, tmp_path / "data", "again", "svd")
+    assert again.manifest["source"]["sha256"] == sha256_of(folder)
     np.testing.assert_array_equal(again.items, deezer.items)
     np.testing.assert_allclose(again.feature("item", "embedding"), deezer.feature("item", "embedding"), rtol=1e-6)
 

@@ -12,6 +12,7 @@ from sparcode_es_cli.main import cli
 
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import DataError
+from sparcode_es.files import sha256_of
 
 U_DATA = "1\t10\t5\t881250949\n1\t20\t3\t881250950\n1\t30\t4\t881250951\n2\t10\t4\t881250940\n2\t30\t1\t881250960\n"
 DAT = U_DATA.replace("\t", "::")
@@ -75,6 +76,18 @@ def test_movielens_layouts(tmp_path: Path, layout: str) -> None:
     assert document["title"] == "Léon (1994)"
     assert set(document["attributes"]["genres"]) == {"Action", "Drama"}
     assert len(dataset.schema) == (3 if layout.startswith("100k") else 0)
+
+
+def test_a_source_is_known_by_its_content_a_folder_too(tmp_path: Path) -> None:
+    for parent in ("first", "second"):
+        (tmp_path / parent).mkdir()
+    source = movielens(tmp_path / "first" / "ml", "100k")
+    before = run(tmp_path, source).manifest["source"]
+    moved = source.rename(tmp_path / "second" / "ml")
+    assert run(tmp_path, moved).manifest["source"] == before
+    assert before["sha256"] == sha256_of(moved)
+    (moved / "u.user").write_text(U_USER.replace("24", "25"))
+    assert run(tmp_path, moved).manifest["source"]["sha256"] not in ("", before["sha256"])
 
 
 def test_a_single_ratings_file_is_known_by_its_lines(tmp_path: Path) -> None:

@@ -66,6 +66,18 @@ def test_names_of_columns_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in result.stderr + described(tmp_path / "data").output
 
 
+@pytest.mark.parametrize("side", ["item", "user"])
+def test_ids_that_elasticsearch_does_not_take_are_told_at_once(tmp_path: Path, side: str) -> None:
+    """Not by `index`, after a training."""
+    fits, name = "é" * 256, "u1" if side == "user" else "b"
+    result = run(tmp_path, log=LOG.replace(f"{name},", f"{fits},"))
+    assert (result.exit_code, "Elasticsearch" in result.stderr) == (0, False), result.output
+    result = run(tmp_path, log=LOG.replace(f"{name},", f"{fits}x,"))
+    assert result.exit_code == 0, result.output
+    assert f"1 {side} id of more than 512 bytes, such as 'éééé" in result.stderr
+    assert len(result.stderr) < 350
+
+
 def test_a_side_table_without_rows_is_an_error(tmp_path: Path) -> None:
     result = run(tmp_path, "--items", table(tmp_path, "id,title\n"))
     assert isinstance(result.exception, DataError)

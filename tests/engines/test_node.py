@@ -55,7 +55,7 @@ def test_a_taken_port_is_named(cache: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(EngineUnavailableError, match=f"port {port} is taken"):
+        with pytest.raises(ConfigError, match=f"port {port}: Address already in use; choose another with --port"):
             LocalNode(port=port).start()
     assert running_nodes() == []
 

@@ -17,7 +17,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.folded import memories
 from sparcode_es.serving.encoder import HistoryEncoder
 from sparcode_es.serving.fresh import count_pairs, update_from_data
-from sparcode_es.serving.new_events import Log
+from sparcode_es.serving.new_events import Log, checked_fold
 from sparcode_es.serving.pipeline import build_from_data
 from sparcode_es.training.checkpoint import save_checkpoint
 
@@ -110,7 +110,8 @@ class World:
         return HistoryEncoder.from_checkpoint(self.checkpoint)
 
     def update(self, artifact: Artifact, log: Log | None, out: str = "fresh", splits: tuple[str, ...] = ()) -> Artifact:
-        return update_from_data(self.encoder(), self.dataset, artifact, self.folder / out, log, splits)  # type: ignore[arg-type]
+        fold = checked_fold(artifact, self.dataset, self.folder / out, log, splits)  # type: ignore[arg-type]
+        return update_from_data(self.encoder(), fold)
 
 
 class Updates:

@@ -174,6 +174,20 @@ def test_bodies_that_never_end_hold_no_place(make_app: Any, artifact: Artifact) 
     assert slow[0].json() == {"error": "the request's body was not there after 0.2 s"}
 
 
+def test_bodies_on_their_way_are_bounded_too(make_app: Any, artifact: Artifact) -> None:
+    """One more is answered before its body is read; who watches the service is let in."""
+    with Recommender.from_artifact(artifact.path) as recommender:
+        app = make_app(recommender, Crowd(most_connections=MOST, retry_after=7, body_seconds=0.2))
+        calls, probes = answers_of(app, [unfinished(b"{") for _ in range(CALLS)], "/livez", "/healthz", "/metrics")
+    assert [answer.status_code for answer in probes] == [200, 200, 200]
+    assert f"sparcode_connections_in_flight {MOST}.0" in probes[-1].text
+    assert f"sparcode_connections_shed {CALLS - MOST}.0" in probes[-1].text
+    assert [answer.status_code for answer in calls] == [408] * MOST + [503] * (CALLS - MOST)
+    assert {(answer.headers["retry-after"], answer.headers["connection"]) for answer in calls[MOST:]} == {
+        ("7", "close")
+    }
+
+
 def test_bodies_that_are_too_long(make_app: Any, artifact: Artifact) -> None:
     question = b'{"user": "user 3", "k": 2}'
     with Recommender.from_artifact(artifact.path) as recommender:
@@ -202,7 +216,7 @@ def test_a_gate_counts() -> None:
     assert [gate.enter(), gate.enter()] == [True, False]
     gate.leave()
     assert (gate.enter(), gate.inside, gate.shed) == (True, 1, 1)
-    for wrong in ({"most": 0}, {"retry_after": -1}, {"most_bytes": 0}, {"body_seconds": 0}):
+    for wrong in ({"most": 0}, {"most_connections": 0}, {"retry_after": -1}, {"most_bytes": 0}, {"body_seconds": 0}):
         with pytest.raises(ConfigError):
             Crowd(**wrong)
     with pytest.raises(ConfigError):

@@ -206,6 +206,21 @@ def test_popular_items_of_the_artifact_when_the_server_is_down(postings: Path) -
     ]
 
 
+def test_popular_items_of_the_artifact_are_logged(postings: Path, tmp_path: Path) -> None:
+    """Not where the server would be, which is down: as the embedded engine, which answers, logs."""
+    file = tmp_path / "queries.jsonl"
+    flags = ["--fallback", "--log-file", str(file), "--log-users", "id", "--log-items", "1"]
+    assert run("--user", "123", *NOWHERE, *flags).exit_code == 0
+    (found,) = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (found["user"], found["source"], found["fallback"], found["why"]) == (
+        "123",
+        "popular",
+        True,
+        "EngineUnavailableError",
+    )
+    assert (found["engine"], found["hits"], found["items"], found["batch"]) == ("embedded", 2, ["3"], 1)
+
+
 def test_no_server_and_no_artifact(postings: Path) -> None:
     """The error is the server's, and says why the fallback had nothing to give."""
     assert "--fallback" not in str(run("--user", "123", *NOWHERE).exception)

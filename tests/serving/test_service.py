@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from sparcode_es_cli.main import cli
 
 from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender, __version__
+from sparcode_es.engines.node.process import free_port
 from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.serving.crowd import Crowd
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
@@ -125,9 +128,28 @@ def test_the_commands_let_one_request_take_half_of_the_budget(
         raise ConfigError("enough")
 
     monkeypatch.setattr(Recommender, "for_engine", keep)
-    arguments = [command, "--postings", str(artifact.path), "--budget", "3"]
+    arguments = [command, "--postings", str(artifact.path), "--budget", "3", "--port", str(free_port())]
     assert "enough" in str(CliRunner().invoke(cli, arguments).exception)
     assert [(each.budget, each.longest) for each in given] == [(3.0, 1.5)]
+
+
+def test_the_bounds_of_the_service_are_flags(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr("sparcode_es.serving.service.make_app", lambda recommender, crowd: found.append(crowd))
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    serve = ["serve", "--postings", str(artifact.path), "--port", str(free_port())]
+    for bounds in (["--most", "5", "--max-connections", "6", "--max-body", "7"], []):
+        assert CliRunner().invoke(cli, [*serve, *bounds]).exit_code == 0
+    assert found == [Crowd(5, 6, most_bytes=7), Crowd()]
+
+
+def test_a_port_that_is_taken_is_named_before_the_engine_is_opened() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = CliRunner().invoke(cli, ["serve", "--postings", "none", "--port", str(port)]).exception
+    assert isinstance(error, ConfigError)
+    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in str(error)
+    assert "give another --port" in str(error)
 
 
 @pytest.mark.slow

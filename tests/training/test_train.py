@@ -147,13 +147,13 @@ def test_a_tower_that_nothing_can_begin_from_is_refused(chain: Path, tmp_path: P
     tower = train(untied, dataset, tmp_path / "untied", bars=False).model_path
     with pytest.raises(ConfigError, match=r"untied_items, which nothing else can begin from"):
         train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=tower, bars=False)
-    featured = tmp_path / "featured.pt"
-    model = TwoTower(
-        load_config(overrides=two_tower), dataset.num_items, item_features=[FeatureSpec("price", "numerical", 1)]
-    )
-    save_checkpoint(featured, model, dataset.item_ids, str(chain), {})
-    with pytest.raises(ConfigError, match="trained on other features or users"):
-        train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=featured, bars=False)
+    other = tmp_path / "other.pt"
+    price = [FeatureSpec("price", "numerical", 1)]
+    for users, features in ((dataset.num_users, price), (dataset.num_users + 1, [])):
+        model = TwoTower(load_config(overrides=two_tower), dataset.num_items, users, item_features=features)
+        save_checkpoint(other, model, dataset.item_ids, str(chain), {})
+        with pytest.raises(ConfigError, match="trained on other features or users"):
+            train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=other, bars=False)
 
 
 def test_a_collapsed_codebook_fails_the_training(chain: Path, tmp_path: Path) -> None:
@@ -188,6 +188,32 @@ def test_a_folder_of_another_configuration_is_refused(chain: Path, tmp_path: Pat
     train(load_config(overrides=settings), Dataset.open(chain), tmp_path, bars=False)
     with pytest.raises(ConfigError, match="another configuration"):
         train(load_config(overrides=settings | {"training.seed": 1}), Dataset.open(chain), tmp_path, bars=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("thesis.txt", "years of work", "holds thesis.txt, which is no file of a training"),
+        ("manifest.json", "{}", "holds manifest.json, which is no file of a training"),
+        ("config.toml", 'title = "somebody\'s server"', "holds no training of this release"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(chain: Path, tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageError, match=words):
+        train(load_config(overrides=SMALL), Dataset.open(chain), tmp_path, bars=False)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_what_others_put_beside_a_training_is_no_hindrance(chain: Path, tmp_path: Path) -> None:
+    """TensorBoard's files, which come first, what a killed run left; later an exported encoder, or notes."""
+    (tmp_path / "board").mkdir()
+    for name in ("events.out.tfevents.1.here", ".config.toml.abc.tmp"):
+        (tmp_path / name).write_text("")
+    settings = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 1})
+    first = train(settings, Dataset.open(chain), tmp_path, bars=False)
+    (tmp_path / "encoder.onnx").write_text("")
+    assert train(settings, Dataset.open(chain), tmp_path, bars=False) == first
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text", "other torch file"])

@@ -21,11 +21,11 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.places import places
 from sparcode_es.postings.profile import Profiler
+from sparcode_es.tables import ID_BYTES
 
 CHUNK_BYTES = 4 << 20
 WORKERS = 3
 ATTEMPTS = 9
-ID_BYTES = 512
 BLOCKED = "cluster_block_exception"
 Document = tuple[str, bytes]
 """A document's id, and its source as JSON."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from sparcode_es.engines.node.folders import own, server_user
 from sparcode_es.engines.node.install import Release, install
 from sparcode_es.engines.node.java import find_java
-from sparcode_es.errors import EngineUnavailableError
+from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.files import storage_errors
 
 STOP_SECONDS = 20.0
@@ -33,13 +33,16 @@ def free_port() -> int:
 
 
 def need_free(port: int) -> None:
-    """Raise `EngineUnavailableError` when something already listens on `port`."""
+    """Raise `ConfigError` when no server can listen on `port`: something does already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise EngineUnavailableError(f"port {port} is taken; choose another with --port.") from error
+            raise ConfigError(
+                f"cannot start a server on port {port}: {error.strerror}; choose another with --port, or leave it out for a free "
+                "one (`sparcode-es node status` lists the servers of this account)"
+            ) from error
 
 
 def launch(
