@@ -28,8 +28,10 @@ from sparcode_es.training.stage import Listener, Log, Stage, StageState, run_sta
 
 OF_A_TRAINING = re.compile(
     r"log\.jsonl|(model|two_tower)\.pt|(tower|codes|model)\.state|events\.out\.tfevents\..*|\..*\.tmp"
+    r"|.*\.(log|out|err|txt)"
 )
-"""The files that a training may have written before there is a config.toml, and after somebody removed it."""
+"""The files that a training may have written before there is a config.toml, and after somebody removed it, and those that its
+output is sent to."""
 BETAS = (0.9, 0.98)
 """Adam's, as SASRec's authors and the first Transformer have them."""
 

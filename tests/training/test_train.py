@@ -193,7 +193,7 @@ def test_a_folder_of_another_configuration_is_refused(chain: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("thesis.txt", "years of work", "holds thesis.txt, which is no file of a training"),
+        ("thesis.tex", "years of work", "holds thesis.tex, which is no file of a training"),
         ("manifest.json", "{}", "holds manifest.json, which is no file of a training"),
         ("config.toml", 'title = "somebody\'s server"', "holds no training of this release"),
     ],
@@ -206,9 +206,9 @@ def test_a_folder_of_something_else_is_refused(chain: Path, tmp_path: Path, name
 
 
 def test_what_others_put_beside_a_training_is_no_hindrance(chain: Path, tmp_path: Path) -> None:
-    """TensorBoard's files, which come first, what a killed run left; later an exported encoder, or notes."""
+    """TensorBoard's files and where the output goes, which come first, what a killed run left; later an exported encoder, or notes."""
     (tmp_path / "board").mkdir()
-    for name in ("events.out.tfevents.1.here", ".config.toml.abc.tmp"):
+    for name in ("events.out.tfevents.1.here", "train.log", ".config.toml.abc.tmp"):
         (tmp_path / name).write_text("")
     settings = load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 1})
     first = train(settings, Dataset.open(chain), tmp_path, bars=False)
