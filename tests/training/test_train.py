@@ -206,7 +206,7 @@ def test_a_folder_of_something_else_is_refused(chain: Path, tmp_path: Path, name
 
 
 def test_what_others_put_beside_a_training_is_no_hindrance(chain: Path, tmp_path: Path) -> None:
-    """TensorBoard's files and where the output goes, which come first, what a killed run left; later an exported encoder, or notes."""
+    """TensorBoard's files and the output's, which come first, what a killed run left; later an exported encoder, or notes."""
     (tmp_path / "board").mkdir()
     for name in ("events.out.tfevents.1.here", "train.log", ".config.toml.abc.tmp"):
         (tmp_path / name).write_text("")
