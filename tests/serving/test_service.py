@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from sparcode_es_cli.main import cli
 
 from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender, __version__
+from sparcode_es.codes import UserCodes
 from sparcode_es.engines.node.process import free_port
 from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
@@ -69,6 +71,10 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     found = client.get("/explain", params={"user": "user 0", "item": best["id"]}).json()
     assert found["total"] == pytest.approx(best["score"])
     assert client.get("/explain", params={"user": "nobody", "item": "a1"}).status_code == 404
+    missing = client.get("/explain", params={"user": "user 0", "item": "nope"})
+    assert (missing.status_code, missing.json()) == (404, {"error": "the index has no item 'nope'"})
+    without = client.get("/explain", params={"user": "user 0", "item": "é76"})
+    assert (without.status_code, without.json()) == (200, {"reasons": [], "total": 0.0})
     assert client.post("/recommend", json={"user": "nobody"}).json()["source"] == "popular"
     assert client.get("/healthz").json() == {
         "engine": "embedded",
@@ -80,6 +86,37 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     text = client.get("/metrics").text
     assert 'sparcode_recommendations_total{source="popular"} 1.0' in text
     assert "sparcode_recommend_seconds_bucket" in text
+
+
+class Encoder:
+    """Knows the artifact's items; whoever had one gets code 3."""
+
+    shared_heads = True
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.item_ids, self.hashes = artifact.item_ids, (artifact.model_hash, artifact.codebook_hash)
+
+    def __call__(self, items: Sequence[str]) -> UserCodes:
+        assert set(items) <= set(self.item_ids)
+        return UserCodes(np.array([0, 1], np.uint64), np.array([[0, 3]], np.uint32), np.ones(1, np.float32))
+
+
+def test_the_answer_names_what_the_model_does_not_know_of_a_history(artifact: Artifact) -> None:
+    known = artifact.item_ids[0]
+    with Recommender.from_artifact(artifact.path, encoder=Encoder(artifact)) as recommender:
+        client = TestClient(make_app(recommender))
+        for history, source, unknown in (
+            ([known, "zzz", known, "nope", "zzz"], "codes", ["zzz", "nope"]),
+            ([known], "codes", []),
+            (["zzz"], "popular", ["zzz"]),
+        ):
+            found = client.post("/recommend", json={"history": history}).json()
+            assert (found["source"], found["unknown"]) == (source, unknown)
+            assert list(recommender.recommend(history=history).unknown) == unknown
+
+
+def test_a_history_without_an_encoder_names_the_flag(client: Any) -> None:
+    assert "--encoder" in client.post("/recommend", json={"history": ["a1"]}).json()["error"]
 
 
 @pytest.mark.parametrize(
