@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
-from sparcode_es_cli.main import cli
+from sparcode_es_cli.main import cli, main
 
 from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender, __version__
@@ -24,6 +26,7 @@ from sparcode_es.serving.crowd import Crowd
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
+pytest.importorskip("uvicorn")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette deprecates the client library that it uses itself
     from fastapi.testclient import TestClient
@@ -173,11 +176,34 @@ def test_the_commands_let_one_request_take_half_of_the_budget(
 def test_the_bounds_of_the_service_are_flags(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Any] = []
     monkeypatch.setattr("sparcode_es.serving.service.make_app", lambda recommender, crowd: found.append(crowd))
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setattr("uvicorn.Config", lambda app, **options: None)
+    monkeypatch.setattr("uvicorn.Server", lambda config: SimpleNamespace(run=lambda sockets: None))
     serve = ["serve", "--postings", str(artifact.path), "--port", str(free_port())]
     for bounds in (["--most", "5", "--max-connections", "6", "--max-body", "7"], []):
         assert CliRunner().invoke(cli, [*serve, *bounds]).exit_code == 0
     assert found == [Crowd(5, 6, most_bytes=7), Crowd()]
+
+
+@pytest.mark.parametrize("command", ["serve", "ui"])
+def test_the_commands_say_what_answers_and_where_and_an_interrupt_ends_them(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    sockets: list[Any] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    async def interrupted(server: Any) -> None:
+        """In place of the loop that waits for a signal."""
+        sockets.extend(server.servers[0].sockets)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("uvicorn.Server.main_loop", interrupted)
+    port = free_port()
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--postings", str(artifact.path), "--port", str(port)])
+    signal.signal(signal.SIGINT, before)
+    assert (ended.value.code, len(sockets)) == (130, 1)
+    said = [f"embedded ({artifact.path}): http://127.0.0.1:{port}/", "", "interrupted"]
+    assert capsys.readouterr().err.splitlines() == said
 
 
 def test_a_port_that_is_taken_is_named_before_the_engine_is_opened() -> None:
