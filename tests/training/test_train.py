@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from sparcode_es_cli.main import cli
 
 from sparcode_es.baselines.popularity import popularity
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from sparcode_es.errors import CheckpointError, ConfigError, DataError, StorageError, TrainingError
 from sparcode_es.evaluation.ranking import rank_metrics
 from sparcode_es.files import only_writer
 from sparcode_es.models.features import FeatureSpec
@@ -85,6 +88,20 @@ def test_every_part_trains_end_to_end(chain: Path, tmp_path: Path, options: dict
     twin, model = read_checkpoint(tmp_path / "two_tower.pt").model, load_checkpoint(tmp_path / "model.pt")
     moved = not torch.equal(twin.tokenizer.item_embedding.weight, model.tokenizer.item_embedding.weight)
     assert moved, "the tokenizer should go on learning in stage `codes`"
+
+
+def test_a_damaged_data_folder_is_not_trained_on(chain: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(chain, data)
+    damaged = bytearray((data / "events.items.npy").read_bytes())
+    damaged[-4] ^= 1
+    (data / "events.items.npy").write_bytes(damaged)
+    done = CliRunner().invoke(
+        cli, ["train", "--data", str(data), "--out", str(tmp_path / "out"), "--model", "popularity"]
+    )
+    assert isinstance(done.exception, DataError)
+    assert "events.items.npy" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_resumed_run_ends_with_the_same_weights(chain: Path, tmp_path: Path) -> None:
@@ -206,7 +223,7 @@ def test_a_folder_of_something_else_is_refused(chain: Path, tmp_path: Path, name
 
 
 def test_what_others_put_beside_a_training_is_no_hindrance(chain: Path, tmp_path: Path) -> None:
-    """TensorBoard's files and where the output goes, which come first, what a killed run left; later an exported encoder, or notes."""
+    """TensorBoard's files and where the output goes, which come first, what a killed run left; later an export, or notes."""
     (tmp_path / "board").mkdir()
     for name in ("events.out.tfevents.1.here", "train.log", ".config.toml.abc.tmp"):
         (tmp_path / name).write_text("")
