@@ -187,7 +187,8 @@ def translate_errors(where: str) -> Iterator[None]:
     except elastic_transport.TransportError as error:
         if "FingerprintMismatch" in type(error.__context__).__name__:
             raise tls_error(where, "Fingerprints did not match") from error
-        raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
+        why = error.message.rpartition("Failed to establish a new connection: ")[2]
+        raise EngineUnavailableError(f"cannot reach {where}: {why}. Is the server up?") from error
 
 
 def _no_elasticsearch(where: str) -> EngineError:
