@@ -122,9 +122,10 @@ def _note(text: str) -> None:
 
 def _report(dataset: Dataset, as_json: bool) -> None:
     counts = dataset.manifest["counts"]
+    dropped = ", dropped" if counts["dropped_duplicates"] else " (--drop-duplicates drops them)"
     for key, noun, text in (
         ("bad_rows", "bad row", "left out"),
-        ("duplicates", "event", "repeating an earlier one (--drop-duplicates drops them)"),
+        ("duplicates", "event", f"repeating an earlier one{dropped}"),
         ("outside_k_core", "event", "outside the k-core"),
     ):
         if counts[key]:

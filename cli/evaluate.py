@@ -109,8 +109,7 @@ def _ranked(trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: d
 def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Ranking:
     """A system without codes has no index to ask: it ranks every item itself."""
     from sparcode_es.evaluation.ranking import rank_cases
-    from sparcode_es.serving.pipeline import require_same_items
-    from sparcode_es.training.build import load_user_features
+    from sparcode_es.training.build import load_user_features, require_same_items
     from sparcode_es.training.trainer import pick_device
 
     require_same_items(trained.item_ids, dataset)

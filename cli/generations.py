@@ -47,7 +47,8 @@ def list_them(name: str, as_json: bool, **flags: Any) -> None:
 def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None:
     """Let the alias stand for an older generation, in one request; readers see the one or the other.
 
-    Newer generations are withdrawn: they are deleted first, and no later rollback goes to them unless --to names one.
+    Newer generations are withdrawn: they are deleted first, and a later rollback, which never goes forward, passes them by unless
+    --to names one.
     """
     from sparcode_es.engines.elasticsearch import generations
 

@@ -1,12 +1,19 @@
-"""Where the commands that serve listen."""
+"""Where the commands that serve listen, what they say of it, and how they end."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import click
+
+from sparcode_es.engines.base import EngineInfo
 from sparcode_es.errors import ConfigError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 @contextmanager
@@ -21,3 +28,14 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with opened:
         yield opened
+
+
+def serve(config: uvicorn.Config, opened: socket.socket, info: EngineInfo) -> None:
+    """Say on stderr what answers, from where and at which address, and serve until a signal ends it. Raises `KeyboardInterrupt`
+    at Ctrl-C, when the requests that were on their way have been answered."""
+    import uvicorn
+
+    host, port = opened.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"{info.engine} ({info.where}): http://{shown}:{port}/", err=True)
+    uvicorn.Server(config).run(sockets=[opened])

@@ -28,6 +28,9 @@ FILTER = re.compile(r"([^<>=!]+)(>=|<=|!=|=|>|<)(.+)", re.DOTALL)
 BOUNDS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
+NO_REQUEST = "there is no request to show: popular items answer without one"
+
+
 @click.command(
     epilog="\b\nExamples:\n  sparcode-es query --user 123 -k 20 --exclude-seen\n"
     "  sparcode-es query --user 123 --filter genre=Drama --filter 'year>=1990' --max-per genre=3\n"
@@ -108,11 +111,16 @@ def command(
 
     def told(engine: AnyEngine, answer: Recommendations, elapsed: float) -> show.Shown:
         document = show.as_json(engine, answer, elapsed, show_history, show_request)
+        asked = [NO_REQUEST] if show_request and not document["request"] else []
         what = f"{counted(len(answer), 'item')} in {1000 * elapsed:.1f} ms"
-        return show.Shown(answer, document, [*notes(engine, answer, ask), engine_note(engine, what)])
+        return show.Shown(answer, document, [*notes(engine, answer, ask), *asked, engine_note(engine, what)])
 
     try:
         with chosen_engine(flags) as engine:
+            if show_request and engine.info().engine == "embedded":
+                raise ConfigError(
+                    "--show-request: the embedded engine sends no request; name a server with --url (ES_URL)"
+                )
             encoder = open_encoder(checkpoint, exported)
             shown = told(engine, *_recommended(engine, encoder, ask, fallback, flags))
     except EngineUnavailableError as error:

@@ -104,8 +104,6 @@ def _print(found: Recommendations, document: Mapping[str, Any]) -> None:
         click.echo(line, err=asked)
     if document.get("request"):
         click.echo(document["request"])
-    elif asked:
-        click.echo("there is no request to show", err=True)
 
 
 def _lines(found: Recommendations, document: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
-from sparcode_es_cli.listening import listening
+from sparcode_es_cli.listening import listening, serve
 from sparcode_es_cli.log_options import chosen_log, log_options
 
 from sparcode_es.errors import MissingExtraError
@@ -78,18 +78,12 @@ def command(
     from sparcode_es.serving.exported import ExportedEncoder
     from sparcode_es.serving.recommender import Recommender
 
-    with listening(host, port):
-        pass  # It can. uvicorn would say it otherwise, once the engine is open.
     limits = Limits(flags["timeout"], budget, in_flight=in_flight)
-    with chosen_engine(flags) as engine:
+    with listening(host, port) as opened_port, chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
         log = chosen_log(flags, engine)
         with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
-            recommender.warm()
-            uvicorn.run(
-                make_app(recommender, Crowd(most, max_connections, most_bytes=max_body)),
-                host=host,
-                port=port,
-                log_level="warning",
-                timeout_keep_alive=KEEP_ALIVE,
+            app = make_app(recommender, Crowd(most, max_connections, most_bytes=max_body))
+            serve(
+                uvicorn.Config(app, log_level="warning", timeout_keep_alive=KEEP_ALIVE), opened_port, recommender.warm()
             )

@@ -14,6 +14,7 @@ from sparcode_es.config import Config, ModelName, load_config, preset_names, to_
 from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sparcode_es.data.dataset import Dataset
     from sparcode_es.training.tensorboard import TensorBoard
 
 MODELS = get_args(ModelName)
@@ -87,7 +88,9 @@ def command(
     from sparcode_es.training.loop import train
     from sparcode_es.training.stage import shown
 
-    dataset = Dataset.open(data_path)
+    dataset = Dataset.open(data_path, verify=True)
+    if refit is not None:
+        _compare_data(refit, config, dataset)
     with _board(tensorboard, config) as board:
         result = train(config, dataset, out, tower=tower, echo=lambda line: click.echo(line, err=True), listen=board)
     if as_json:
@@ -114,6 +117,18 @@ def _refit_config(run: Path) -> Config:
     from sparcode_es.training.refit import refit_config
 
     return refit_config(run)
+
+
+def _compare_data(run: Path, config: Config, dataset: Dataset) -> None:
+    """Say when a refit is of other events; raise `MismatchError` when it is of other items."""
+    from sparcode_es.training.refit import on_other_events
+
+    if on_other_events(run, config, dataset):
+        click.echo(
+            f"{run} was trained on other events than those of {dataset.path}, or another split of them: its epochs and weights "
+            "were chosen on those",
+            err=True,
+        )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

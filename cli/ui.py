@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import engine_options
-from sparcode_es_cli.listening import listening
+from sparcode_es_cli.listening import listening, serve
 from sparcode_es_cli.query import open_encoder
 
 from sparcode_es.errors import ConfigError, MissingExtraError
@@ -74,10 +74,7 @@ def command(
             require_model(info, opened.hashes)
         with listening(host, port) as opened_port:
             app = make_app(places, opened is not None, Hosts(host, allowed))
-            shown = f"[{host}]" if ":" in host else host
-            click.echo(f"{info.engine} ({info.where}): http://{shown}:{opened_port.getsockname()[1]}/", err=True)
-            config = uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off")
-            uvicorn.Server(config).run(sockets=[opened_port])
+            serve(uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off"), opened_port, info)
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def detect_format(path: Path) -> Format:
     if path.is_dir() or path.name in RATINGS or (path.is_file() and zipfile.is_zipfile(path)):
         return "movielens"
     content = read_bytes(path)
-    if content[:4] == b"PAR1":
+    if content[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
         return "parquet"
     suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
     if suffix in (".csv", ".tsv"):

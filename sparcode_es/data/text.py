@@ -22,11 +22,15 @@ def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked where it is gzip (by its first bytes). Raises `DataError` when it cannot be read."""
     try:
         content = path.read_bytes()
-        return _gunzipped(content, path) if content[:2] == b"\x1f\x8b" else content
+        if content[:2] == b"\x1f\x8b":
+            return _gunzipped(content, path)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; the file may be truncated") from error
+    if path.suffix.lower() == ".gz" and not_utf8(content, str(path)):
+        raise DataError(f"{path} is not gzip, as its name says, nor text; get it again, or give it its own name")
+    return content
 
 
 def _gunzipped(content: bytes, path: Path) -> bytes:

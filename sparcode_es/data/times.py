@@ -14,6 +14,8 @@ from sparcode_es.errors import DataError
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 DIVISORS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EXAMPLES = "2026-12-31 or 2026-12-31T18:30:00"
+LATEST = 253_402_300_800
+"""Seconds from 1970 to the year 10000, which ISO 8601 has no digits for."""
 NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
 
 
@@ -33,12 +35,14 @@ def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict
         values, parsed = _from_text(column.cast(pa.large_string()), unit)
     missing = pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)).to_numpy(zero_copy_only=False)
     negative = parsed & ~missing & (values < 0)
+    late = parsed & ~missing & (values >= LATEST)
     reasons = {
         "the time is missing": missing,
         f"the time is neither a number nor ISO 8601 ({EXAMPLES})": ~parsed & ~missing,
         "the time is negative": negative,
+        "the time is after the year 9999 (--time-unit says what numbers count)": late,
     }
-    good = parsed & ~missing & ~negative
+    good = parsed & ~missing & ~negative & ~late
     return np.where(good, values, 0.0), reasons
 
 

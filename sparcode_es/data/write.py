@@ -68,7 +68,7 @@ def write_dataset(
     """
     check_replaceable(path, "data folder", MANIFEST_KEYS)
     preparation = preparation or Preparation()
-    kept, removed = _filtered(events, preparation)
+    kept, removed = _filtered(events, preparation, source)
     ordered = kept.in_natural_order()
     by_time = ordered.by_user_and_time()
     users, event_items = ordered.users[by_time].astype(np.uint32), ordered.items[by_time].astype(np.uint32)
@@ -123,11 +123,11 @@ def write_dataset(
     return Dataset.open(path)
 
 
-def _filtered(events: Events, preparation: Preparation) -> tuple[Events, dict[str, int]]:
+def _filtered(events: Events, preparation: Preparation, source: Source) -> tuple[Events, dict[str, int]]:
     """The events that stay, and how many were bad, repeated, dropped and outside the k-core."""
     counts = {"bad_rows": events.report.bad, "duplicates": 0, "dropped_duplicates": 0, "outside_k_core": 0}
     if len(events) == 0:
-        raise DataError("there is no event to import: the source is empty, or all of its rows are bad")
+        raise DataError(f"there is no event to import: {source.file} is empty, or all of its rows are bad")
     repeats = repeated(events)
     counts["duplicates"] = int(repeats.sum())
     if preparation.drop_duplicates and counts["duplicates"]:

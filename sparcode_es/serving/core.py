@@ -105,9 +105,10 @@ class Core:
             return page(work)
         if not self.fallback or _callers_own(work.error):
             return work.error
-        return popular_page(
+        answer = popular_page(
             self._known_popular(), self._without_seen(work), str(work.error), work.documents if reached else None
         )
+        return replace(answer, unknown=work.unknown)
 
     def _known_popular(self) -> Popular:
         """The last popular items, or the artifact's in a process that has had none yet."""
@@ -186,7 +187,8 @@ class Core:
             return
         if self.encoder is None:
             raise ConfigError(
-                "a history needs the model that encodes it: give the recommender its encoder or its checkpoint"
+                "a history needs the model that encodes it: give `sparcode-es serve` its --encoder, a Recommender its encoder or "
+                "its checkpoint"
             )
         try:
             info = yield from self._live_info()
@@ -198,7 +200,9 @@ class Core:
         for work in asked:
             assert work.ask.history is not None
             try:
-                clauses = history_clauses(self.encoder, work.ask.history)
+                find = self.encoder.item_ids.find
+                work.unknown = tuple(item for item in dict.fromkeys(work.ask.history) if find(item) is None)
+                clauses = history_clauses(self.encoder, work.ask.history, set(work.unknown))
                 work.entry = UserEntry(clauses, work.ask.history, info.generation)
             except NotFoundError as error:
                 work.fail(error)
@@ -260,9 +264,15 @@ class Core:
         documents = yield from self.source.documents(items, generation)
         self.popular = Popular(generation, tuple(documents[item] for item in items if item in documents))
 
-    def reasons(self, query: Query, items: Sequence[str]) -> Plan[dict[str, tuple[Reason, ...]]]:
-        """Which codes gave some items what, within the limits of one call."""
-        return (yield from within(self._reasons(query, items), self.limits, self._clock))
+    def reasons(self, query: Query, item: str) -> Plan[tuple[Reason, ...]]:
+        """Which codes gave an item what, within the limits of one call. Raises `NotFoundError` for an item that is not there."""
+        return (yield from within(self._reasons_of(query, item), self.limits, self._clock))
+
+    def _reasons_of(self, query: Query, item: str) -> Plan[tuple[Reason, ...]]:
+        found = (yield from self._reasons(query, [item]))[item]
+        if not found and item not in (yield from self.source.documents([item], query.generation)):
+            raise NotFoundError(f"the index has no item {item!r}")
+        return found
 
     def _reasons(self, query: Query, items: Sequence[str]) -> Plan[dict[str, tuple[Reason, ...]]]:
         parts = yield from self.source.contributions(query, items)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from sparcode_es.codes import Clause, UserCodes, clauses_of
@@ -27,9 +27,9 @@ class Encoder(Protocol):
         ...
 
 
-def history_clauses(encoder: Encoder, history: Sequence[str]) -> tuple[Clause, ...]:
-    """The codes of somebody new; items that the model does not know are left out."""
-    known = [item for item in history if encoder.item_ids.find(item) is not None]
+def history_clauses(encoder: Encoder, history: Sequence[str], unknown: Collection[str]) -> tuple[Clause, ...]:
+    """The codes of somebody new, without the items that are `unknown` to the model. Raises `NotFoundError` where none is left."""
+    known = [item for item in history if item not in unknown]
     if history and not known:
         raise NotFoundError("the model knows none of the history's items")
     return clauses_of(encoder(known), 0, encoder.shared_heads)

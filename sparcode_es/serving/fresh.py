@@ -20,7 +20,7 @@ from sparcode_es.postings.folded import Counts, fold_counts, memories, read_coun
 from sparcode_es.postings.update import Changes, require_same_model, update_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.serving.new_events import Fold, longer_histories
-from sparcode_es.serving.pipeline import require_same_items
+from sparcode_es.training.build import require_same_items
 from sparcode_es.training.memory import code_counts, item_counts
 
 

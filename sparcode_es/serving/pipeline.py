@@ -9,13 +9,11 @@ import numpy as np
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import Cases, Dataset
-from sparcode_es.errors import MismatchError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings, require_nothing_folded
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
-from sparcode_es.tables import StringTable
-from sparcode_es.training.build import load_user_features
+from sparcode_es.training.build import load_user_features, require_same_items
 
 
 def build_from_data(
@@ -60,11 +58,3 @@ def encode_known(model: SparCode, artifact: Artifact, rows: np.ndarray) -> UserC
     offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.uint64)
     items = np.concatenate([*histories, np.zeros(0, np.uint32)]).astype(np.uint32)
     return encode_histories(model, offsets, items, rows)
-
-
-def require_same_items(item_ids: StringTable, dataset: Dataset) -> None:
-    """Raise `MismatchError` unless a model's item numbers mean the data's items."""
-    if list(item_ids) != list(dataset.item_ids):
-        raise MismatchError(
-            f"the checkpoint was trained on other items than those of {dataset.path}; give the data it was trained on"
-        )

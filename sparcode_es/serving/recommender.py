@@ -110,10 +110,10 @@ class Recommender:
         return run(self._core.many(_asks(asks, options)), self._perform)
 
     def reasons(self, answer: Recommendations, item: Item | str) -> tuple[Reason, ...]:
-        """Which codes gave an item of an answer its score; () for popular and pinned ones without codes. Raises the engine's
-        errors."""
+        """Which codes gave an item of an answer its score; () for popular and pinned ones without codes. Raises `NotFoundError`
+        for an item that is not there, and the engine's errors."""
         name = item if isinstance(item, str) else item.id
-        return () if answer.query is None else run(self._core.reasons(answer.query, [name]), self._perform)[name]
+        return () if answer.query is None else run(self._core.reasons(answer.query, name), self._perform)
 
     @property
     def gate(self) -> Gate:
@@ -191,9 +191,7 @@ class AsyncRecommender:
     async def reasons(self, answer: Recommendations, item: Item | str) -> tuple[Reason, ...]:
         """See `Recommender.reasons`."""
         name = item if isinstance(item, str) else item.id
-        return (
-            () if answer.query is None else (await arun(self._core.reasons(answer.query, [name]), self._perform))[name]
-        )
+        return () if answer.query is None else await arun(self._core.reasons(answer.query, name), self._perform)
 
     @property
     def gate(self) -> Gate:

@@ -57,6 +57,8 @@ class Recommendations:
     """The sum of codes that was asked; None for popular items."""
     seen: tuple[str, ...] = ()
     """The user's own items, oldest first."""
+    unknown: tuple[str, ...] = ()
+    """Items of the history that the model does not know: they were left out of it."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self.items)

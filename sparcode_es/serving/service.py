@@ -63,6 +63,8 @@ class RecommendOut(BaseModel):
     page: int
     k: int
     generation: str | None
+    unknown: list[str]
+    """Items of the history that the model does not know: they were left out of it."""
 
 
 class ExplainOut(BaseModel):
@@ -189,7 +191,7 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
 
     @app.get("/explain", responses={**WRONG, 404: {"model": ErrorOut}, **DOWN})
     def explain(user: Annotated[Id, Query()], item: Annotated[Id, Query()]) -> ExplainOut:
-        """Which codes give a known user's item its score."""
+        """Which codes give a known user's item its score, none where no code leads to it; 404 without such a user or item."""
         answer = recommender.recommend(user, k=1)
         if answer.source != "codes":
             raise NotFoundError(f"nothing to explain: {answer.reason}")
@@ -234,6 +236,7 @@ def _page(answer: Recommendations) -> RecommendOut:
         page=answer.page,
         k=answer.k,
         generation=answer.generation,
+        unknown=list(answer.unknown),
     )
 
 

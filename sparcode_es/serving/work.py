@@ -18,6 +18,8 @@ class Work:
 
     ask: Ask
     entry: UserEntry = field(default_factory=lambda: UserEntry(()))
+    unknown: tuple[str, ...] = ()
+    """Items of the history that the model does not know."""
     query: Query | None = None
     ranking: list[Hit] = field(default_factory=list)
     documents: dict[str, ItemDocument] = field(default_factory=dict)
@@ -53,4 +55,6 @@ def page(work: Work) -> Recommendations:
         reasons = None if work.reasons is None else work.reasons.get(item, ())
         items.append(Item(item, document.title, scores.get(item), document.attributes, item not in scores, reasons))
     ask, entry = work.ask, work.entry
-    return Recommendations(tuple(items), "codes", None, ask.page, ask.k, entry.generation, work.query, entry.seen)
+    return Recommendations(
+        tuple(items), "codes", None, ask.page, ask.k, entry.generation, work.query, entry.seen, work.unknown
+    )

@@ -20,6 +20,7 @@ from sparcode_es.models.base import RankingModel, Side
 from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Tokenizer
+from sparcode_es.tables import StringTable
 
 MODELS: dict[str, type[RankingModel]] = {
     "sparcode": SparCode,
@@ -111,3 +112,11 @@ def build_model(config: Config, dataset: Dataset) -> RankingModel:
             "set tokenizer.source = 'features' (as the presets deezer-… do)"
         )
     return model
+
+
+def require_same_items(item_ids: StringTable, dataset: Dataset) -> None:
+    """Raise `MismatchError` unless a model's item numbers mean the data's items."""
+    if list(item_ids) != list(dataset.item_ids):
+        raise MismatchError(
+            f"the checkpoint was trained on other items than those of {dataset.path}; give the data it was trained on"
+        )

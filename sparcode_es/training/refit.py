@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sparcode_es.config import Config, StageConfig, load_config
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import ConfigError
+from sparcode_es.training.build import require_same_items
 from sparcode_es.training.checkpoint import read_checkpoint
 
 
@@ -26,7 +28,7 @@ def refit_config(run: Path) -> Config:
         raise ConfigError(f"{run} was itself trained on the validation events; give the training that chose its epochs")
     report: dict[str, Any] = {}
     quantizer = config.quantizer
-    names = ("two_tower.pt",) if config.model == "two_tower" else ("two_tower.pt", "model.pt")
+    names = _names(config)
     for name in names:
         if (run / name).exists():
             found = read_checkpoint(run / name)
@@ -36,6 +38,19 @@ def refit_config(run: Path) -> Config:
         elif name == names[-1]:
             raise ConfigError(f"{run} has no {name}: its training has not finished; run it again first")
     return _with_choices(replace(config, quantizer=quantizer), report)
+
+
+def on_other_events(run: Path, config: Config, dataset: Dataset) -> bool:
+    """Whether what `config` trains again was trained on other events than the data's, as a log that has grown has: its epochs
+    and weights were chosen on those. Raises `MismatchError` for other items."""
+    found = read_checkpoint(run / _names(config)[-1])
+    require_same_items(found.item_ids, dataset)
+    return not found.may_be_of(dataset.events_hash)
+
+
+def _names(config: Config) -> tuple[str, ...]:
+    """The checkpoints that a finished training may have, the one that it must have last."""
+    return ("two_tower.pt",) if config.model == "two_tower" else ("two_tower.pt", "model.pt")
 
 
 def _of_tower(config: Config, tower: Config, run: Path) -> Config:

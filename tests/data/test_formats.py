@@ -144,6 +144,12 @@ def test_duplicate_events_are_kept_unless_told_otherwise(tmp_path: Path) -> None
     dataset = run(tmp_path / "second", log, *FLAGS, "--drop-duplicates")
     assert dataset.num_events == 3
     assert dataset.manifest["counts"]["dropped_duplicates"] == 1
+    command = ["data", "import", str(log), *FLAGS, "--out", str(tmp_path / "third")]
+    assert (
+        "1 event repeating an earlier one (--drop-duplicates drops them)\n" in CliRunner().invoke(cli, command).stderr
+    )
+    told = CliRunner().invoke(cli, [*command, "--drop-duplicates"]).stderr
+    assert told == "1 event repeating an earlier one, dropped\n"
 
 
 def test_titles_attributes_and_features_come_from_second_files(tmp_path: Path) -> None:

@@ -133,6 +133,34 @@ def test_a_date_that_cannot_be_read_is_shown_with_its_column(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("time", ["99999999999999999999999", "253402300800"])
+def test_a_time_after_the_year_9999_is_a_bad_row(tmp_path: Path, time: str) -> None:
+    result = run(tmp_path, log=f"reader,isbn,date\nu1,a,1\nu1,b,2\nu1,e,3\nu1,c,{time}\nu1,d,253402300799\n")
+    assert "1 bad row" in str(result.exception), result.exception
+    assert "line 5: the time is after the year 9999" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("log.parquet", "as Parquet"), ("log.csv.gz", "is not gzip, as its name says"), ("log.gz", "not gzip")],
+)
+def test_bytes_that_are_not_what_the_name_says(tmp_path: Path, name: str, words: str) -> None:
+    path = table(tmp_path, b"\x01\xff\x00\xfe" * 100, name)
+    error = CliRunner().invoke(cli, ["data", "import", path, "--out", str(tmp_path / "out")]).exception
+    assert isinstance(error, DataError)
+    assert words in str(error)
+    assert "iconv" not in str(error)
+
+
+def test_text_that_was_unpacked_already_is_read(tmp_path: Path) -> None:
+    path = table(tmp_path, LOG, "log.csv.gz")
+    assert CliRunner().invoke(cli, ["data", "import", path, "--out", str(tmp_path / "out"), *NAMED]).exit_code == 0
+
+
+def test_a_header_alone_is_named(tmp_path: Path) -> None:
+    assert "log.csv is empty, or all of its rows are bad" in str(run(tmp_path, log="reader,isbn,date\n").exception)
+
+
 @pytest.mark.parametrize("where", ["header", "row", "items", "sequences"])
 def test_other_encodings_are_told_with_line_byte_and_advice(tmp_path: Path, where: str) -> None:
     if where == "header":

@@ -15,6 +15,7 @@ from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
+from sparcode_es.engines.elasticsearch.generations import listed
 from sparcode_es.errors import (
     ConfigError,
     EngineAuthError,
@@ -31,11 +32,13 @@ Answer = tuple[int, bytes]
 
 
 class Fake:
-    """A server whose answers are told beforehand: (status, body) in turn, the last one for good. Status 0 hangs up."""
+    """A server whose answers are told beforehand: (status, body) in turn, the last one for good. Status 0 hangs up.
+    headers: those of every answer."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = [(200, b"{}")]
         self.asked: list[str] = []
+        self.headers = {"x-elastic-product": "Elasticsearch", "content-type": "application/json"}
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,8 +50,8 @@ class Fake:
                     self.close_connection = True
                     return
                 self.send_response(status)
-                self.send_header("x-elastic-product", "Elasticsearch")
-                self.send_header("content-type", "application/json")
+                for name, value in fake.headers.items():
+                    self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -135,6 +138,38 @@ def test_garbage(fake: Fake, opened: ElasticsearchEngine, body: bytes) -> None:
         opened.search(QUERY)
 
 
+PAGE = b"<!DOCTYPE HTML>\n<html>\n<body>\nNot here\n</body>\n</html>"
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 404, 405, 501])
+@pytest.mark.parametrize(("kind", "body"), [("text/html", PAGE), ("application/json", b'{"detail": "Not Found"}')])
+def test_another_server_is_not_taken_for_one_without_the_index(fake: Fake, status: int, kind: str, body: bytes) -> None:
+    fake.headers = {"content-type": kind}
+    fake.say((status, body))
+    server = connect(fake)
+    for ask in (
+        lambda: ElasticsearchEngine(server, "shop"),
+        lambda: listed(server, "shop"),
+        lambda: capabilities(server),
+    ):
+        with pytest.raises(EngineError) as caught:
+            ask()
+        assert str(caught.value) == f"{fake.url} does not answer like Elasticsearch; check the URL."
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, EngineAuthError), (403, EngineAuthError), (413, EngineError), (503, EngineUnavailableError)],
+)
+def test_a_page_of_a_proxy_is_not_shown(fake: Fake, status: int, kind: type[SparcodeError]) -> None:
+    fake.headers = {"content-type": "text/html"}
+    fake.say((status, PAGE))
+    with pytest.raises(kind, match=rf"\({status}\)") as caught:
+        ElasticsearchEngine(connect(fake), "shop")
+    assert "<" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_dropped_connection(fake: Fake, opened: ElasticsearchEngine) -> None:
     fake.say((0, b""))
     with pytest.raises(EngineUnavailableError, match="cannot reach"):
@@ -143,7 +178,7 @@ def test_a_dropped_connection(fake: Fake, opened: ElasticsearchEngine) -> None:
 
 def test_nobody_listens() -> None:
     server = Server(ConnectionConfig(url="http://jo:secret@127.0.0.1:1"), attempts=1)
-    with pytest.raises(EngineUnavailableError, match=r"cannot reach http://127\.0\.0\.1:1") as caught:
+    with pytest.raises(EngineUnavailableError, match=r"cannot reach http://127\.0\.0\.1:1: \[Errno \d+\]") as caught:
         ElasticsearchEngine(server, "shop")
     assert "secret" not in str(caught.value)
 

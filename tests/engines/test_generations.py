@@ -52,6 +52,9 @@ def test_a_second_rollback_passes_by_what_was_withdrawn(store: Store, artifact: 
     assert states(store) == {good: "ready*", bad: "withdrawn", new: "withdrawn"}
     with pytest.raises(NotFoundError, match="no generation older"):
         rollback(store, "recs")
+    for name in ("nope", new):  # a rollback never goes forward
+        with pytest.raises(NotFoundError, match=f"no ready generation {name} older than .*; `generations list`"):
+            rollback(store, "recs", name)
 
 
 def test_what_was_passed_over_is_withdrawn_too_and_can_be_named(store: Store, artifact: Artifact) -> None:

@@ -327,9 +327,16 @@ def test_the_request_alone_is_on_stdout(fake: FakeServer, postings: Path) -> Non
     assert head.startswith("GET recs/_search?")
     assert json.loads(body)["size"] == 2
     assert [line.split()[0] for line in done.stderr.splitlines()[:2]] == ["1", "2"]
-    done = run("--user", "123", "-k", "1", "--show-request")
-    assert done.stdout == ""
-    assert "there is no request to show" in done.stderr
+    done = run(*flags, "--user", "nobody", "--fallback")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "there is no request to show: popular items" in done.stderr
+
+
+def test_an_engine_without_requests_has_none_to_show(postings: Path) -> None:
+    for flags in ((), ("--json",)):
+        error = run("--user", "123", "-k", "1", "--show-request", *flags).exception
+        assert isinstance(error, ConfigError)
+        assert "--url" in str(error)
 
 
 def test_an_item_without_a_title_is_shown_by_its_id(tmp_path: Path, postings: Path) -> None:

@@ -15,7 +15,7 @@ from sparcode_es import Ask, AsyncRecommender, Dsl, Limits, MaxPer, Mmr, Recomme
 from sparcode_es.engines.conditions import FilterLike, holds, parse_boosts, parse_filter, weight_of
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
 
 PATIENT = Limits(timeout=20, budget=60)
@@ -219,6 +219,9 @@ def test_reasons_at_once_and_on_demand(place: Place) -> None:
     later = place.recommender.recommend("user 0", k=3)
     assert later.items[0].reasons is None
     assert place.recommender.reasons(later, later.items[0]) == answer.items[0].reasons
+    assert place.recommender.reasons(later, "é76") == ()  # no score at all
+    with pytest.raises(NotFoundError, match="no item 'nope'"):
+        place.recommender.reasons(later, "nope")
 
 
 def test_unknown_users_and_those_without_codes_get_popular_items(place: Place, artifact: Artifact) -> None:

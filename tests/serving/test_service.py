@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
-from sparcode_es_cli.main import cli
+from sparcode_es_cli.main import cli, main
 
 from serving.small_world import FakeServer
 from sparcode_es import Limits, Recommender, __version__
+from sparcode_es.codes import UserCodes
 from sparcode_es.engines.node.process import free_port
 from sparcode_es.errors import ConfigError, MissingExtraError
 from sparcode_es.postings.artifact import Artifact
@@ -22,6 +26,7 @@ from sparcode_es.serving.crowd import Crowd
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
+pytest.importorskip("uvicorn")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette deprecates the client library that it uses itself
     from fastapi.testclient import TestClient
@@ -69,6 +74,10 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     found = client.get("/explain", params={"user": "user 0", "item": best["id"]}).json()
     assert found["total"] == pytest.approx(best["score"])
     assert client.get("/explain", params={"user": "nobody", "item": "a1"}).status_code == 404
+    missing = client.get("/explain", params={"user": "user 0", "item": "nope"})
+    assert (missing.status_code, missing.json()) == (404, {"error": "the index has no item 'nope'"})
+    without = client.get("/explain", params={"user": "user 0", "item": "é76"})
+    assert (without.status_code, without.json()) == (200, {"reasons": [], "total": 0.0})
     assert client.post("/recommend", json={"user": "nobody"}).json()["source"] == "popular"
     assert client.get("/healthz").json() == {
         "engine": "embedded",
@@ -80,6 +89,37 @@ def test_explain_health_and_metrics(client: Any, artifact: Artifact) -> None:
     text = client.get("/metrics").text
     assert 'sparcode_recommendations_total{source="popular"} 1.0' in text
     assert "sparcode_recommend_seconds_bucket" in text
+
+
+class Encoder:
+    """Knows the artifact's items; whoever had one gets code 3."""
+
+    shared_heads = True
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.item_ids, self.hashes = artifact.item_ids, (artifact.model_hash, artifact.codebook_hash)
+
+    def __call__(self, items: Sequence[str]) -> UserCodes:
+        assert set(items) <= set(self.item_ids)
+        return UserCodes(np.array([0, 1], np.uint64), np.array([[0, 3]], np.uint32), np.ones(1, np.float32))
+
+
+def test_the_answer_names_what_the_model_does_not_know_of_a_history(artifact: Artifact) -> None:
+    known = artifact.item_ids[0]
+    with Recommender.from_artifact(artifact.path, encoder=Encoder(artifact)) as recommender:
+        client = TestClient(make_app(recommender))
+        for history, source, unknown in (
+            ([known, "zzz", known, "nope", "zzz"], "codes", ["zzz", "nope"]),
+            ([known], "codes", []),
+            (["zzz"], "popular", ["zzz"]),
+        ):
+            found = client.post("/recommend", json={"history": history}).json()
+            assert (found["source"], found["unknown"]) == (source, unknown)
+            assert list(recommender.recommend(history=history).unknown) == unknown
+
+
+def test_a_history_without_an_encoder_names_the_flag(client: Any) -> None:
+    assert "--encoder" in client.post("/recommend", json={"history": ["a1"]}).json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -136,11 +176,34 @@ def test_the_commands_let_one_request_take_half_of_the_budget(
 def test_the_bounds_of_the_service_are_flags(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Any] = []
     monkeypatch.setattr("sparcode_es.serving.service.make_app", lambda recommender, crowd: found.append(crowd))
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setattr("uvicorn.Config", lambda app, **options: None)
+    monkeypatch.setattr("uvicorn.Server", lambda config: SimpleNamespace(run=lambda sockets: None))
     serve = ["serve", "--postings", str(artifact.path), "--port", str(free_port())]
     for bounds in (["--most", "5", "--max-connections", "6", "--max-body", "7"], []):
         assert CliRunner().invoke(cli, [*serve, *bounds]).exit_code == 0
     assert found == [Crowd(5, 6, most_bytes=7), Crowd()]
+
+
+@pytest.mark.parametrize("command", ["serve", "ui"])
+def test_the_commands_say_what_answers_and_where_and_an_interrupt_ends_them(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    sockets: list[Any] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    async def interrupted(server: Any) -> None:
+        """In place of the loop that waits for a signal."""
+        sockets.extend(server.servers[0].sockets)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("uvicorn.Server.main_loop", interrupted)
+    port = free_port()
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--postings", str(artifact.path), "--port", str(port)])
+    signal.signal(signal.SIGINT, before)
+    assert (ended.value.code, len(sockets)) == (130, 1)
+    said = [f"embedded ({artifact.path}): http://127.0.0.1:{port}/", "", "interrupted"]
+    assert capsys.readouterr().err.splitlines() == said
 
 
 def test_a_port_that_is_taken_is_named_before_the_engine_is_opened() -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sparcode_es_cli.evaluate import command
+from sparcode_es_cli.main import cli
 
 from sparcode_es.baselines.popularity import popularity
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.config.training import MOST_EPOCHS
 from sparcode_es.data.dataset import VALID, Dataset
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.loop import train
@@ -101,6 +102,25 @@ def test_refusals(chain: Path, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "again" / "config.toml").write_text(text.replace("with_validation = false", "with_validation = true"))
     with pytest.raises(ConfigError, match="itself trained on the validation events"):
         refit_config(tmp_path / "again")
+
+
+def test_another_log_is_refused_and_one_that_has_grown_is_told(chain: Path, tmp_path: Path) -> None:
+    first = run(Dataset.open(chain), tmp_path / "first", model="popularity")
+    options = ["--refit", str(first), "--out", str(tmp_path / "again"), "--data"]
+    (tmp_path / "log.txt").write_text("".join(f"u{user} a b c d\n" for user in range(5)))
+    imported = ["data", "import", str(tmp_path / "log.txt"), "--format", "sequences", "--out"]
+    assert CliRunner().invoke(cli, [*imported, str(tmp_path / "other")]).exit_code == 0
+    refused = CliRunner().invoke(cli, ["train", *options, str(tmp_path / "other")])
+    assert isinstance(refused.exception, MismatchError)
+    assert "other items" in str(refused.exception)
+    assert not (tmp_path / "again").exists()
+    lines = (chain.parent / "chain.txt").read_text().splitlines()
+    (tmp_path / "log.txt").write_text("\n".join([*lines, f"u {lines[0].split(maxsplit=1)[1]}"]) + "\n")
+    assert CliRunner().invoke(cli, [*imported, str(tmp_path / "grown")]).exit_code == 0
+    for data, told in ((tmp_path / "grown", True), (chain, False)):
+        done = CliRunner().invoke(cli, ["train", *options[:3], str(tmp_path / f"of-{data.name}"), "--data", str(data)])
+        assert done.exit_code == 0, done.output
+        assert (f"{first} was trained on other events than those of {data}" in done.stderr) == told
 
 
 def test_a_small_log_gets_more_epochs_which_its_folder_and_its_refit_name(chain: Path, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https")
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that may pass: asked again after a pause."""
+BEFORE = PASSING | {401, 403, 408, 413, 500}
+"""Statuses that a proxy before Elasticsearch, or what stands before its REST layer, gives without its header; without it, no
+other error is one of Elasticsearch's."""
 JSON = {"accept": "application/json", "content-type": "application/json"}
 NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
 
@@ -168,8 +171,10 @@ def translate_errors(where: str) -> Iterator[None]:
     try:
         yield
     except elasticsearch.UnsupportedProductError as error:
-        raise EngineError(f"{where} does not answer like Elasticsearch; check the URL.") from error
+        raise _no_elasticsearch(where) from error
     except elasticsearch.ApiError as error:
+        if error.meta.status not in BEFORE and error.meta.headers.get("x-elastic-product") != "Elasticsearch":
+            raise _no_elasticsearch(where) from error
         raise api_error(where, error.meta.status, error.body) from error
     except elastic_transport.TlsError as error:
         raise tls_error(where, error.message) from error
@@ -182,7 +187,12 @@ def translate_errors(where: str) -> Iterator[None]:
     except elastic_transport.TransportError as error:
         if "FingerprintMismatch" in type(error.__context__).__name__:
             raise tls_error(where, "Fingerprints did not match") from error
-        raise EngineUnavailableError(f"cannot reach {where}: {error.message}. Is the server up?") from error
+        why = error.message.rpartition("Failed to establish a new connection: ")[2]
+        raise EngineUnavailableError(f"cannot reach {where}: {why}. Is the server up?") from error
+
+
+def _no_elasticsearch(where: str) -> EngineError:
+    return EngineError(f"{where} does not answer like Elasticsearch; check the URL.")
 
 
 REFUSED = (
@@ -221,9 +231,10 @@ class ConflictError(EngineError):
 
 
 def reason_of(body: Any) -> str:
-    """The server's own words out of an error body."""
+    """The server's own words out of an error body; of a proxy's page, that it is one."""
     if not isinstance(body, Mapping):
-        return str(body)[:300]
+        text = " ".join(str(body).split())
+        return "a page of HTML" if text.startswith("<") else text[:300] or "no reason given"
     error = body.get("error", body)
     if not isinstance(error, Mapping):
         return str(error)[:300]

@@ -43,8 +43,8 @@ def point(server: Server, name: str, suffix: str) -> None:
 def rollback(server: Server, name: str, to: str | None = None) -> str:
     """Move the aliases to the generation before the live one, or to an older one by its index; returns its index.
 
-    What is newer is withdrawn: no later rollback goes to it unless it is named, and it is the first to be deleted. Where the
-    alias was deleted, `to` puts it back on any generation that is ready.
+    What is newer is withdrawn: it is the first to be deleted, and a later rollback, which never goes forward, passes it by unless
+    it is named. Where the alias was deleted, `to` puts it back on any generation that is ready.
     """
     live = live_generation(server, check_name(name))
     ready = _ready(server, name)
@@ -53,7 +53,7 @@ def rollback(server: Server, name: str, to: str | None = None) -> str:
         advice = f"; `generations rollback --to {name}-{(good or [*ready])[-1]}` puts it back" if ready else ""
         raise NotFoundError(f"{server.where} has no index alias {name}, nothing to roll back{advice}.")
     older = [suffix for suffix in (good if to is None else ready) if live is None or suffix < live]
-    if not older:
+    if not older and to is None:
         raise NotFoundError(f"{name} has no generation older than {live} to go back to.")
     suffix = older[-1] if to is None else to.removeprefix(f"{name}-")
     if suffix not in older:
