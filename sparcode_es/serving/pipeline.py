@@ -21,7 +21,8 @@ def build_from_data(
 ) -> Artifact:
     """Encode every user's whole history and build the postings of the encoder's model.
 
-    The codes of the split's histories count as observed too, so that `evaluate` asks for no code that was left out.
+    The codes of the split's histories count as observed too, so that `evaluate` asks for no code that was left out. A cut by
+    traffic looks at histories without their test events, which therefore have no say in what is measured with them.
 
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` and `require_nothing_folded`
     raise.
@@ -31,6 +32,10 @@ def build_from_data(
     load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
+    traffic = None
+    if config is not None and config.cut == "traffic":
+        before = dataset.train_sequences(with_validation=True)
+        traffic = encode_histories(encoder.model, before.offsets, before.items, before.users)
     asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]
     return build_postings(
         encoder.model,
@@ -41,6 +46,7 @@ def build_from_data(
         user_codes=encode_histories(encoder.model, histories.offsets, histories.items, users),
         user_seen=histories,
         asked_codes=np.concatenate(asked),
+        traffic=traffic,
         config=config,
     )
 

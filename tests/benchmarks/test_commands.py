@@ -132,7 +132,7 @@ def test_errors_of_speed_benchmarks_are_one_sentence_too(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_ablation(ring: Path, tmp_path: Path) -> None:
-    rows = "two-tower,whole,learned,nearest,literal"
+    rows = "two-tower,whole,learned,nearest,from-scratch,literal"
     done = run("ablation", ring, tmp_path, "--rows", rows, "--seeds", "0", "--set", "training.codes.epochs=2")
     assert done.returncode == 0, done.stderr
     found, text = read(tmp_path / "results", "ablation-ring-small")

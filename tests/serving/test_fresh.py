@@ -26,7 +26,7 @@ from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import as_updated
 from sparcode_es.serving.encoder import encode_histories
 from sparcode_es.serving.fresh import count_pairs
-from sparcode_es.serving.pipeline import encode_known
+from sparcode_es.serving.pipeline import build_from_data, encode_known
 from sparcode_es.serving.verify import verify
 
 POSTINGS = ("code_offsets", "codes", "item_numbers", "scores")
@@ -54,6 +54,18 @@ def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
         user_codes=encode_histories(model, whole.offsets, whole.items, users),
         user_seen=whole,
     )
+
+
+def test_a_cut_by_traffic_does_not_see_the_test_events(tmp_path: Path) -> None:
+    """What is measured on them would else have had a say in what is kept."""
+    config = PostingsConfig(sparsity=0.8, cut="traffic", traffic_items=1)
+    old = {"u0": list(range(ITEMS))} | {f"u{u}": [(u + step) % ITEMS for step in range(6)] for u in range(1, 12)}
+    others = {user: [*items[:-1], (items[-1] + 7) % ITEMS] if user != "u0" else items for user, items in old.items()}
+    world = World(tmp_path / "world", old, config)
+    other = World(tmp_path / "other", others)
+    cut = build_from_data(world.encoder(), other.dataset, tmp_path / "cut", config)
+    assert not np.array_equal(world.artifact.user_boosts, cut.user_boosts)
+    assert_same(world.artifact, cut, POSTINGS)
 
 
 @pytest.mark.parametrize("seed", range(6))
