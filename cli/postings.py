@@ -29,6 +29,11 @@ CUTS = (
         show_default=True,
         help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of.",
     ),
+    click.option(
+        "--traffic-test",
+        is_flag=True,
+        help="--cut traffic looks at the test events too: for service, not for `evaluate` on the test split.",
+    ),
     click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
     click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes."),
     click.option(

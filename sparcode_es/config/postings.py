@@ -24,6 +24,9 @@ class PostingsConfig:
     """How many users' best items `traffic` looks at, at most."""
     traffic_items: int = 50
     """How many best items of each: as many as are asked for."""
+    traffic_test: bool = False
+    """Whether `traffic` looks at histories with their test events: right for service, where users ask with them, and no longer for
+    what is measured on the test split."""
     max_postings_per_code: int | None = None
     max_codes_per_item: int | None = None
     min_codes_per_item: int = 0
@@ -38,6 +41,7 @@ class PostingsConfig:
         require(self.bias is None or math.isfinite(self.bias), f"bias must be a finite number, not {self.bias}")
         require(self.traffic_users >= 1 and self.traffic_items >= 1, "traffic_users and traffic_items must be positive")
         require(self.cut == "bias" or self.sparsity is not None, f"cut '{self.cut}' needs a sparsity to reach")
+        require(self.cut == "traffic" or not self.traffic_test, "traffic_test needs cut 'traffic'")
         require(self.sparsity is None or 0 <= self.sparsity < 1, "sparsity must lie in [0, 1)")
         for name in ("max_postings_per_code", "max_codes_per_item"):
             value = getattr(self, name)

@@ -145,7 +145,7 @@ class DNNEncoder(nn.Module):
 
 
 class LinearHeads(nn.Module):
-    """K_u tokens of one state: the state itself, then a linear layer each (Eq. 6 has a layer before the first, too).
+    """K_u tokens of one state: the state itself, then a linear layer each (the paper has one before the first, too, §4.1.3).
 
     Self-attention's state has the embedding of the latest item as its residual: before anything is learned it is near the items
     like that one. On Amazon Beauty a layer before the first token costs recall, even one that begins at the identity.

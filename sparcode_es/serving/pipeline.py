@@ -22,7 +22,8 @@ def build_from_data(
     """Encode every user's whole history and build the postings of the encoder's model.
 
     The codes of the split's histories count as observed too, so that `evaluate` asks for no code that was left out. A cut by
-    traffic looks at histories without their test events, which therefore have no say in what is measured with them.
+    traffic looks at histories without their test events, so that these have no say in what is measured with them, unless
+    `traffic_test` says otherwise.
 
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` and `require_nothing_folded`
     raise.
@@ -33,7 +34,7 @@ def build_from_data(
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
     traffic = None
-    if config is not None and config.cut == "traffic":
+    if config is not None and config.cut == "traffic" and not config.traffic_test:
         before = dataset.train_sequences(with_validation=True)
         traffic = encode_histories(encoder.model, before.offsets, before.items, before.users)
     asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]
