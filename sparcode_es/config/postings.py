@@ -25,8 +25,8 @@ class PostingsConfig:
     traffic_items: int = 50
     """How many best items of each: as many as are asked for."""
     traffic_test: bool = False
-    """Whether `traffic` looks at histories with their test events: right for service, where users ask with them, and no longer for
-    what is measured on the test split."""
+    """Whether `traffic` looks at histories with their test events: right for service, where users ask with them, and not for what
+    is measured on the test split."""
     max_postings_per_code: int | None = None
     max_codes_per_item: int | None = None
     min_codes_per_item: int = 0

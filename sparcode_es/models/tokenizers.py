@@ -148,12 +148,17 @@ class LinearHeads(nn.Module):
     """K_u tokens of one state: the state itself, then a linear layer each (the paper has one before the first, too, §4.1.3).
 
     Self-attention's state has the embedding of the latest item as its residual: before anything is learned it is near the items
-    like that one. On Amazon Beauty a layer before the first token costs recall, even one that begins at the identity.
+    like that one. On Amazon Beauty a layer before the first token costs recall, even one that begins at the identity; so the
+    other tokens begin there, near the first, and not at random.
     """
 
     def __init__(self, dim: int, tokens: int) -> None:
         super().__init__()
         self.tokens, self.linear = tokens, nn.Linear(dim, (tokens - 1) * dim) if tokens > 1 else None
+        if self.linear is not None:
+            with torch.no_grad():
+                self.linear.weight.normal_(std=SMALL_START).add_(torch.eye(dim).repeat(tokens - 1, 1))
+                self.linear.bias.zero_()
 
     def forward(self, states: Tensor) -> Tensor:
         """states: [P, D] → [P, K_u, D]."""

@@ -39,6 +39,15 @@ def test_heads_have_a_layer_for_each_token_after_the_first() -> None:
     torch.testing.assert_close(heads(states)[:, 1:].flatten(1), heads.linear(states))
 
 
+def test_further_tokens_begin_near_the_first_and_apart() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(40, 64)
+    first, second, third = LinearHeads(64, 3)(states).detach().unbind(1)
+    for one, other in ((first, second), (first, third), (second, third)):
+        nearness = torch.cosine_similarity(one, other).mean()
+        assert 0.95 < float(nearness) < 0.9999
+
+
 @given(seed=st.integers(0, 1000), scale=st.floats(0.5, 50))
 def test_tokens_do_not_depend_on_how_long_embeddings_are(seed: int, scale: float) -> None:
     tokenizer, histories, positions = _tokenizer(seed), _histories(seed), torch.arange(24)
