@@ -122,7 +122,9 @@ def is_missing(value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A cell as an identifier or attribute: whole floats lose their `.0`."""
+    """A cell as an identifier or attribute: whole floats lose their `.0`, booleans are "true" and "false", as filters ask."""
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
