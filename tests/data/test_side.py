@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from sparcode_es.data.features import FeatureTable
-from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts, read_side
+from sparcode_es.data.side import FeatureSpec, as_list, feature_tables, item_texts, read_side
 from sparcode_es.engines.conditions import holds, parse_boosts, parse_filter, weight_of
+from sparcode_es.errors import DataError
 
 SALES = {"a": [True, [True, False]], "b": [False, [False]], "c": [None, []]}
 
@@ -46,3 +47,23 @@ def test_booleans_are_categories_of_the_same_spelling(table: pd.DataFrame) -> No
         FeatureTable("item", "sale", "categorical", {"a": "true", "b": "false"}),
         FeatureTable("item", "seen", "list", {"a": ["true", "false"], "b": ["false"], "c": []}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("['Sci Fi', 'War']", ["Sci Fi", "War"]),
+        ('["Sci Fi", null, 3]', ["Sci Fi", None, 3]),
+        ("[Drama War]", ["Drama", "War"]),
+        ("[0.5 -1.]", ["0.5", "-1."]),
+        ("[]", []),
+        ("Drama|War", ["Drama", "War"]),
+    ],
+)
+def test_lists_that_are_texts(text: str, entries: list[str]) -> None:
+    assert as_list(text, "|") == entries
+
+
+def test_brackets_that_hold_no_list_are_a_sentence() -> None:
+    with pytest.raises(DataError, match="'\\[Sci Fi, War\\]' cannot be read as a list; write it as"):
+        as_list("[Sci Fi, War]", "|")
