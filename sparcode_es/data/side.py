@@ -15,7 +15,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sparcode_es.data.dataset import Kind, Side
+from sparcode_es.data.events import LONGEST_VALUE
 from sparcode_es.data.features import KINDS, FeatureTable
+from sparcode_es.data.lists import FORMS, entries_of, is_bracketed
 from sparcode_es.data.tabular import separator_of
 from sparcode_es.data.text import not_utf8, read_bytes
 from sparcode_es.data.write import ItemText
@@ -122,23 +124,30 @@ def is_missing(value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A cell as an identifier or attribute: whole floats lose their `.0`."""
+    """A cell as an identifier or attribute: whole floats lose their `.0`, booleans are "true" and "false", as filters ask."""
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
 
 
 def as_list(value: Any, separator: str) -> list[Any]:
-    """A cell as a list: an array, text in brackets (with or without commas), or text with separators."""
+    """A cell as a list: an array, text in brackets (JSON, or of `entries_of`'s forms), or text with separators.
+
+    Raises `DataError` for brackets that hold no list.
+    """
     if isinstance(value, (list, tuple, np.ndarray)):
         return list(value)
     text = str(value).strip()
-    if text.startswith("[") and text.endswith("]"):
+    if is_bracketed(text):
         try:
-            parsed = parse_json(text)
+            return list(parse_json(text))
         except ValueError:
-            return [word.strip("'\"") for word in re.split(r"[,\s]+", text[1:-1].strip()) if word]
-        return list(parsed)
+            entries = entries_of(text)
+        if entries is None:
+            raise DataError(f"{text[:LONGEST_VALUE]!r} cannot be read as a list; write it as {FORMS}")
+        return list(entries)
     return [word.strip() for word in text.split(separator) if word.strip()]
 
 

@@ -28,8 +28,9 @@ class SplitOptions:
     seed: int = 0
     held_out: float = 0.1
     context: float = 0.8
-    valid_from: int | None = None
-    test_from: int | None = None
+    valid_from: float | None = None
+    """Seconds, with their fractions; `test_from` too."""
+    test_from: float | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -51,7 +52,7 @@ def label_events(
 ) -> np.ndarray:
     """Labels, uint8 [E], of events sorted by (user, time).
 
-    `offsets`: [U + 1]; `times`: int64 [E] or None; `user_labels`: uint8 [U], for protocol `given`.
+    `offsets`: [U + 1]; `times`: seconds [E], with their fractions, or None; `user_labels`: uint8 [U], for protocol `given`.
     """
     offsets = offsets.astype(np.int64)
     if options.protocol == "given":
@@ -101,9 +102,11 @@ def by_users(offsets: np.ndarray, options: SplitOptions) -> np.ndarray:
 def temporal(times: np.ndarray, options: SplitOptions) -> np.ndarray:
     """Events before t1 TRAIN, in [t1, t2) VALID, from t2 on TEST."""
     shares = [1 - 2 * options.held_out, 1 - options.held_out]
-    t1, t2 = (int(t) for t in np.quantile(times, shares, method="higher"))
+    t1, t2 = (float(t) for t in np.quantile(times, shares, method="higher"))
     t1 = t1 if options.valid_from is None else options.valid_from
     t2 = t2 if options.test_from is None else options.test_from
     if t1 > t2:
-        raise DataError(f"validation would begin at {t1}, after the test at {t2}; give --valid-from and --test-from")
+        raise DataError(
+            f"validation would begin at {t1:.16g}, after the test at {t2:.16g}; give --valid-from and --test-from"
+        )
     return np.where(times >= t2, TEST, np.where(times >= t1, VALID, TRAIN)).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from sparcode_es.data.events import SHOWN, Events, ReadReport
+from sparcode_es.data.lists import FORMS, entries_of, is_bracketed
 from sparcode_es.data.text import bad_identifiers, make_events, not_utf8, read_bytes
 from sparcode_es.data.times import Unit, parse_times
 from sparcode_es.errors import DataError
@@ -21,13 +22,16 @@ from sparcode_es.errors import DataError
 USER_NAMES = ("user", "user_id", "userId", "user_index", "reviewerID")
 ITEM_NAMES = ("item", "item_id", "itemId", "movieId", "asin", "parent_asin")
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "unixReviewTime")
+LISTS = 0.9
+"""The share of a text column's cells in brackets from which on they are lists."""
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns hold what; None looks for the usual names (`USER_NAMES`, …). Without a time column, order is time.
 
-    Cells of the item column may be lists (or text in brackets): each entry is an event.
+    Cells of the item column may be lists: each entry is an event. Text is read as lists (of `entries_of`'s forms) where nine
+    tenths of the cells are in brackets, and any other cell of such a column is bad.
     """
 
     user: str | None = None
@@ -67,11 +71,34 @@ class _Table:
         return bad
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """Identifiers, one or several a row: `text[e]` stands in row `rows[e]` (int64) of `size`."""
+
+    size: int
+    rows: np.ndarray
+    text: pa.Array
+    bad: dict[str, np.ndarray] = field(default_factory=dict)
+    """Of lists: by reason which rows are none, bool [size]."""
+
+    @property
+    def lists(self) -> bool:
+        """Whether rows are lists."""
+        return bool(self.bad)
+
+    def rows_of(self, entries: np.ndarray) -> np.ndarray:
+        """The rows that have one of these entries (bool), bool [size]."""
+        found = np.zeros(self.size, dtype=bool)
+        found[self.rows[entries]] = True
+        return found
+
+
 def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool = False) -> Events:
     """Events of a table. Raises `DataError` for a missing column (it lists those found), bad rows, an empty file.
 
-    Bad rows: an identifier that is empty, NaN or a negative number, a time that is missing, negative, or neither a number
-    nor ISO 8601, too few or too many columns. In Parquet a row's number stands for its line.
+    Bad rows: an identifier (an entry of a list, too) that is empty, NaN or a negative number, a text that is no list among
+    lists, a time that is missing, negative, after the year 9999, or neither a number nor ISO 8601, too few or too many
+    columns. In Parquet a row's number stands for its line.
     """
     try:
         return _good_events(path, columns, parquet, skip_bad_rows)
@@ -81,36 +108,28 @@ def read_table(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool 
 
 def _good_events(path: Path, columns: Columns, parquet: bool, skip_bad_rows: bool) -> Events:
     found = _read_parquet(path, columns) if parquet else _read_csv(path, columns)
-    users, items = _as_text(found.column(found.user)), _as_lists(found.column(found.item))
-    times = None
+    users, items = _as_text(found.column(found.user)), _entries(found.column(found.item))
     bad = np.zeros(len(users), dtype=bool)
-    for name, column, source in (("user", users, found.user), ("item", items, found.item)):
-        if pa.types.is_large_list(column.type) or pa.types.is_list(column.type):
-            bad |= found.refuse(
-                {f"the {name} is missing": pc.is_null(column).to_numpy(zero_copy_only=False)}, source, bad
-            )
-            continue
-        empty, missing, negative = bad_identifiers(column)
-        reasons = {f"the {name} is empty": empty, f"the {name} is NaN or null": missing}
-        if not columns.negative_ids:
-            reasons[f"the {name} is negative (--negative-ids takes such identifiers)"] = negative
-        bad |= found.refuse(reasons, source, bad)
+    bad = found.refuse(_bad_entries("user", _each(users), columns.negative_ids), found.user, bad)
+    bad = found.refuse(items.bad | _bad_entries("item", items, columns.negative_ids), found.item, bad)
+    times = None
     if found.time is not None:
         times, reasons = parse_times(found.column(found.time), columns.unit)
-        bad |= found.refuse(reasons, found.time, bad)
+        bad = found.refuse(reasons, found.time, bad)
     found.report.check(str(path), skip_bad_rows)
-    return _events(users, items, times, ~bad, found.report)
+    good = ~bad[items.rows]
+    rows, text = items.rows[good], items.text.filter(pa.array(good))
+    return make_events(users.take(pa.array(rows)), text, None if times is None else times[rows], found.report)
 
 
-def _events(users: pa.Array, items: pa.Array, times: np.ndarray | None, good: np.ndarray, report: ReadReport) -> Events:
-    if not good.all():
-        kept = pa.array(good)
-        users, items, times = users.filter(kept), items.filter(kept), None if times is None else times[good]
-    if pa.types.is_large_list(items.type) or pa.types.is_list(items.type):
-        rows = pc.list_parent_indices(items).to_numpy()
-        users, items = users.take(pa.array(rows)), _as_text(items.flatten())
-        times = None if times is None else times[rows]
-    return make_events(users, items, times, report)
+def _bad_entries(name: str, entries: _Entries, negative_ids: bool) -> dict[str, np.ndarray]:
+    """By reason which rows have an entry that is no identifier, bool [n]."""
+    empty, missing, negative = bad_identifiers(entries.text)
+    what = f"an entry of the {name}s" if entries.lists else f"the {name}"
+    reasons = {f"{what} is empty": empty, f"{what} is NaN or null": missing}
+    if not negative_ids:
+        reasons[f"{what} is negative (--negative-ids takes such identifiers)"] = negative
+    return {reason: entries.rows_of(found) for reason, found in reasons.items()}
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -125,16 +144,28 @@ def _as_text(column: pa.Array) -> pa.Array:
         raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}") from error
 
 
-def _as_lists(column: pa.Array) -> pa.Array:
-    """Lists, or text; text that is in brackets throughout becomes lists."""
+def _each(text: pa.Array) -> _Entries:
+    """A column without lists: each row is one entry."""
+    return _Entries(len(text), np.arange(len(text)), text)
+
+
+def _entries(column: pa.Array) -> _Entries:
+    """A column of identifiers or of lists of them, which text may be."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return column
+        rows, text = pc.list_parent_indices(column).to_numpy(), _as_text(pc.list_flatten(column))
+        missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+        return _Entries(len(column), rows, text, {"the list of items is missing": missing})
     text = _as_text(column)
-    bracketed = pc.all(pc.match_substring_regex(text, r"^\[.*\]$"), min_count=1).as_py()
-    if not bracketed:
-        return text
-    inner = pc.utf8_trim(text, characters="[]() ,\t")
-    return pc.split_pattern_regex(inner, r"[,\s]+")
+    known = text.drop_null().to_pylist() if pc.any(pc.starts_with(text, "[")).as_py() else []
+    if not known or np.mean([is_bracketed(cell) for cell in known]) < LISTS:
+        return _each(text)
+    lists = [None if cell is None else entries_of(cell) for cell in text.to_pylist()]
+    rows = np.repeat(np.arange(len(lists)), [len(entries or ()) for entries in lists])
+    flat = pa.array([entry.strip() for entries in lists for entry in entries or ()], pa.large_string())
+    missing = pc.is_null(text).to_numpy(zero_copy_only=False)
+    broken = np.array([entries is None for entries in lists]) & ~missing
+    bad = {"the list of items is missing": missing, f"the items are no list ({FORMS})": broken}
+    return _Entries(len(lists), rows, flat, bad)
 
 
 def _choose(columns: Columns, present: list[str], source: str) -> tuple[str, str, str | None]:

@@ -16,7 +16,10 @@ DIVISORS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EXAMPLES = "2026-12-31 or 2026-12-31T18:30:00"
 LATEST = 253_402_300_800
 """Seconds from 1970 to the year 10000, which ISO 8601 has no digits for."""
-NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+FINER = r"(\.[0-9]{6})[0-9]+"
+"""Digits of a fraction beyond the microsecond: with them pandas counts nanoseconds, which reach from 1677 to 2262 only."""
+DAY = 86_400
 
 
 def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -25,8 +28,7 @@ def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict
     `auto` takes the unit of numbers from their median: seconds below 10¹¹, then milli-, micro- and nanoseconds.
     """
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64()).to_numpy(zero_copy_only=False)
-        values, parsed = np.nan_to_num(seconds.astype(np.float64)) / DIVISORS["us"], np.ones(len(column), dtype=bool)
+        values, parsed = _from_stamps(column), np.ones(len(column), dtype=bool)
     elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         parsed = np.isfinite(values)
@@ -39,11 +41,20 @@ def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict
     reasons = {
         "the time is missing": missing,
         f"the time is neither a number nor ISO 8601 ({EXAMPLES})": ~parsed & ~missing,
-        "the time is negative": negative,
+        "the time is negative (before 1970)": negative,
         "the time is after the year 9999 (--time-unit says what numbers count)": late,
     }
     good = parsed & ~missing & ~negative & ~late
     return np.where(good, values, 0.0), reasons
+
+
+def _from_stamps(column: pa.Array) -> np.ndarray:
+    """Seconds of timestamps or dates, from their own numbers: a cast to another unit refuses what it would round."""
+    if pa.types.is_date32(column.type):
+        return pc.fill_null(column.cast(pa.int32()), 0).to_numpy().astype(np.float64) * DAY
+    unit = "ms" if pa.types.is_date64(column.type) else column.type.unit
+    numbers = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+    return numbers // 1000 / DIVISORS["us"] if unit == "ns" else numbers / DIVISORS[unit]
 
 
 def _from_text(text: pa.Array, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
@@ -54,11 +65,11 @@ def _from_text(text: pa.Array, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
     parsed = numeric & np.isfinite(values)
     values = _to_seconds(np.where(parsed, values, 0.0), parsed, unit)
     if not numeric.all():
-        words = text.filter(pa.array(~numeric)).to_pandas()
+        words = pc.replace_substring_regex(text.filter(pa.array(~numeric)), FINER, r"\1").to_pandas()
         stamps = pd.to_datetime(words, format="ISO8601", errors="coerce", utc=True)
         dated = stamps.notna().to_numpy()
-        seconds = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
-        values[~numeric] = np.where(dated, seconds, 0.0)
+        numbers = stamps.dt.as_unit("us").to_numpy(dtype="datetime64[us]").astype(np.int64)
+        values[~numeric] = np.where(dated, numbers / DIVISORS["us"], 0.0)
         parsed[~numeric] = dated
     return values, parsed
 
@@ -70,10 +81,14 @@ def _to_seconds(values: np.ndarray, known: np.ndarray, unit: Unit) -> np.ndarray
     return values / DIVISORS[unit]
 
 
-def parse_time(text: str) -> int:
-    """One timestamp of a flag: seconds, or ISO 8601, in whole seconds. Raises `DataError`."""
+def parse_time(text: str) -> float:
+    """One timestamp of a flag (seconds, or ISO 8601) as seconds to the microsecond, a whole number of them as an int.
+
+    Raises `DataError`.
+    """
     values, reasons = parse_times(pa.array([text]), "s")
     for reason, found in reasons.items():
         if found[0]:
             raise DataError(f"{text!r} cannot be used as a time: {reason}")
-    return int(values[0])
+    seconds = float(values[0])
+    return int(seconds) if seconds.is_integer() else seconds

@@ -1,0 +1,69 @@
+"""Side tables: how their cells become attributes, and that filters find them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sparcode_es.data.features import FeatureTable
+from sparcode_es.data.side import FeatureSpec, as_list, feature_tables, item_texts, read_side
+from sparcode_es.engines.conditions import holds, parse_boosts, parse_filter, weight_of
+from sparcode_es.errors import DataError
+
+SALES = {"a": [True, [True, False]], "b": [False, [False]], "c": [None, []]}
+
+
+@pytest.fixture(params=["parquet", "json"])
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> pd.DataFrame:
+    """Items with a column of booleans, one missing, and a column of lists of them."""
+    path = tmp_path / f"items.{request.param}"
+    if request.param == "json":
+        path.write_text(json.dumps({item: {"sale": sale, "seen": seen} for item, (sale, seen) in SALES.items()}))
+    else:
+        columns = {"item": list(SALES), "sale": [s for s, _ in SALES.values()], "seen": [s for _, s in SALES.values()]}
+        pd.DataFrame(columns).to_parquet(path)
+    return read_side(path)
+
+
+def test_booleans_are_what_filters_and_boosts_look_for(table: pd.DataFrame) -> None:
+    found = {item: text.attributes for item, text in item_texts(table, None, ["sale", "seen"], [], "|").items()}
+    assert found == {
+        "a": {"sale": "true", "seen": ["true", "false"]},
+        "b": {"sale": "false", "seen": ["false"]},
+        "c": {"seen": []},
+    }
+    for wanted, items in ((True, "a"), (False, "b"), ("true", "a")):
+        (condition,) = parse_filter({"sale": wanted})
+        assert "".join(item for item in found if holds(condition, item, found[item])) == items
+    assert weight_of(parse_boosts({"sale": {True: 2.0}}), "a", found["a"]) == 2.0
+
+
+def test_booleans_are_categories_of_the_same_spelling(table: pd.DataFrame) -> None:
+    specs = [FeatureSpec("item", "sale", "categorical"), FeatureSpec("item", "seen", "list")]
+    assert feature_tables(specs, "item", table, "|") == [
+        FeatureTable("item", "sale", "categorical", {"a": "true", "b": "false"}),
+        FeatureTable("item", "seen", "list", {"a": ["true", "false"], "b": ["false"], "c": []}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("['Sci Fi', 'War']", ["Sci Fi", "War"]),
+        ('["Sci Fi", null, 3]', ["Sci Fi", None, 3]),
+        ("[Drama War]", ["Drama", "War"]),
+        ("[0.5 -1.]", ["0.5", "-1."]),
+        ("[]", []),
+        ("Drama|War", ["Drama", "War"]),
+    ],
+)
+def test_lists_that_are_texts(text: str, entries: list[str]) -> None:
+    assert as_list(text, "|") == entries
+
+
+def test_brackets_that_hold_no_list_are_a_sentence() -> None:
+    with pytest.raises(DataError, match="'\\[Sci Fi, War\\]' cannot be read as a list; write it as"):
+        as_list("[Sci Fi, War]", "|")
