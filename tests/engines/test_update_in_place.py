@@ -93,7 +93,7 @@ def test_of_two_runs_that_looked_before_either_marked_one_goes_on(store: Store, 
     def other() -> None:
         updated(store, artifacts.other)
 
-    claimed = f"/{store.aliases['recs-codes']}/_doc/"
+    claimed = f"/{store.aliases['recs-users']}/_doc/"
     store.trouble = once(is_mark if last == "the mark" else lambda call: call.path.startswith(claimed), other)
     words = "at the same time" if last == "the mark" else "was not updated"
     with pytest.raises((EngineError, MismatchError), match=words):

@@ -16,8 +16,9 @@ from sparcode_es.data.sequences import read_sequences
 from sparcode_es.data.write import Source, write_dataset
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import memories
-from sparcode_es.serving.encoder import HistoryEncoder
+from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.serving.fresh import count_pairs, update_from_data
 from sparcode_es.serving.new_events import Log, checked_fold
 from sparcode_es.serving.pipeline import build_from_data
@@ -128,6 +129,22 @@ class World:
     def update(self, artifact: Artifact, log: Log | None, out: str = "fresh", splits: tuple[str, ...] = ()) -> Artifact:
         fold = checked_fold(artifact, self.dataset, self.folder / out, log, splits)  # type: ignore[arg-type]
         return update_from_data(self.encoder(), fold)
+
+
+def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
+    """A full build: `Memory.fit` on the counts of all histories, n(k) and n(c) as in training."""
+    whole = sequences_of(joined(*parts), world.dataset)
+    model = remembering(world.blank(), whole, world.of_item, trained=world.model)
+    new = [user for user in joined(*parts) if world.dataset.user_ids.find(user) is None]
+    return build_postings(
+        model,
+        world.folder / "rebuilt",
+        item_ids=world.dataset.item_ids,
+        item_docs=(world.dataset.item_doc(item) for item in range(ITEMS)),
+        user_ids=type(world.dataset.user_ids).build([*world.dataset.user_ids, *new]),
+        user_codes=encode_histories(model, whole.offsets, whole.items, whole.users),
+        user_seen=whole,
+    )
 
 
 class Updates:

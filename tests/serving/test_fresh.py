@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.fresh_world import CONFIG, ITEMS, World, joined, log_of, random_world, remembering, sequences_of
+from serving.fresh_world import CONFIG, ITEMS, World, joined, log_of, random_world, rebuilt, remembering
 from sparcode_es.codes import item_term
 from sparcode_es.config import ItemCodesConfig, PostingsConfig
 from sparcode_es.data.dataset import Sequences
@@ -25,9 +25,7 @@ from sparcode_es.files import atomic_folder, sha256_of
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings import update
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import as_updated
-from sparcode_es.serving.encoder import encode_histories
 from sparcode_es.serving.fresh import count_pairs
 from sparcode_es.serving.pipeline import encode_known
 from sparcode_es.serving.verify import verify
@@ -58,23 +56,7 @@ def assert_same(left: Artifact, right: Artifact, names: tuple[str, ...] = POSTIN
     assert list(left.user_ids) == list(right.user_ids)
 
 
-def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
-    """A full build: `Memory.fit` on the counts of all histories, n(k) and n(c) as in training."""
-    whole = sequences_of(joined(*parts), world.dataset)
-    model = remembering(world.blank(), whole, world.of_item, trained=world.model)
-    new = [user for user in joined(*parts) if world.dataset.user_ids.find(user) is None]
-    return build_postings(
-        model,
-        world.folder / "rebuilt",
-        item_ids=world.dataset.item_ids,
-        item_docs=(world.dataset.item_doc(item) for item in range(ITEMS)),
-        user_ids=type(world.dataset.user_ids).build([*world.dataset.user_ids, *new]),
-        user_codes=encode_histories(model, whole.offsets, whole.items, whole.users),
-        user_seen=whole,
-    )
-
-
-@pytest.mark.parametrize("reads", ["the history", "user features, too", "user features alone"])
+@pytest.mark.parametrize("reads", KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_an_update_is_a_full_build_on_all_counts(tmp_path: Path, seed: int, reads: str) -> None:
     old, new = random_world(seed)
