@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,12 @@ CONFIG = Config(
     scorer=ScorerConfig(hidden=(6,)),
     item_codes=ItemCodesConfig(latest=3, decay=0.5, window=4, window_decay=0.6),
 )
+PRODUCT = replace(
+    CONFIG,
+    quantizer=replace(CONFIG.quantizer, codebooks=4, codes=16, assignment="nearest", codes_per_token=1),
+    scorer=replace(CONFIG.scorer, memory=False),
+)
+"""M ≥ 2: an artifact keeps the codes of its users alone."""
 Histories = dict[str, list[int]]
 
 
@@ -150,9 +157,9 @@ def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
 class Updates:
     """An artifact, two updates of it one after the other, and one of it that the others know nothing of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model_config: Config = CONFIG) -> None:
         old, new = random_world(7)
-        world = World(folder, old)
+        world = World(folder, old, model_config=model_config)
         self.base = world.artifact
         self.first = world.update(self.base, log_of({"u1": [3, 5], "fresh": [4, 7]}), "first")
         self.second = world.update(self.first, log_of(new), "second")

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serving.fresh_world import CONFIG, ITEMS, World, log_of, random_world, rebuilt
+from serving.fresh_world import ITEMS, PRODUCT, World, log_of, random_world, rebuilt
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.folded import as_updated
 from sparcode_es.serving.pipeline import encode_known
 from sparcode_es.serving.verify import verify
-
-PRODUCT = replace(
-    CONFIG,
-    quantizer=replace(CONFIG.quantizer, codebooks=4, codes=16, assignment="nearest", codes_per_token=1),
-    scorer=replace(CONFIG.scorer, memory=False),
-)
 
 
 @pytest.mark.parametrize("seed", range(3))
