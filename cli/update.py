@@ -59,12 +59,13 @@ def update(
     """Fold the events of LOG, which came after the data folder's, into the postings.
 
     Users with new events get new codes (unknown users become known), and what followed what is counted on: the postings of
-    those pairs of code and item change, all others are copied. Events on items that the model does not know are left out;
-    those items need a training.
+    those pairs of code and item change, and codes that nobody had before get theirs; all others are copied. Events on items
+    that the model does not know are left out; those items need a training.
 
-    The result is what `postings build` would make of all counts. How often a code and an item occur at all stays that of
-    training, so train again before the new events are many beside the old ones. A run that is killed leaves the artifact
-    that was there. A log that was folded in before is refused, and one that goes back behind the last events of its users.
+    The result is what `postings build` would make of all counts with the same bias, but that codes which nobody has any more
+    stay. How often a code and an item occur at all stays that of training, so train again before the new events are many
+    beside the old ones. A run that is killed leaves the artifact that was there. A log that was folded in before is refused,
+    and one that goes back behind the last events of its users.
     """
     from sparcode_es_cli.extras import need_tables, need_training
 
@@ -118,7 +119,7 @@ def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
         "generation": artifact.generation_hash,
         "updated_from": artifact.manifest["updated_from"],
         "model_hash": artifact.model_hash,
-        **{name: record[name] for name in ("events", "unknown_item_events", "unknown_items", "new_users")},
+        **{name: record[name] for name in ("events", "unknown_item_events", "unknown_items", "new_users", "new_codes")},
         **{f"changed_{name}": count for name, count in record["changed"].items()},
         "num_postings": artifact.num_postings,
         "folded_events": artifact.manifest["counts"]["folded_events"],

@@ -69,8 +69,11 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"recall@{report['k']:<4} (ties as equal)     {report['recall']:.6f}")
     click.echo(f"error against rounded scores   {report['rounded_error']:.2e}")
     click.echo(f"error against the model        {report['unrounded_error']:.2e}")
+    click.echo(f"postings missing               {report['missing']}")
     click.echo(f"ties at place k                {report['ties']}")
     click.echo(f"lists out of order             {report['wrong_order']}")
     click.echo(f"users with other codes         {report['other_codes']}")
     if report["cut"]:
-        click.echo("the postings were cut by a limit: the error against the model covers the pairs that were kept")
+        click.echo(
+            "the postings were cut on purpose: a pair that the cut can have taken is neither missing nor an error"
+        )

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import TokenModel
 from sparcode_es.models.batches import no_histories
+from sparcode_es.models.features import FeatureTables
 from sparcode_es.models.few import codes_of, padded_histories
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def encode_tokens(
 ) -> Tensor:
     """Tokens of the latest events of n histories in CSR form, [n, K, D] on the CPU.
 
-    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all. Raises `ConfigError` for an
-    empty history, unless the tokenizer reads the user's features alone.
+    users: rows of the user features, int64 [n]; -1, or a row behind the last, for a user whose features are not known; None
+    means that for all. Raises `ConfigError` for an empty history, unless the tokenizer reads the user's features alone.
     """
     tokenizer = model.tokenizer
     device, config = tokenizer.item_embedding.weight.device, tokenizer.config
@@ -39,7 +40,7 @@ def encode_tokens(
     reads = config.source == "history"
     if reads and (np.diff(offsets.astype(np.int64)) == 0).any():
         raise ConfigError("this model reads histories, and a user has none; train with tokenizer.source = 'features'")
-    rows = np.full(n, -1, dtype=np.int64) if users is None else users.astype(np.int64)
+    rows = np.full(n, -1, dtype=np.int64) if users is None else _known_rows(tokenizer, users)
     tokens = torch.empty(n, config.tokens, config.dim)
     was_training = tokenizer.training
     tokenizer.eval()
@@ -51,6 +52,13 @@ def encode_tokens(
         tokens[torch.from_numpy(part)] = got.float().cpu()
     tokenizer.train(was_training)
     return tokens
+
+
+def _known_rows(tokenizer: nn.Module, users: np.ndarray) -> np.ndarray:
+    """The users' rows of the tokenizer's tables, int64 [n], -1 for those that came after its data and have none."""
+    tables = [module for module in tokenizer.modules() if isinstance(module, FeatureTables) and module.side == "user"]
+    rows = users.astype(np.int64)
+    return np.where(rows < max((each.rows for each in tables), default=0), rows, -1)
 
 
 def _by_length(offsets: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

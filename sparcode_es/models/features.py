@@ -72,6 +72,11 @@ class FeatureTables(nn.Module):
             if spec.kind == "vector":
                 self.register_buffer(f"scale_{spec.key}", torch.ones(()))
 
+    @property
+    def rows(self) -> int:
+        """How many rows its tables hold; 0 without features."""
+        return len(getattr(self, f"table_{self.specs[0].key}")) if self.specs else 0
+
     def load_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Fill the feature tables: name → array [rows, width]."""
         for spec in self.specs:

@@ -1,4 +1,5 @@
-"""Artifact and later events → updated artifact: touched codes are scored again, everything else is copied."""
+"""Artifact and later events → updated artifact: touched codes are scored again, and codes that nobody had before for the first
+time; everything else is copied."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from sparcode_es.files import atomic_folder, check_replaceable
 from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, generation_of, read_manifest
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
+from sparcode_es.postings.grown import GrownCodes
 from sparcode_es.postings.prune import updatable_config
 from sparcode_es.postings.rows import CodePostings, remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer
@@ -25,13 +27,16 @@ from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import SeenItems, write_manifest
 from sparcode_es.tables import StringTable
 
+NO_POSTINGS = np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint16)
+
 
 @dataclass(frozen=True)
 class Changes:
     """What later events change in an artifact of U users."""
 
     codes: np.ndarray
-    """The codes to score again, uint32 [t, 1 + M]; those that the artifact does not keep are passed over."""
+    """The codes to score again, uint32 [t, 1 + M]; those that neither the artifact nor a user has are passed
+    over."""
     counts: Counts
     """All counts beyond the model's own, those of earlier updates included."""
     users: np.ndarray
@@ -39,7 +44,7 @@ class Changes:
     new_users: list[str]
     """The identifiers of the new ones."""
     user_codes: UserCodes
-    """Of `users`, in their order."""
+    """Of `users`, in their order. Codes that the artifact does not keep are new ones."""
     seen: SeenItems
     """Of `users`, in their order."""
     user_times: np.ndarray
@@ -73,15 +78,16 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     config = updatable_config(artifact)
     require_same_model(artifact, scorer)
     manifest = artifact.manifest
-    rows = rows_of(np.asarray(artifact.codes), changes.codes)
-    rows = np.unique(rows[rows >= 0])
+    grown = GrownCodes.of(np.asarray(artifact.codes), changes.user_codes.codes)
+    touched = rows_of(grown.codes, changes.codes)
+    rows = np.union1d(touched[touched >= 0], grown.new)
     with atomic_folder(out) as folder:
         _require_unchanged(artifact, out)
-        written = _write_postings(artifact, scorer, rows, folder, config)
-        np.save(folder / "codes.npy", artifact.codes)
+        written = _write_postings(artifact, grown, scorer, rows, folder, config)
+        np.save(folder / "codes.npy", grown.codes)
         artifact.item_ids.save(folder, "item_ids")
         artifact.item_docs.save(folder, "item_docs")
-        counts = _postings_counts(artifact, written, folder) | _write_users(artifact, changes, folder)
+        counts = _postings_counts(artifact, written, folder) | _write_users(artifact, grown, changes, folder)
         _write_marks(artifact, written, changes, folder)
         save_counts(folder, changes.counts)
         counts["folded_events"] = manifest["counts"].get("folded_events", 0) + changes.record["events"]
@@ -94,7 +100,7 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
             "items": int(written.changed_items.sum()),
             "users": len(changes.users),
         }
-        record = {"from": artifact.generation_hash, **changes.record, "changed": changed}
+        record = {"from": artifact.generation_hash, **changes.record, "new_codes": len(grown.new), "changed": changed}
         content["updated_from"] = artifact.generation_hash
         content["updates"] = [*manifest.get("updates", []), record]
         content["built_at"] = manifest.get("built_at", manifest.get("created_at"))
@@ -125,30 +131,34 @@ def _require_unchanged(artifact: Artifact, out: Path) -> None:
 
 
 def _write_postings(
-    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, folder: Path, config: PostingsConfig
+    artifact: Artifact, grown: GrownCodes, scorer: CodeScorer, rows: np.ndarray, folder: Path, config: PostingsConfig
 ) -> _Written:
-    """Write code_offsets, item_numbers and scores: those of `rows` (int64 [t], ascending) anew, the others copied."""
-    written = _Written(np.diff(artifact.code_offsets.astype(np.int64)), np.zeros(artifact.num_items, dtype=bool))
+    """Write code_offsets, item_numbers and scores: those of `rows` of the grown codes (int64 [t], ascending, all new ones among
+    them) anew, the others copied."""
+    written = _Written(np.zeros(len(grown.codes), dtype=np.int64), np.zeros(artifact.num_items, dtype=bool))
+    written.counts[grown.kept] = np.diff(artifact.code_offsets.astype(np.int64))
+    old_before = np.searchsorted(grown.kept, rows)
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
     with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
         copied = 0
-        for row, new in zip(rows.tolist(), _scored_again(artifact, scorer, rows, folder, config), strict=True):
-            _copy(artifact, copied, row, items, grids)
+        scored = _scored(artifact, grown.codes[rows], scorer, folder, config)
+        for row, old, new in zip(rows.tolist(), old_before.tolist(), scored, strict=True):
+            _copy(artifact, copied, old, items, grids)
             items.append(new.items)
             grids.append(new.grid)
-            _note_changes(written, row, artifact.postings(row), new)
-            copied = row + 1
+            there = grown.old_rows[row] >= 0
+            _note_changes(written, row, artifact.postings(old) if there else NO_POSTINGS, new)
+            copied = old + int(there)
         _copy(artifact, copied, artifact.num_codes, items, grids)
     offsets = np.concatenate([[0], np.cumsum(written.counts)]).astype(np.uint64)
     np.save(folder / "code_offsets.npy", offsets)
     return written
 
 
-def _scored_again(
-    artifact: Artifact, scorer: CodeScorer, rows: np.ndarray, folder: Path, config: PostingsConfig
+def _scored(
+    artifact: Artifact, codes: np.ndarray, scorer: CodeScorer, folder: Path, config: PostingsConfig
 ) -> Iterator[CodePostings]:
-    """The postings of some code rows, as a full build would make them (item codes come last in an artifact)."""
-    codes = np.asarray(artifact.codes)[rows]
+    """The postings of some codes, as a full build with the artifact's bias would make them (item codes come last)."""
     scored = np.ascontiguousarray(codes[codes[:, 0] != ITEM_HEAD])
     bias, most = np.float32(artifact.manifest["bias"]), config.max_postings_per_code
     found = scored_postings(scorer, scored, bias, config, most, folder)
@@ -181,25 +191,30 @@ def _note_changes(written: _Written, row: int, old: tuple[np.ndarray, np.ndarray
 def _postings_counts(artifact: Artifact, written: _Written, folder: Path) -> dict[str, int]:
     items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
     old = artifact.manifest["counts"]
-    scored = artifact.num_codes - old["item_codes"]
+    codes = len(written.counts)
+    scored = codes - old["item_codes"]
     return {
-        **{name: old[name] for name in ("items", "codes", "item_codes", "possible_codes")},
+        **{name: old[name] for name in ("items", "item_codes", "possible_codes")},
+        "codes": codes,
         "postings": len(items),
         "item_code_postings": int(written.counts[scored:].sum()),
         "items_without_postings": int((count_by_item(items, artifact.num_items) == 0).sum()),
     }
 
 
-def _write_users(artifact: Artifact, changes: Changes, folder: Path) -> dict[str, int]:
+def _write_users(artifact: Artifact, grown: GrownCodes, changes: Changes, folder: Path) -> dict[str, int]:
     """Write the users' identifiers, codes and seen items: those of `changes.users` anew, the others copied."""
     users = artifact.num_users + len(changes.new_users)
     StringTable.build([*artifact.user_ids, *changes.new_users]).save(folder, "user_ids")
-    rows = rows_of(np.asarray(artifact.codes), changes.user_codes.codes)
-    kept = rows >= 0
-    new_offsets = np.concatenate([[0], np.cumsum(kept)])[changes.user_codes.offsets.astype(np.int64)]
-    new = [rows[kept].astype(np.uint32), changes.user_codes.boosts[kept].astype(np.float32)]
-    old = [artifact.user_codes, artifact.user_boosts]
-    offsets, (codes, boosts) = replace_rows(artifact.user_code_offsets, old, changes.users, new_offsets, new, users)
+    rows = rows_of(grown.codes, changes.user_codes.codes)
+    offsets, (codes, boosts) = replace_rows(
+        artifact.user_code_offsets,
+        [grown.kept[artifact.user_codes].astype(np.uint32), artifact.user_boosts],
+        changes.users,
+        changes.user_codes.offsets,
+        [rows.astype(np.uint32), changes.user_codes.boosts.astype(np.float32)],
+        users,
+    )
     seen_offsets, (seen,) = replace_rows(
         artifact.user_seen_offsets,
         [artifact.user_seen_items],
@@ -212,11 +227,11 @@ def _write_users(artifact: Artifact, changes: Changes, folder: Path) -> dict[str
     for name, array in (arrays | {"user_seen_offsets": seen_offsets, "user_seen": seen}).items():
         np.save(folder / f"{name}.npy", array)
     counts = artifact.manifest["counts"]
-    scored = artifact.num_codes - counts["item_codes"]
+    scored = len(grown.codes) - counts["item_codes"]
     return {
         "users": users,
         "user_codes": len(codes),
-        "user_codes_dropped": counts["user_codes_dropped"] + int((~kept).sum()),
+        "user_codes_dropped": counts["user_codes_dropped"],
         "user_seen": len(seen),
         "observed_codes": len(np.unique(codes[codes < scored])),
     }

@@ -21,7 +21,7 @@ def encode_histories(
     """The codes of n histories in CSR form (item numbers, oldest first). A user with an empty history has no codes, unless
     the model reads the user's features alone.
 
-    users: rows of the user features, int64 [n] with -1 for unknown; None means unknown for all. few: by `assign_few_codes`.
+    users: rows of the user features, int64 [n], as in `encode_tokens`; None means unknown for all. few: by `assign_few_codes`.
     """
     lengths = np.diff(offsets.astype(np.int64))
     filled = np.flatnonzero(lengths) if model.config.tokenizer.source == "history" else np.arange(len(lengths))

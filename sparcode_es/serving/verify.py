@@ -12,8 +12,8 @@ from sparcode_es.codes import UserCodes, clauses_of
 from sparcode_es.engines.base import Clause, Engine, Hit, Query
 from sparcode_es.errors import MismatchError, VerificationError
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.grid import from_grid
-from sparcode_es.postings.score import CodeScorer, sparse_scores
+from sparcode_es.postings.score import CodeScorer
+from sparcode_es.serving.score_table import ScoreTable
 
 ROUNDED_TOLERANCE, UNROUNDED_TOLERANCE = 1e-4, 5e-3
 TIE = 1e-6
@@ -36,7 +36,9 @@ class Verification:
     """Share of the k best items (rounded) that the engine returned, ties as equal."""
     rounded_error: float
     unrounded_error: float
-    """Largest relative error of a returned score. Of a pair that the artifact cut on purpose, neither side counts."""
+    """Largest relative error of a returned score. Of a pair that the artifact's cuts can have taken, neither side counts."""
+    missing: int
+    """Pairs of these users' codes with a positive score, which no cut can have taken, but without a posting."""
     ties: int
     """Users whose k-th best score is shared by an item that did not fit in."""
     wrong_order: int
@@ -44,14 +46,14 @@ class Verification:
     other_codes: int
     """Users whose codes in the engine are not those that the model gives their history."""
     cut: bool
-    """Whether the artifact leaves out positive scores (per-code or per-item limits)."""
+    """Whether the artifact leaves out positive scores on purpose (by traffic, per code or per item)."""
 
     @property
     def passed(self) -> bool:
         """Whether every check holds."""
         within = self.rounded_error <= ROUNDED_TOLERANCE and self.unrounded_error <= UNROUNDED_TOLERANCE
         coded = self.other_codes <= math.ceil(FLIPPED * self.users)
-        return self.recall == 1.0 and within and self.wrong_order == 0 and coded
+        return self.recall == 1.0 and within and self.missing == 0 and self.wrong_order == 0 and coded
 
     def require(self) -> None:
         """Raise `VerificationError` unless every check holds."""
@@ -59,8 +61,9 @@ class Verification:
             raise VerificationError(
                 f"the engine's answers are not the model's: recall@{self.k} {self.recall:.6f} (must be 1), relative error "
                 f"{self.rounded_error:.2e} against the rounded scores (at most {ROUNDED_TOLERANCE:.0e}) and "
-                f"{self.unrounded_error:.2e} against the model (at most {UNROUNDED_TOLERANCE:.1e}), {self.wrong_order} "
-                f"lists out of order, {self.other_codes} of {self.users} users with other codes than the model's; "
+                f"{self.unrounded_error:.2e} against the model (at most {UNROUNDED_TOLERANCE:.1e}), {self.missing} postings "
+                f"missing that no cut took, {self.wrong_order} lists out of order, {self.other_codes} of {self.users} users "
+                "with other codes than the model's; "
                 "build the postings and the index again from this checkpoint"
             )
 
@@ -83,7 +86,7 @@ def verify(
     rows = np.sort(np.random.default_rng(seed).permutation(artifact.num_users)[:users])
     queries = [Query(engine.user(artifact.user_ids[int(row)]).clauses, k) for row in rows]
     answers = engine.search_many(queries)
-    table = _ScoreTable(artifact, scorer)
+    table = ScoreTable(artifact, scorer)
     own = encode(rows)
     other = sum(not _same(query.clauses, clauses_of(own, i, artifact.shared_heads)) for i, query in enumerate(queries))
     results = [
@@ -97,10 +100,11 @@ def verify(
         recall=float(found.sum() / wanted.sum()) if wanted.sum() else 1.0,
         rounded_error=float(rounded.max(initial=0)),
         unrounded_error=float(unrounded.max(initial=0)),
+        missing=table.missing,
         ties=int(ties.sum()),
         wrong_order=int(wrong.sum()),
         other_codes=other,
-        cut=table.cut,
+        cut=table.cuts.any,
     )
 
 
@@ -124,44 +128,6 @@ def _require_one_model(engine: Engine, artifact: Artifact, scorer: CodeScorer) -
         raise MismatchError(
             f"these are not of one model: {named}; use the index, postings and checkpoint that belong together"
         )
-
-
-class _ScoreTable:
-    """Scores of a user's codes for all items, [I], twice: as the artifact stores them, and as the model gives them."""
-
-    def __init__(self, artifact: Artifact, scorer: CodeScorer) -> None:
-        self.artifact, self.scorer = artifact, scorer
-        config = artifact.manifest["config"]
-        limits = ("max_postings_per_code", "max_codes_per_item")
-        self.cut = any(config.get(name) is not None for name in limits)
-        self._known: dict[int, np.ndarray] = {}
-
-    def _model_scores(self, rows: Sequence[int]) -> None:
-        """ReLU(S + b) of codes not asked for before, float32 [I] each (Eq. 15). At most 4096 codes are remembered."""
-        missing = [row for row in rows if row not in self._known]
-        if len(self._known) + len(missing) > 4096:
-            self._known.clear()
-            missing = list(rows)
-        if missing:
-            codes = np.asarray(self.artifact.codes)[missing]
-            scores = sparse_scores(self.scorer, codes, float(self.artifact.manifest["bias"]))
-            self._known.update(zip(missing, scores, strict=True))
-
-    def scores(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, np.ndarray]:
-        """Eq. 11, rounded and unrounded, float64 [I] each. Pairs cut by a limit are left out of both."""
-        rounded = np.zeros(self.artifact.num_items)
-        exact = np.zeros(self.artifact.num_items)
-        known = [(row, clause) for clause in clauses if (row := self.artifact.code_row(clause.term)) is not None]
-        self._model_scores([row for row, _ in known])
-        for row, clause in known:
-            items, grid = self.artifact.postings(row)
-            rounded[items] += clause.boost * from_grid(grid).astype(np.float64)
-            own = self._known[row].astype(np.float64)
-            if self.cut:
-                exact[items] += clause.boost * own[items]
-            else:
-                exact += clause.boost * own
-        return rounded, exact
 
 
 def _compare(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.store import Store
-from serving.fresh_world import Updates
+from serving.fresh_world import PRODUCT, Updates
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch import update as update_module
 from sparcode_es.engines.elasticsearch.generations import listed
@@ -77,6 +78,17 @@ def test_every_step_that_leads_to_the_update_is_written(store: Store, artifacts:
     assert_holds(store, artifacts.second)
 
 
+def test_codes_that_are_new_come_in(tmp_path: Path) -> None:
+    """Even one before all others, from which runs that meet cannot be told in what is live."""
+    artifacts, store = Updates(tmp_path, PRODUCT), Store()
+    index(store, artifacts.base, IndexOptions("recs"), lambda what, more, total: None)
+    assert artifacts.second.num_codes > artifacts.first.num_codes > artifacts.base.num_codes
+    updated(store, artifacts.first)
+    assert_holds(store, artifacts.first)
+    updated(store, artifacts.second)
+    assert_holds(store, artifacts.second)
+
+
 def test_the_last_step_alone_where_the_first_is_there(store: Store, artifacts: Updates) -> None:
     updated(store, artifacts.first)
     assert_holds(store, artifacts.first)
@@ -93,7 +105,7 @@ def test_of_two_runs_that_looked_before_either_marked_one_goes_on(store: Store, 
     def other() -> None:
         updated(store, artifacts.other)
 
-    claimed = f"/{store.aliases['recs-codes']}/_doc/"
+    claimed = f"/{store.aliases['recs-users']}/_doc/"
     store.trouble = once(is_mark if last == "the mark" else lambda call: call.path.startswith(claimed), other)
     words = "at the same time" if last == "the mark" else "was not updated"
     with pytest.raises((EngineError, MismatchError), match=words):

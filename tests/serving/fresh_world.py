@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,18 @@ import torch
 
 from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
 from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.sequences import read_sequences
 from sparcode_es.data.write import Source, write_dataset
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import memories
-from sparcode_es.serving.encoder import HistoryEncoder
+from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.serving.fresh import count_pairs, update_from_data
 from sparcode_es.serving.new_events import Log, checked_fold
 from sparcode_es.serving.pipeline import build_from_data
+from sparcode_es.training.build import build_model
 from sparcode_es.training.checkpoint import save_checkpoint
 
 ITEMS = 18
@@ -28,6 +33,12 @@ CONFIG = Config(
     scorer=ScorerConfig(hidden=(6,)),
     item_codes=ItemCodesConfig(latest=3, decay=0.5, window=4, window_decay=0.6),
 )
+PRODUCT = replace(
+    CONFIG,
+    quantizer=replace(CONFIG.quantizer, codebooks=4, codes=16, assignment="nearest", codes_per_token=1),
+    scorer=replace(CONFIG.scorer, memory=False),
+)
+"""M ≥ 2: an artifact keeps the codes of its users alone."""
 Histories = dict[str, list[int]]
 
 
@@ -67,44 +78,57 @@ def sequences_of(histories: Histories, dataset: Dataset) -> Sequences:
     return Sequences(offsets.astype(np.uint64), np.array(items, dtype=np.uint32), np.array(rows, dtype=np.uint32))
 
 
-def model_of(
+def remembering(
+    model: SparCode,
     counted: Sequences,
     of_item: np.ndarray,
-    num_users: int,
     weights: tuple[float, float] = (2.0, 1.5),
     trained: SparCode | None = None,
 ) -> SparCode:
-    """A model of fixed random weights that remembers every pair of the given sequences, with the n(k) of `trained`."""
-    torch.manual_seed(0)
-    model = SparCode(CONFIG, ITEMS, num_users).eval()
-    torch.nn.init.normal_(model.scorer.head.output.weight)
+    """The model with fixed random weights, and every pair of the given sequences remembered, with the n(k) of `trained`."""
+    torch.nn.init.normal_(model.eval().scorer.head.output.weight)
     model.untie_items()
-    assert model.memory is not None
-    assert model.item_memory is not None
-    for memory in (model.memory, model.item_memory):
+    both = {"codes": model.memory, "items": model.item_memory}
+    filled = {name: memory for name, memory in both.items() if memory is not None}
+    for memory in filled.values():
         memory.weight.fill_(1.0)
         memory.of_item = torch.from_numpy(of_item)
-    counts = count_pairs(model, counted, np.ones(len(counted.items), dtype=bool), num_users)
+    counts = count_pairs(model, counted, np.ones(len(counted.items), dtype=bool))
     sums = {} if trained is None else {name: memory.of_row.numpy() for name, memory in memories(trained).items()}
-    for name, memory, weight in (("codes", model.memory, weights[0]), ("items", model.item_memory, weights[1])):
+    for name, memory in filled.items():
         memory.fit(counts[name].astype(np.float64), of_item, sums.get(name))
-        memory.weight.fill_(weight)
+        memory.weight.fill_(dict(zip(both, weights, strict=True))[name])
     return model
 
 
 class World:
     """Data folder, model, checkpoint and artifact of some histories, in a folder."""
 
-    def __init__(self, folder: Path, old: Histories, config: PostingsConfig | None = None, **weights: object) -> None:
-        self.folder = folder
-        events = read_sequences(text_of(old).encode(), "old.txt", "lines")
-        self.dataset = write_dataset(folder / "data", "world", events, Source("old.txt", "", "sequences"))
+    def __init__(
+        self,
+        folder: Path,
+        old: Histories,
+        config: PostingsConfig | None = None,
+        weights: tuple[float, float] = (2.0, 1.5),
+        model_config: Config = CONFIG,
+        features: Sequence[SavedFeature] = (),
+    ) -> None:
+        self.folder, self.config = folder, model_config
+        events, source = read_sequences(text_of(old).encode(), "old.txt", "lines"), Source("old.txt", "", "sequences")
+        self.dataset = write_dataset(folder / "data", "world", events, source, features=features)
         histories = self.dataset.full_histories()
         self.of_item = np.bincount(histories.items, minlength=ITEMS)
-        self.model = model_of(histories, self.of_item, self.dataset.num_users, **weights)  # type: ignore[arg-type]
+        self.model = remembering(self.blank(), histories, self.of_item, weights)
         self.checkpoint = folder / "model.pt"
         save_checkpoint(self.checkpoint, self.model, self.dataset.item_ids, str(self.dataset.path), {})
         self.artifact = build_from_data(self.encoder(), self.dataset, folder / "postings", config)
+
+    def blank(self) -> SparCode:
+        """The model before it remembers anything, the same each time."""
+        torch.manual_seed(0)
+        model = build_model(self.config, self.dataset)
+        assert isinstance(model, SparCode)
+        return model
 
     def encoder(self) -> HistoryEncoder:
         return HistoryEncoder.from_checkpoint(self.checkpoint)
@@ -114,12 +138,28 @@ class World:
         return update_from_data(self.encoder(), fold)
 
 
+def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
+    """A full build: `Memory.fit` on the counts of all histories, n(k) and n(c) as in training."""
+    whole = sequences_of(joined(*parts), world.dataset)
+    model = remembering(world.blank(), whole, world.of_item, trained=world.model)
+    new = [user for user in joined(*parts) if world.dataset.user_ids.find(user) is None]
+    return build_postings(
+        model,
+        world.folder / "rebuilt",
+        item_ids=world.dataset.item_ids,
+        item_docs=(world.dataset.item_doc(item) for item in range(ITEMS)),
+        user_ids=type(world.dataset.user_ids).build([*world.dataset.user_ids, *new]),
+        user_codes=encode_histories(model, whole.offsets, whole.items, whole.users),
+        user_seen=whole,
+    )
+
+
 class Updates:
     """An artifact, two updates of it one after the other, and one of it that the others know nothing of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model_config: Config = CONFIG) -> None:
         old, new = random_world(7)
-        world = World(folder, old)
+        world = World(folder, old, model_config=model_config)
         self.base = world.artifact
         self.first = world.update(self.base, log_of({"u1": [3, 5], "fresh": [4, 7]}), "first")
         self.second = world.update(self.first, log_of(new), "second")

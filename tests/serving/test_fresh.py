@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,47 +14,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.fresh_world import ITEMS, World, joined, log_of, model_of, random_world, sequences_of
+from serving.fresh_world import CONFIG, ITEMS, World, joined, log_of, random_world, rebuilt, remembering
 from sparcode_es.codes import item_term
-from sparcode_es.config import PostingsConfig
+from sparcode_es.config import ItemCodesConfig, PostingsConfig
 from sparcode_es.data.dataset import Sequences
+from sparcode_es.data.features import FeatureTable
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import ArtifactError, DataError, MismatchError, StorageError
 from sparcode_es.files import atomic_folder, sha256_of
+from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings import update
 from sparcode_es.postings.artifact import Artifact
-from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.folded import as_updated
-from sparcode_es.serving.encoder import encode_histories
 from sparcode_es.serving.fresh import count_pairs
 from sparcode_es.serving.pipeline import build_from_data, encode_known
 from sparcode_es.serving.verify import verify
+from sparcode_es.training.build import load_user_features
 
 POSTINGS = ("code_offsets", "codes", "item_numbers", "scores")
 USERS = ("user_code_offsets", "user_codes", "user_boosts", "user_seen_offsets", "user_seen_items")
+
+
+AGE = FeatureTable("user", "age", "numerical", {f"u{u}": 20.0 + 7 * u for u in range(9)})
+KINDS: dict[str, dict[str, Any]] = {
+    "the history": {},
+    "user features, too": {"features": [AGE]},
+    "user features alone": {
+        "features": [AGE],
+        "model_config": replace(
+            CONFIG,
+            tokenizer=replace(CONFIG.tokenizer, source="features", kind="dnn"),
+            item_codes=ItemCodesConfig(latest=0),
+        ),
+    },
+}
 
 
 def assert_same(left: Artifact, right: Artifact, names: tuple[str, ...] = POSTINGS + USERS) -> None:
     for name in names:
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
     assert list(left.user_ids) == list(right.user_ids)
-
-
-def rebuilt(world: World, *parts: dict[str, list[int]]) -> Artifact:
-    """A full build: `Memory.fit` on the counts of all histories, n(k) and n(c) as in training."""
-    whole = sequences_of(joined(*parts), world.dataset)
-    model = model_of(whole, world.of_item, world.dataset.num_users, trained=world.model)
-    new = [user for user in joined(*parts) if world.dataset.user_ids.find(user) is None]
-    users = np.where(whole.users < world.dataset.num_users, whole.users.astype(np.int64), -1)
-    return build_postings(
-        model,
-        world.folder / "rebuilt",
-        item_ids=world.dataset.item_ids,
-        item_docs=(world.dataset.item_doc(item) for item in range(ITEMS)),
-        user_ids=type(world.dataset.user_ids).build([*world.dataset.user_ids, *new]),
-        user_codes=encode_histories(model, whole.offsets, whole.items, users),
-        user_seen=whole,
-    )
 
 
 @pytest.mark.parametrize("seen", [False, True])
@@ -69,10 +69,11 @@ def test_a_cut_by_traffic_sees_the_test_events_only_where_it_is_told_to(tmp_path
     assert np.array_equal(world.artifact.item_numbers, cut.item_numbers) is not seen
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_an_update_is_a_full_build_on_all_counts(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("reads", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_an_update_is_a_full_build_on_all_counts(tmp_path: Path, seed: int, reads: str) -> None:
     old, new = random_world(seed)
-    world = World(tmp_path, old)
+    world = World(tmp_path, old, **KINDS[reads])
     updated = world.update(world.artifact, log_of(new))
     assert_same(updated, rebuilt(world, old, new))
     assert (updated.model_hash, updated.codebook_hash) == (world.artifact.model_hash, world.artifact.codebook_hash)
@@ -106,8 +107,8 @@ def test_counts_of_a_part_and_of_the_rest_are_those_of_the_whole(histories: list
     whole = Sequences(offsets, items, np.arange(len(histories), dtype=np.uint32))
     later = np.concatenate([np.arange(len(history)) >= cut for history, cut in histories])
     of_item = np.bincount(items, minlength=ITEMS)
-    model = model_of(whole, of_item, len(histories))
-    parts = [count_pairs(model, whole, counted, len(histories)) for counted in (later, ~later)]
+    model = remembering(SparCode(CONFIG, ITEMS), whole, of_item)
+    parts = [count_pairs(model, whole, counted) for counted in (later, ~later)]
     for name, memory in (("codes", model.memory), ("items", model.item_memory)):
         assert memory is not None
         total = parts[0][name] + parts[1][name]
@@ -163,11 +164,21 @@ def test_a_new_user_gets_codes_and_is_recommended_to(tmp_path: Path) -> None:
     assert len(entry.clauses) == len(encoded.codes)
 
 
-def test_the_engine_answers_as_the_updated_model(tmp_path: Path) -> None:
+def test_codes_of_features_alone_count_a_first_event_too(tmp_path: Path) -> None:
+    """As `Pairs` does in training: nothing has to come before it."""
+    world = World(tmp_path, random_world(1)[0], **KINDS["user features alone"])
+    updated = world.update(world.artifact, log_of({"nobody": [3]}))
+    assert np.load(updated.path / "folded_codes.items.npy").tolist() == [world.dataset.item_ids.find("i3")] * 3
+    assert EmbeddedEngine(updated).user("nobody").clauses
+
+
+@pytest.mark.parametrize("reads", KINDS)
+def test_the_engine_answers_as_the_updated_model(tmp_path: Path, reads: str) -> None:
     old, new = random_world(2)
-    world = World(tmp_path, old)
+    world = World(tmp_path, old, **KINDS[reads])
     updated = world.update(world.artifact, log_of(new))
     model = world.encoder().model
+    load_user_features(model, world.dataset)
     encode = partial(encode_known, model, updated)
     found = verify(EmbeddedEngine(updated), updated, as_updated(world.encoder().model, updated), encode, k=10)
     assert found.passed
@@ -180,7 +191,7 @@ def test_held_out_events_are_counted_where_they_lie(tmp_path: Path) -> None:
     model, histories = world.model, world.dataset.full_histories()
     updated = world.update(world.artifact, None, splits=("valid",))
     held_out = world.dataset.labels == 1
-    expected = count_pairs(model, histories, held_out, world.dataset.num_users)["items"]
+    expected = count_pairs(model, histories, held_out)["items"]
     folded = np.load(updated.path / "folded_items.counts.npy")
     assert held_out.sum() == updated.manifest["counts"]["folded_events"] > 0
     assert folded.sum() == pytest.approx(expected.sum())

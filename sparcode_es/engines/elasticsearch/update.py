@@ -71,7 +71,9 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
         if live_generation(server, alias) != suffix:
             raise EngineError(f"the alias {alias} does not stand for {companion}; {NEW_GENERATION}.")
     _pending(artifact, meta)
-    claim = Claim(server, indices[2], artifact.term(0))
+    claim = Claim(
+        server, indices[1], artifact.user_ids[0]
+    )  # Its first user is the first of all that it was updated from.
     alive = loading_generations(server, name)
     if alive:
         raise EngineError(f"another `index` is loading or updating {name}-{alive[0]}; wait for it.")
