@@ -25,8 +25,8 @@ SMALL_SPARSITIES = (0.0, 0.9, 0.99, 0.998)
 def build(bench: Bench, model: SparCode, out: Path, config: PostingsConfig, foreseen: bool = False) -> Artifact:
     """Postings whose users are the test cases: user u is case u, with the codes of its history.
 
-    foreseen: a cut by traffic looks at these histories, as `postings build` does at the users that it writes; else at the
-    histories of before, so that every user asks with one that the cut has not seen.
+    foreseen: a cut by traffic looks at these histories, as that of `postings build` before `evaluate`; else at the histories of
+    before, so that every user asks with one that the cut has not seen.
     """
     cases, dataset = bench.cases, bench.dataset
     earlier = config.cut == "traffic" and not foreseen

@@ -36,7 +36,8 @@ BY_BIAS, BY_CODE = "global bias after training (Eq. 15)", "best n of each code"
 BY_TRAFFIC = "what users' best items are made of (--cut traffic)"
 TRAINED, TRAINED_BY_TRAFFIC = "trained at that sparsity, then Eq. 15", "trained at that sparsity, then --cut traffic"
 FORESEEN = ", of those who ask"
-"""Behind the name of a cut by traffic: what `postings build` looks at. Without it users ask with an event more than it saw."""
+"""Behind the name of a cut by traffic: as `postings build` and then `evaluate` have it. Without it users ask with an event more
+than the cut saw."""
 TWIN = "two-tower, dot product"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +16,9 @@ from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
     import uvicorn
+
+TERMINATED = 128 + signal.SIGTERM
+"""As shells say it."""
 
 
 @contextmanager
@@ -31,11 +36,19 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def serve(config: uvicorn.Config, opened: socket.socket, info: EngineInfo) -> None:
-    """Say on stderr what answers, from where and at which address, and serve until a signal ends it. Raises `KeyboardInterrupt`
-    at Ctrl-C, when the requests that were on their way have been answered."""
+    """Say on stderr what answers, from where and at which address, and serve until a signal ends it.
+
+    Raises `KeyboardInterrupt` at Ctrl-C and `SystemExit` (143) at SIGTERM, when the requests that were on their way have been
+    answered, so that the caller closes what it has open, such as a query log.
+    """
     import uvicorn
 
     host, port = opened.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"{info.engine} ({info.where}): http://{shown}:{port}/", err=True)
-    uvicorn.Server(config).run(sockets=[opened])
+    # uvicorn raises the signal again when it has shut down; by default SIGTERM would end the process there.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        uvicorn.Server(config).run(sockets=[opened])
+    finally:
+        signal.signal(signal.SIGTERM, before)

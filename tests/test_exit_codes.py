@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from sparcode_es_cli.entry import INTERRUPTED
+from sparcode_es_cli.listening import TERMINATED
 from sparcode_es_cli.main import CLOSED_PIPE, cli, main
 
 from sparcode_es import errors
@@ -32,7 +33,7 @@ def test_the_readme_lists_every_class_with_its_code_and_its_own_words() -> None:
 
 def test_the_readme_names_the_codes_that_are_no_class() -> None:
     others = {int(code) for code in re.findall(r"\b\d+\b", SECTION.rsplit("|\n", 1)[1])}
-    assert others == {0, 2, INTERRUPTED, CLOSED_PIPE}
+    assert others == {0, 2, INTERRUPTED, CLOSED_PIPE, TERMINATED}
 
 
 def test_no_two_classes_share_a_code_and_none_takes_one_that_is_spoken_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from sparcode_es.serving.asgi import Asgi, Message, Receive, Send, refuse
 from sparcode_es.serving.crowd import Crowd
@@ -12,14 +13,17 @@ CLOSE = {"connection": "close"}
 
 
 class Whole:
-    """An ASGI application that begins with a request when all of its body is there: who sends slowly holds no place."""
+    """An ASGI application that begins with a request when all of its body is there: who sends slowly holds no place.
 
-    def __init__(self, app: Asgi, crowd: Crowd) -> None:
-        self._app, self._crowd = app, crowd
+    bodiless: paths whose requests are passed on at once, since nobody reads a body there.
+    """
+
+    def __init__(self, app: Asgi, crowd: Crowd, bodiless: Collection[str] = ()) -> None:
+        self._app, self._crowd, self._bodiless = app, crowd, bodiless
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer one that is too long (413) or too slow (408)."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._bodiless:
             await self._app(scope, receive, send)
             return
         most, seconds = self._crowd.most_bytes, self._crowd.body_seconds

@@ -159,10 +159,10 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         description="Recommendations from learned sparse codes.",
         lifespan=lambda app: _threads(min(recommender.gate.most, crowd.most) + SPARE_THREADS),
     )
-    always = dict.fromkeys(("/livez", "/metrics"))
-    app.add_middleware(Bounded, crowd=crowd, gate=requests, own={**always, "/healthz": Gate(PROBES)})
-    app.add_middleware(Whole, crowd=crowd)
-    app.add_middleware(Bounded, crowd=crowd, gate=connections, own={**always, "/healthz": None}, headers=CLOSE)
+    watched = dict.fromkeys(("/livez", "/metrics", "/healthz"))
+    app.add_middleware(Bounded, crowd=crowd, gate=requests, own={**watched, "/healthz": Gate(PROBES)})
+    app.add_middleware(Whole, crowd=crowd, bodiless=watched)
+    app.add_middleware(Bounded, crowd=crowd, gate=connections, own=watched, headers=CLOSE)
     metrics = Metrics()
     metrics.watch(calls=recommender.gate, requests=requests, connections=connections)
     if recommender.log is not None:

@@ -73,9 +73,16 @@ def _padded(values: ListFeature) -> np.ndarray:
 def load_user_features(model: RankingModel, dataset: Dataset) -> None:
     """Give a model read from a checkpoint the user features that the checkpoint leaves out (see `FeatureTables`).
 
-    Raises `MismatchError` when the data folder has other features than the model was trained on.
+    Raises `MismatchError` when the data folder has other features than the model was trained on, or, where the checkpoint has
+    them, other users, whose rows would be somebody else's.
     """
-    left_out = [m for m in model.modules() if isinstance(m, FeatureTables) and m.specs and not m.persistent]
+    tables_of = [m for m in model.modules() if isinstance(m, FeatureTables) and m.specs and m.side == "user"]
+    if any(m.persistent and m.rows != dataset.num_users for m in tables_of):
+        raise MismatchError(
+            f"the checkpoint holds features of {tables_of[0].rows} users, {dataset.path} has {dataset.num_users}; give the "
+            "data it was trained on"
+        )
+    left_out = [m for m in tables_of if not m.persistent]
     if not left_out:
         return
     specs, tables = feature_tables(dataset, "user")

@@ -188,6 +188,22 @@ def test_bodies_on_their_way_are_bounded_too(make_app: Any, artifact: Artifact) 
     }
 
 
+def test_no_body_is_waited_for_where_none_is_read(make_app: Any, artifact: Artifact) -> None:
+    """Whoever watches the service is let in without a bound, so nothing may be held for them."""
+    httpx = pytest.importorskip("httpx")
+    with Recommender.from_artifact(artifact.path) as recommender:
+        app = make_app(recommender, Crowd(body_seconds=60))
+
+        async def ask() -> list[int]:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+                return [
+                    (await client.request("GET", probe, content=unfinished(b"{"))).status_code
+                    for probe in ("/livez", "/healthz", "/metrics")
+                ]
+
+        assert asyncio.run(asyncio.wait_for(ask(), 30)) == [200, 200, 200]
+
+
 def test_bodies_that_are_too_long(make_app: Any, artifact: Artifact) -> None:
     question = b'{"user": "user 3", "k": 2}'
     with Recommender.from_artifact(artifact.path) as recommender:

@@ -69,6 +69,15 @@ def test_a_cut_by_traffic_sees_the_test_events_only_where_it_is_told_to(tmp_path
     assert np.array_equal(world.artifact.item_numbers, cut.item_numbers) is not seen
 
 
+def test_features_in_the_checkpoint_are_not_read_for_other_users(tmp_path: Path) -> None:
+    """A data folder with one user more numbers them anew."""
+    old = {"u0": list(range(ITEMS))} | {f"u{u}": [u, u + 1, u + 2] for u in range(1, 8)}
+    world = World(tmp_path / "world", old, **KINDS["user features, too"])
+    more = World(tmp_path / "more", old | {"u10": old["u1"]}, **KINDS["user features, too"])
+    with pytest.raises(MismatchError, match=r"holds features of 8 users, .* has 9; give the data it was trained on"):
+        build_from_data(world.encoder(), more.dataset, tmp_path / "postings")
+
+
 @pytest.mark.parametrize("reads", KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_an_update_is_a_full_build_on_all_counts(tmp_path: Path, seed: int, reads: str) -> None:

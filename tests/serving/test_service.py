@@ -184,6 +184,23 @@ def test_the_bounds_of_the_service_are_flags(artifact: Artifact, monkeypatch: py
     assert found == [Crowd(5, 6, most_bytes=7), Crowd()]
 
 
+def test_what_waits_for_the_query_log_is_written_when_sigterm_ends_the_service(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docker, systemd and Kubernetes end it."""
+    closed: list[bool] = []
+
+    async def terminated(server: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("uvicorn.Server.main_loop", terminated)
+    monkeypatch.setattr(Recommender, "close", lambda self: closed.append(True))
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--postings", str(artifact.path), "--port", str(free_port())])
+    assert (ended.value.code, closed) == (143, [True])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 @pytest.mark.parametrize("command", ["serve", "ui"])
 def test_the_commands_say_what_answers_and_where_and_an_interrupt_ends_them(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
