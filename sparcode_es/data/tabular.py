@@ -139,7 +139,9 @@ def _as_text(column: pa.Array) -> pa.Array:
         if np.all(np.isnan(values) | (values == np.floor(values))):
             column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
     try:
-        return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+        text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+        text.validate(full=True)  # Parquet says of its texts that they are UTF-8
+        return text
     except pa.ArrowException as error:
         raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}") from error
 
