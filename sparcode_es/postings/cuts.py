@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.groups import rank_in_group
+from sparcode_es.postings.prune import cut_by
 from sparcode_es.postings.transpose import transpose
 
 STEP = 1
@@ -17,12 +17,8 @@ class Cuts:
     """The cuts of `prune`, as conditions that each pair which they took meets. A bias (Eq. 15) is none of them."""
 
     def __init__(self, artifact: Artifact) -> None:
-        config = from_mapping(PostingsConfig, artifact.manifest["config"])
-        self._per_code, self._per_item, self._floor = (
-            config.max_postings_per_code,
-            config.max_codes_per_item,
-            config.min_codes_per_item,
-        )
+        config = cut_by(artifact)
+        self._per_code, self._per_item = config.max_postings_per_code, config.max_codes_per_item
         self._by_traffic = config.cut == "traffic"
         counts = artifact.manifest["counts"]
         self._learned = artifact.num_codes - int(counts["item_codes"])
@@ -32,7 +28,8 @@ class Cuts:
             # A maximum an item comes after the traffic: how many that left is not known.
             self._by_traffic = left >= most or self._per_item is not None
         self._item_ends = None if self._per_item is None else nth_best(artifact, self._per_item)
-        self._floor_ends = nth_best(artifact, self._floor) if self._floor else None
+        floor = config.min_codes_per_item
+        self._floor_ends = nth_best(artifact, floor) if floor else None
         self.any = config.cut == "traffic" or self._per_code is not None or self._per_item is not None
         """Whether positive scores can have been left out on purpose."""
 

@@ -31,9 +31,14 @@ def needs_second_pass(config: PostingsConfig) -> bool:
     return by_item or config.cut == "traffic"
 
 
+def cut_by(artifact: Artifact) -> PostingsConfig:
+    """What cut the artifact."""
+    return from_mapping(PostingsConfig, artifact.manifest["config"])
+
+
 def updatable_config(artifact: Artifact) -> PostingsConfig:
     """What cut the artifact. Raises `ArtifactError` when some of its codes alone cannot be scored and cut again."""
-    config = from_mapping(PostingsConfig, artifact.manifest["config"])
+    config = cut_by(artifact)
     if needs_second_pass(config):
         raise ArtifactError(
             f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "

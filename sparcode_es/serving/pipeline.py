@@ -28,13 +28,14 @@ def build_from_data(
     Raises `MismatchError` when the model was trained on other items, and what `build_postings` and `require_nothing_folded`
     raise.
     """
+    config = config or PostingsConfig()
     require_nothing_folded(out, encoder.model)
     require_same_items(encoder.item_ids, dataset)
     load_user_features(encoder.model, dataset)
     histories = dataset.full_histories()
     users = np.arange(dataset.num_users)
     traffic = None
-    if config is not None and config.cut == "traffic" and not config.traffic_test:
+    if config.cut == "traffic" and not config.traffic_test:
         before = dataset.train_sequences(with_validation=True)
         traffic = encode_histories(encoder.model, before.offsets, before.items, before.users)
     asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]

@@ -71,9 +71,8 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
         if live_generation(server, alias) != suffix:
             raise EngineError(f"the alias {alias} does not stand for {companion}; {NEW_GENERATION}.")
     _pending(artifact, meta)
-    claim = Claim(
-        server, indices[1], artifact.user_ids[0]
-    )  # Its first user is the first of all that it was updated from.
+    # An artifact's first user is the first of all that it was updated from.
+    claim = Claim(server, indices[1], artifact.user_ids[0])
     alive = loading_generations(server, name)
     if alive:
         raise EngineError(f"another `index` is loading or updating {name}-{alive[0]}; wait for it.")
