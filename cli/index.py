@@ -72,9 +72,8 @@ FOLDER = click.Path(path_type=Path)
     "in_place",
     is_flag=True,
     help="Write only what `postings update` changed, into the live generation; it must hold what the postings were updated "
-    "from. Searches see the change at its end; no --rollback undoes it.",
+    "from. Searches see the change at its end; no rollback undoes it.",
 )
-@click.option("--rollback", is_flag=True, help="Go back to the generation before, and upload nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
 def command(
@@ -89,7 +88,6 @@ def command(
     replica_seconds: float,
     compact: bool | None,
     in_place: bool,
-    rollback: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -100,16 +98,13 @@ def command(
     it again; until then a server that restarts, or has replicas, may show old and new items side by side: where that
     matters, leave out --update.
     """
-    if sum((in_place, rollback, checkpoint is not None)) > 1:
-        raise click.UsageError("--update, --rollback and --checkpoint do different things; give one of them")
-    from sparcode_es.engines.elasticsearch import generations
+    if in_place and checkpoint is not None:
+        raise click.UsageError(
+            "--update loads what `postings update` wrote, --checkpoint builds anew; give one of them"
+        )
     from sparcode_es.engines.elasticsearch.index import IndexOptions
 
     with open_server(flags) as server:
-        if rollback:
-            found = generations.rollback(server, name)
-            click.echo(json.dumps({"generation": found}) if as_json else f"generation  {found}")
-            return
         artifact = _artifact(postings, checkpoint, data_path, flags)
         if in_place:
             report = update(server, artifact, name)

@@ -14,6 +14,7 @@ from sparcode_es_cli import inspect_print as show
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import chosen_inspector, engine_options
 from sparcode_es_cli.query import open_encoder, parse_filter, parse_history
+from sparcode_es_cli.query_notes import left_out
 
 if TYPE_CHECKING:
     from sparcode_es.engines.base import Query, UserEntry
@@ -235,14 +236,17 @@ def _contents(names: tuple[str, str], flags: dict[str, Any]) -> Iterator[list[Co
 
 
 def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None, exported: Path | None) -> UserEntry:
-    """The codes of somebody new. Raises `MismatchError` when the index is another model's."""
-    from sparcode_es.codes import clauses_of
+    """The codes of somebody new, without items that the model does not know. Raises `MismatchError` for another model's index."""
     from sparcode_es.engines.base import UserEntry
-    from sparcode_es.serving.encoding import require_model
+    from sparcode_es.serving.encoding import history_clauses, require_model, unknown_items
 
     if (checkpoint is None) == (exported is None):
         raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
     encoder = open_encoder(checkpoint, exported)
     assert encoder is not None
     require_model(inspector.engine.info(), encoder.hashes)
-    return UserEntry(clauses_of(encoder(history), 0, encoder.shared_heads), tuple(history))
+    unknown = unknown_items(encoder, history)
+    entry = UserEntry(history_clauses(encoder, history, unknown), tuple(history))
+    for note in left_out(unknown):
+        click.echo(note, err=True)
+    return entry

@@ -139,7 +139,6 @@ def _recommended(
 ) -> tuple[Recommendations, float]:
     """The answer, and the seconds that it took."""
     from sparcode_es.engines.plans import Limits
-    from sparcode_es.serving.histories import item_numbers
     from sparcode_es.serving.recommender import Recommender
 
     limits = Limits(flags["timeout"], math.inf, attempts=4, pause=0.1)
@@ -148,7 +147,6 @@ def _recommended(
     )
     if encoder is not None:
         recommender.require_model(*encoder.hashes)
-        item_numbers(encoder.item_ids, ask.history or ())
     with recommender:
         if fallback:
             # The popular items now: when they are needed, the server may be away.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sparcode_es_cli.engine_options import AnyEngine, lookup_of
+from sparcode_es_cli.words import counted
 
 from sparcode_es.engines.conditions import ITEM, AnyOf, Between, NoneOf, item_values, said
 from sparcode_es.errors import SparcodeError
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
     from sparcode_es.serving.results import Recommendations
 
 LISTED = 10
-"""Attributes that are named."""
+"""Attributes, or items, that are named."""
 
 
 def notes(engine: AnyEngine, answer: Recommendations, ask: Ask) -> list[str]:
     """One sentence each. The index is asked only about what the answer itself does not show to be there."""
     found = [f"popular items: {answer.reason}"] if answer.source == "popular" else []
+    found += left_out(answer.unknown)
     try:
         doubts = [*_pins(engine, answer, ask), *_attributes(lookup_of(engine), answer, ask)]
     except SparcodeError:
         doubts = ["which of the attributes and values asked for there are could not be found out"]
     return [*found, *doubts, *_empty(answer, ask, bool(doubts))]
+
+
+def left_out(items: Sequence[str]) -> Iterator[str]:
+    """Which items of --history the model does not know."""
+    if items:
+        listed = ", ".join(map(repr, items[:LISTED])) + (", …" if len(items) > LISTED else "")
+        what = f"{counted(len(items), 'item')} that the model does not know"
+        yield f"left out of --history: {what}: {listed}"
 
 
 def _pins(engine: AnyEngine, answer: Recommendations, ask: Ask) -> Iterator[str]:

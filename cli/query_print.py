@@ -41,6 +41,7 @@ def as_json(
         "source": answer.source,
         "reason": answer.reason,
         "page": answer.page,
+        "unknown": list(answer.unknown),
         "clauses": [] if answer.query is None else [asdict(clause) for clause in answer.query.clauses],
         "items": [_item_json(item) for item in answer],
     }

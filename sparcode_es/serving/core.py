@@ -21,7 +21,7 @@ from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
 from sparcode_es.serving.crowd import Gate
-from sparcode_es.serving.encoding import Encoder, history_clauses, require_model
+from sparcode_es.serving.encoding import Encoder, history_clauses, require_model, unknown_items
 from sparcode_es.serving.fallback import Popular, popular_of, popular_page
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.log_entry import Asked, entries
@@ -200,9 +200,8 @@ class Core:
         for work in asked:
             assert work.ask.history is not None
             try:
-                find = self.encoder.item_ids.find
-                work.unknown = tuple(item for item in dict.fromkeys(work.ask.history) if find(item) is None)
-                clauses = history_clauses(self.encoder, work.ask.history, set(work.unknown))
+                work.unknown = unknown_items(self.encoder, work.ask.history)
+                clauses = history_clauses(self.encoder, work.ask.history, work.unknown)
                 work.entry = UserEntry(clauses, work.ask.history, info.generation)
             except NotFoundError as error:
                 work.fail(error)

@@ -27,6 +27,11 @@ class Encoder(Protocol):
         ...
 
 
+def unknown_items(encoder: Encoder, history: Sequence[str]) -> tuple[str, ...]:
+    """The items of a history that the model does not know, each once."""
+    return tuple(item for item in dict.fromkeys(history) if encoder.item_ids.find(item) is None)
+
+
 def history_clauses(encoder: Encoder, history: Sequence[str], unknown: Collection[str]) -> tuple[Clause, ...]:
     """The codes of somebody new, without the items that are `unknown` to the model. Raises `NotFoundError` where none is left."""
     known = [item for item in history if item not in unknown]

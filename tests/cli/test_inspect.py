@@ -308,7 +308,8 @@ def test_a_generation_beside_its_artifact_and_one_that_is_not_there(
 
 
 def test_somebody_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A history's reasons, with the model; refused with another model, and for an item that it does not know."""
+    """A history's reasons, with the model; without the items that it does not know; refused with another model, or where it knows
+    none of them."""
     monkeypatch.delenv("ES_URL", raising=False)
     old, _ = random_world(3)
     world, other = World(tmp_path / "one", old), World(tmp_path / "other", old, weights=(1.0, 1.0))
@@ -319,6 +320,13 @@ def test_somebody_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     done = CliRunner().invoke(cli, ["inspect", "why", *asked, "--item", first["item"], *where])
     found = json.loads(done.stdout)
     assert (found["score"], found["sum"], found["rank"]) == (first["score"], first["score"], 1)
+    asked[1] = "i1 i999 i2 i999"
+    for command in (["query", *asked], ["inspect", "why", *asked, "--item", first["item"]]):
+        done = CliRunner().invoke(cli, [*command, *where])
+        assert done.stderr.startswith("left out of --history: 1 item that the model does not know: 'i999'\n")
+        told = json.loads(done.stdout)
+        assert first["score"] == (told["items"][0]["score"] if "items" in told else told["score"])
+        assert told.get("unknown", ["i999"]) == ["i999"]
     monkeypatch.setattr(ExportedEncoder, "open", lambda path: {"here": world, "other": other}[path.name].encoder())
     done = CliRunner().invoke(
         cli, ["inspect", "why", "--history", "i1 i2", "--encoder", "here", "--item", first["item"], *where]
