@@ -29,7 +29,10 @@ def command() -> None:
 @command.command("list", epilog="\b\nExample:\n  sparcode-es generations list --index recs --json")
 @generation_options
 def list_them(name: str, as_json: bool, **flags: Any) -> None:
-    """List every generation, oldest first: its state, and which one is live."""
+    """List every generation, oldest first: the artifact that it holds, its state, and which one is live.
+
+    A generation's name ends with the artifact that it was made of; an update in place makes another one of it.
+    """
     from sparcode_es.engines.elasticsearch.generations import listed
 
     with open_server(flags) as server:
@@ -38,7 +41,7 @@ def list_them(name: str, as_json: bool, **flags: Any) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['generation']}  {row['state']}{'  live' if row['live'] else ''}")
+        click.echo(f"{row['generation']}  {row['artifact']}  {row['state']}{'  live' if row['live'] else ''}")
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es generations rollback --index recs")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_options, index_option, open_server
-from sparcode_es_cli.postings import cut_options, cuts_of
+from sparcode_es_cli.postings import built, cut_options, cuts_of
 from tqdm import tqdm
 
 from sparcode_es.config import PostingsConfig
+from sparcode_es.errors import ArtifactError
 
 if TYPE_CHECKING:
     from sparcode_es.engines.elasticsearch.connection import Server
@@ -125,7 +127,8 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]) -> Artifact:
-    """The artifact to load, its checksums verified; built first when there is a checkpoint."""
+    """The artifact to load, its checksums verified; built first when there is a checkpoint, and then says on stderr when the one
+    that was there had been cut otherwise."""
     from sparcode_es.postings.artifact import Artifact
 
     cuts = cuts_of(flags)
@@ -133,16 +136,33 @@ def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, f
         if data_path is not None or cuts != PostingsConfig():
             raise click.UsageError("--data and the flags that cut postings build an artifact: give --checkpoint too")
         return Artifact.open(postings, verify=True)
-    from sparcode_es_cli.extras import need_training
+    before = _cuts_of_what_is_there(postings) or cuts
+    artifact = built(checkpoint, data_path, postings, cuts)
+    if before != cuts:
+        click.echo(
+            f"{postings} held postings that were cut otherwise, {_said(before)}; these are built by the flags given here: "
+            f"{_said(cuts)}",
+            err=True,
+        )
+    return artifact
 
-    need_training()
-    from sparcode_es.data.dataset import Dataset
-    from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.pipeline import build_from_data
-    from sparcode_es.training.checkpoint import read_checkpoint
 
-    dataset = Dataset.open(data_path or Path(read_checkpoint(checkpoint).data))
-    return build_from_data(HistoryEncoder.from_checkpoint(checkpoint), dataset, postings, cuts)
+def _cuts_of_what_is_there(postings: Path) -> PostingsConfig | None:
+    """What cut the artifact in a folder; None where there is none that can be read."""
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.postings.prune import cut_by
+
+    try:
+        return cut_by(Artifact.open(postings))
+    except ArtifactError:
+        return None
+
+
+def _said(cuts: PostingsConfig) -> str:
+    """Cuts as flags, those that are not the defaults."""
+    given = {field.name: getattr(cuts, field.name) for field in fields(cuts)}
+    changed = {name: value for name, value in given.items() if value != getattr(PostingsConfig(), name)}
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items()) or "uncut"
 
 
 def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:

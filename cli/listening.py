@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparcode_es.engines.base import EngineInfo
 from sparcode_es.errors import ConfigError
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from sparcode_es.engines.base import EngineInfo
+
 TERMINATED = 128 + signal.SIGTERM
 """As shells say it."""
+
+
+def what_answers(info: EngineInfo) -> str:
+    """An engine, and where it is."""
+    return f"{info.engine} ({info.where})"
 
 
 @contextmanager
@@ -35,8 +41,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield opened
 
 
-def serve(config: uvicorn.Config, opened: socket.socket, info: EngineInfo) -> None:
-    """Say on stderr what answers, from where and at which address, and serve until a signal ends it.
+def serve(config: uvicorn.Config, opened: socket.socket, what: str) -> None:
+    """Say on stderr what is served and at which address, and serve until a signal ends it.
 
     Raises `KeyboardInterrupt` at Ctrl-C and `SystemExit` (143) at SIGTERM, when the requests that were on their way have been
     answered, so that the caller closes what it has open, such as a query log.
@@ -45,7 +51,7 @@ def serve(config: uvicorn.Config, opened: socket.socket, info: EngineInfo) -> No
 
     host, port = opened.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"{info.engine} ({info.where}): http://{shown}:{port}/", err=True)
+    click.echo(f"{what}: http://{shown}:{port}/", err=True)
     # uvicorn raises the signal again when it has shut down; by default SIGTERM would end the process there.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from sparcode_es_cli.update import update
 
 from sparcode_es.config import PostingsConfig
+
+if TYPE_CHECKING:
+    from sparcode_es.postings.artifact import Artifact
 
 FOLDER = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,17 +97,31 @@ def build(checkpoint: Path, data_path: Path, out: Path, device: str, as_json: bo
 
     A run that is killed leaves the artifact that was there.
     """
+    _report(built(checkpoint, data_path, out, cuts_of(settings), device), as_json)
+
+
+def built(checkpoint: Path, data_path: Path | None, out: Path, cuts: PostingsConfig, device: str = "cpu") -> Artifact:
+    """The artifact of a checkpoint's model and a data folder, None for the one that it was trained on; says on stderr where the
+    folder holds other events."""
     from sparcode_es_cli.extras import need_training
 
     need_training()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.pipeline import build_from_data
+    from sparcode_es.training.checkpoint import read_checkpoint, require_sparcode
     from sparcode_es.training.trainer import pick_device
 
-    encoder = HistoryEncoder.from_checkpoint(checkpoint)
-    encoder.model.to(pick_device(device, "--device"))
-    _report(build_from_data(encoder, Dataset.open(data_path), out, cuts_of(settings)), as_json)
+    trained = read_checkpoint(checkpoint)
+    model = require_sparcode(trained.model, checkpoint).to(pick_device(device, "--device"))
+    dataset = Dataset.open(data_path or Path(trained.data))
+    if not trained.may_be_of(dataset.events_hash):
+        click.echo(
+            f"{dataset.path} holds other events than {checkpoint} was trained on, or another split of them: users get the codes "
+            "of these",
+            err=True,
+        )
+    return build_from_data(HistoryEncoder(model, trained.item_ids), dataset, out, cuts)
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es postings check runs/postings")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
-from sparcode_es_cli.listening import listening, serve
+from sparcode_es_cli.listening import listening, serve, what_answers
 from sparcode_es_cli.log_options import chosen_log, log_options
 
-from sparcode_es.errors import MissingExtraError
+from sparcode_es.errors import EngineUnavailableError, MissingExtraError, SparcodeError
+
+if TYPE_CHECKING:
+    from sparcode_es.serving.recommender import Recommender
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than proxies keep theirs, so that none is closed while a request begins."""
@@ -66,6 +69,9 @@ def command(
 ) -> None:
     """Serve /recommend, /explain, /livez, /healthz and /metrics; /docs describes them. There is no log-in: put
     it behind your own.
+
+    While the server that --url names cannot be reached, everybody gets popular items: its own of before, or, where it was down
+    from the start, those of --postings.
     """
     try:
         import uvicorn
@@ -79,11 +85,27 @@ def command(
     from sparcode_es.serving.recommender import Recommender
 
     limits = Limits(flags["timeout"], budget, in_flight=in_flight)
-    with listening(host, port) as opened_port, chosen_engine(flags) as engine:
+    with listening(host, port) as opened_port, chosen_engine(flags, later=True) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
         log = chosen_log(flags, engine)
         with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:
             app = make_app(recommender, Crowd(most, max_connections, most_bytes=max_body))
-            serve(
-                uvicorn.Config(app, log_level="warning", timeout_keep_alive=KEEP_ALIVE), opened_port, recommender.warm()
-            )
+            config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=KEEP_ALIVE)
+            serve(config, opened_port, _warmed(recommender, flags["postings"]))
+
+
+def _warmed(recommender: Recommender, postings: Path) -> str:
+    """What answers: the engine, or, while it cannot be reached, popular items of an artifact. Raises what is wrong with the
+    engine, with why there is no artifact."""
+    from sparcode_es.postings.artifact import Artifact
+
+    try:
+        return what_answers(recommender.warm())
+    except EngineUnavailableError as error:
+        try:
+            recommender.stand_in(Artifact.open(postings))
+        except SparcodeError as missing:
+            raise EngineUnavailableError(
+                f"{error} There are no popular items to begin with either: {missing}"
+            ) from error
+        return f"{error} Until it answers, popular items of {postings}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import engine_options
-from sparcode_es_cli.listening import listening, serve
+from sparcode_es_cli.listening import listening, serve, what_answers
 from sparcode_es_cli.query import open_encoder
 
 from sparcode_es.errors import ConfigError, MissingExtraError
@@ -74,7 +74,11 @@ def command(
             require_model(info, opened.hashes)
         with listening(host, port) as opened_port:
             app = make_app(places, opened is not None, Hosts(host, allowed))
-            serve(uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off"), opened_port, info)
+            serve(
+                uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off"),
+                opened_port,
+                what_answers(info),
+            )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
 from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder, history_clauses, require_model, unknown_items
-from sparcode_es.serving.fallback import Popular, popular_of, popular_page
+from sparcode_es.serving.fallback import Popular, popular_of, popular_page, some_popular_of
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.log_entry import Asked, entries
 from sparcode_es.serving.ranker import Moved, Ranker
@@ -68,6 +68,10 @@ class Core:
             )
         yield from within(self._fetch_popular(info.generation), self.limits)
         return info
+
+    def stand_in(self, artifact: Artifact) -> None:
+        """See `Recommender.stand_in`."""
+        self.popular = some_popular_of(EmbeddedEngine(artifact))
 
     def require_model(self, hashes: tuple[str, str]) -> Plan[None]:
         """Raise `MismatchError` unless the live generation was built from this model and codebooks."""

@@ -29,12 +29,18 @@ def popular_of(engine: EmbeddedEngine) -> Popular:
     return Popular(engine.artifact.generation_hash, tuple(documents.values()))
 
 
-def popular_offline(engine: EmbeddedEngine, ask: Ask, reason: str) -> Recommendations:
-    """A page of the popular items of an artifact, for a question that no server could be asked. Raises `NotFoundError` when
-    the artifact has none."""
+def some_popular_of(engine: EmbeddedEngine) -> Popular:
+    """The popular items of an engine's artifact. Raises `NotFoundError` when it has none."""
     popular = popular_of(engine)
     if not popular.items:
         raise NotFoundError(f"{engine.artifact.path} holds no items that users have seen")
+    return popular
+
+
+def popular_offline(engine: EmbeddedEngine, ask: Ask, reason: str) -> Recommendations:
+    """A page of the popular items of an artifact, for a question that no server could be asked. Raises `NotFoundError` when
+    the artifact has none."""
+    popular = some_popular_of(engine)
     if ask.exclude_seen:
         seen = set(_seen(engine, ask)) - set(ask.pins.values())
         ask = replace(ask, exclude=ask.exclude | seen)

@@ -124,6 +124,10 @@ class Recommender:
         """Ask what is there and fetch the popular items, before the first user does. Raises what is wrong."""
         return run(self._core.warm(), self._perform)
 
+    def stand_in(self, artifact: Artifact) -> None:
+        """Take the popular items of an artifact until the engine has given its own. Raises `NotFoundError` when it has none."""
+        self._core.stand_in(artifact)
+
     def require_model(self, model_hash: str, codebook_hash: str) -> None:
         """Raise `MismatchError` unless the engine's index was built from this model."""
         run(self._core.require_model((model_hash, codebook_hash)), self._perform)

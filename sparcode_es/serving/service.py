@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
 from sparcode_es import __version__
-from sparcode_es.errors import NotFoundError, SparcodeError
+from sparcode_es.errors import EngineUnavailableError, NotFoundError, SparcodeError
 from sparcode_es.serving.arrival import CLOSE, Whole
 from sparcode_es.serving.bodies import Id, Json, RecommendBody, status_of
 from sparcode_es.serving.crowd import Bounded, Crowd, Gate
@@ -206,7 +206,10 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
     @app.get("/healthz", responses=DOWN)
     def healthz() -> HealthOut:
         """200 while the engine answers; recommendations go on without it, from what is popular: an alarm, no cause to restart."""
-        info = recommender.warm()
+        try:
+            info = recommender.warm()
+        except NotFoundError as error:  # the alias is gone: the engine's fault, not that of who asks for its health
+            raise EngineUnavailableError(str(error)) from error
         return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)
 
     @app.get("/metrics", response_class=PlainTextResponse)

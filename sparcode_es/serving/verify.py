@@ -80,9 +80,9 @@ def verify(
     """Compare an engine with the artifact and with the model for `users` users drawn with `seed`: their codes, the items
     found and the scores.
 
-    Raises `MismatchError` when the three are not of one model.
+    Raises `MismatchError` when the three are not of one model, or the engine holds another artifact of it.
     """
-    _require_one_model(engine, artifact, scorer)
+    _require_one_artifact(engine, artifact, scorer)
     rows = np.sort(np.random.default_rng(seed).permutation(artifact.num_users)[:users])
     queries = [Query(engine.user(artifact.user_ids[int(row)]).clauses, k) for row in rows]
     answers = engine.search_many(queries)
@@ -116,7 +116,7 @@ def _same(one: Sequence[Clause], other: Sequence[Clause]) -> bool:
     )
 
 
-def _require_one_model(engine: Engine, artifact: Artifact, scorer: CodeScorer) -> None:
+def _require_one_artifact(engine: Engine, artifact: Artifact, scorer: CodeScorer) -> None:
     info = engine.info()
     hashes = {
         "the engine": (info.model_hash, info.codebook_hash),
@@ -127,6 +127,11 @@ def _require_one_model(engine: Engine, artifact: Artifact, scorer: CodeScorer) -
         named = ", ".join(f"{name} {model}" for name, (model, _) in hashes.items())
         raise MismatchError(
             f"these are not of one model: {named}; use the index, postings and checkpoint that belong together"
+        )
+    if info.artifact not in (None, artifact.generation_hash):
+        raise MismatchError(
+            f"{info.where} holds the artifact {info.artifact} in {info.generation}, {artifact.path} is another one of the same "
+            f"model, {artifact.generation_hash}; give the one that was loaded as --postings, or load this one"
         )
 
 

@@ -177,12 +177,16 @@ def _layers(tables: Any, path: str = "config") -> Iterator[tuple[str, int]]:
 def read_sparcode(path: Path) -> tuple[SparCode, StringTable]:
     """The SparCode model of a checkpoint and its item ids. Raises `CheckpointError` also for a model without codes."""
     found = read_checkpoint(path)
-    model = found.model
+    return require_sparcode(found.model, path), found.item_ids
+
+
+def require_sparcode(model: RankingModel, path: Path) -> SparCode:
+    """The model of a checkpoint. Raises `CheckpointError` for one without codes."""
     if not isinstance(model, SparCode):
         raise CheckpointError(
             f"{path} holds a model of kind {model.config.model}, which has no codes; give the checkpoint of a SparCode model"
         )
-    return model, found.item_ids
+    return model
 
 
 def load_checkpoint(path: Path) -> SparCode:

@@ -203,3 +203,26 @@ def test_a_device_that_is_not_there(work: Path) -> None:
     status, error = run("postings", "build", *flags, "--device", "cuda")
     assert (status, error) == (3, "error: --device is cuda, but torch sees no CUDA device; set it to cpu")
     assert not (work / "nothing").exists()
+
+
+@pytest.mark.slow
+def test_a_build_says_of_what_else_it_is(work: Path, tmp_path: Path) -> None:
+    """Other events than the model's, and, where an index is built over an artifact that was cut, that it no longer is."""
+    more, out = tmp_path / "more", tmp_path / "p"
+    (tmp_path / "log.txt").write_text("".join(f"{line} i{u % 30}\n" for u, line in enumerate(LOG.splitlines())))
+    assert run("data", "import", tmp_path / "log.txt", "--format", "sequences", "--out", more)[0] == 0
+    build = ("postings", "build", "--checkpoint", work / "run/model.pt", "--out", out, "--sparsity", "0.5")
+    assert run(*build, "--data", work / "data") == (0, "")
+    status, error = run(*build, "--data", more)
+    assert status == 0
+    assert error.startswith(f"{more} holds other events than {work / 'run/model.pt'} was trained on")
+    index = ("index", "--url", "http://127.0.0.1:9", "--postings", out, "--checkpoint", work / "run/model.pt")
+    status, error = run(*index, "--sparsity", "0.5")
+    assert status == 8
+    assert "cut otherwise" not in error
+    status, error = run(*index)
+    assert status == 8
+    said = (
+        f"{out} held postings that were cut otherwise, --sparsity 0.5; these are built by the flags given here: uncut"
+    )
+    assert error.splitlines()[0] == said

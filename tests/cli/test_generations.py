@@ -47,7 +47,11 @@ def test_list_rollback_prune(elasticsearch_7: LocalNode, tmp_path: Path) -> None
     assert {name for name in removed if name in names} == set(names[1:])
     assert listed() == {names[0]: "ready*"}
     assert run("generations", "prune", *here).stdout == "nothing to remove\n"
-    assert f"{names[0]}  ready  live" in run("generations", "list", *here).stdout
+    assert run("generations", "list", *here).stdout == f"{names[0]}  {artifact.generation_hash}  ready  live\n"
+    for command in ("list", "prune"):
+        error = run("generations", command, "--url", elasticsearch_7.url, "--index", "gents").exception
+        assert isinstance(error, NotFoundError)
+        assert "has no generation of gents" in str(error)
     server.close()
 
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -153,6 +154,49 @@ def test_a_server_that_is_down(artifact: Artifact) -> None:
         found = client.post("/recommend", json={"user": "user 3", "k": 2}).json()
         assert (found["source"], len(found["items"])) == ("popular", 2)
         assert "overloaded" in found["reason"]
+    fake.close()
+
+
+def test_health_without_an_alias_is_the_fault_of_the_engine(artifact: Artifact) -> None:
+    """As of a server that is down; 404 would be who asks."""
+    fake = FakeServer(artifact)
+    fake.always = lambda path: 404
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=Limits(timeout=5, budget=10)) as recommender:
+        answer = TestClient(make_app(recommender)).get("/healthz")
+    assert answer.status_code == 503
+    assert "recs" in answer.json()["error"]
+    fake.close()
+
+
+def test_a_service_that_starts_while_the_server_is_down(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It answers popular items of the artifact, and the codes' as soon as the server is there; without an artifact it does not
+    start."""
+    fake = FakeServer(artifact)
+    fake.always = lambda path: 503
+    found: list[dict[str, Any]] = []
+    asked = {"user": "user 3", "k": 2}
+
+    def used(config: Any) -> Any:
+        client = TestClient(config.app)
+        found.append(client.post("/recommend", json=asked).json())
+        fake.always = lambda path: None
+        found.append(client.post("/recommend", json=asked).json())
+        return SimpleNamespace(run=lambda sockets: None)
+
+    monkeypatch.setattr("uvicorn.Server", used)
+    flags = ["serve", "--url", fake.url, "--index", "recs", "--port", str(free_port()), "--timeout", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*flags, "--postings", str(artifact.path)])
+    assert ended.value.code == 0
+    assert f"Until it answers, popular items of {artifact.path}: http://127.0.0.1:" in capsys.readouterr().err
+    assert [(each["source"], len(each["items"])) for each in found] == [("popular", 2), ("codes", 2)]
+    fake.always = lambda path: 503
+    with pytest.raises(SystemExit) as ended:
+        main([*flags, "--postings", str(tmp_path / "none")])
+    assert ended.value.code == 8
+    assert "no popular items to begin with either" in capsys.readouterr().err
     fake.close()
 
 

@@ -13,10 +13,12 @@ from sparcode_es_cli.main import cli
 from serving.fresh_world import World, random_world
 from sparcode_es.codes import Clause
 from sparcode_es.config import PostingsConfig
+from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.errors import MismatchError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.serving.pipeline import build_from_data
 from sparcode_es.serving.score_table import ScoreTable
-from sparcode_es.serving.verify import UNROUNDED_TOLERANCE
+from sparcode_es.serving.verify import UNROUNDED_TOLERANCE, verify
 
 CUTS: list[dict[str, Any]] = [
     {},
@@ -96,6 +98,15 @@ def test_a_wrong_score_is_an_error_beside_a_cut(world: World, tmp_path: Path) ->
     table, rounded, exact = compared(artifact, world)
     assert table.missing == 0
     assert (np.abs(rounded[rounded > 0] / exact[rounded > 0] - 1) > UNROUNDED_TOLERANCE).all()
+
+
+def test_an_engine_that_holds_another_artifact_of_the_model(world: World, tmp_path: Path) -> None:
+    """No error of the scores, and no cause to build anything again."""
+    cut = built(world, {"sparsity": 0.7}, tmp_path)
+    with pytest.raises(
+        MismatchError, match=f"holds the artifact {cut.generation_hash} .* give the one .* as --postings"
+    ):
+        verify(EmbeddedEngine(cut), world.artifact, world.model, lambda rows: pytest.fail("encoded"))
 
 
 def test_the_command_passes_a_cut_by_traffic(world: World, tmp_path: Path) -> None:

@@ -15,14 +15,19 @@ from sparcode_es.errors import NotFoundError, SparcodeError
 class ElasticsearchEngine:
     """Answers queries from the alias `name`, or from its generation `suffix` alone (see `sparcode_es.engines.base.Engine`).
 
-    Raises `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours.
+    Raises `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours; with `later` not before it is
+    asked for something.
     """
 
-    def __init__(self, server: Server, name: str, suffix: str | None = None) -> None:
+    def __init__(self, server: Server, name: str, suffix: str | None = None, later: bool = False) -> None:
         self.server, self.source, self.name = server, ElasticsearchSource(server.where, name, suffix), name
         self.suffix, self.indices = suffix, self.source.indices
-        with understood(server.where):
-            self._field_type = str(server.run(self.source.meta())["field_type"])
+        if not later:
+            self._field_type()
+
+    def _field_type(self) -> str:
+        with understood(self.server.where):
+            return str(self.server.run(self.source.meta())["field_type"])
 
     def info(self) -> EngineInfo:
         """What the alias stands for now."""
@@ -65,7 +70,7 @@ class ElasticsearchEngine:
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""
-        body = request.shown_body(query, self._field_type)
+        body = request.shown_body(query, self._field_type())
         preference = request.routing(query)["preference"]
         return f"GET {self.indices.items}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 

@@ -103,8 +103,10 @@ def remove_leftovers(server: Server, name: str, spared: str | None = None) -> li
 
 def listed(server: Server, name: str) -> list[dict[str, Any]]:
     """Every generation, oldest first: its items index, state (see `state_of`), whether it is live, model hash, and the artifact
-    it holds."""
-    live = live_generation(server, check_name(name))
+    it holds. Raises `NotFoundError` where there is none."""
+    live, found = live_generation(server, check_name(name)), generations(server, name)
+    if not found:
+        raise _none(server, name)
     return [
         {
             "generation": f"{name}-{suffix}",
@@ -113,8 +115,12 @@ def listed(server: Server, name: str) -> list[dict[str, Any]]:
             "model_hash": meta.get("model_hash"),
             "artifact": meta.get("artifact", suffix.partition("-")[2]),
         }
-        for suffix, meta in generations(server, name).items()
+        for suffix, meta in found.items()
     ]
+
+
+def _none(server: Server, name: str) -> NotFoundError:
+    return NotFoundError(f"{server.where} has no generation of {name}; `sparcode-es index` makes one.")
 
 
 def remove_old(server: Server, name: str, keep: int, before: str | None = None) -> list[str]:
@@ -126,7 +132,10 @@ def remove_old(server: Server, name: str, keep: int, before: str | None = None) 
 
 
 def prune(server: Server, name: str, keep: int) -> list[str]:
-    """Delete what killed runs left, and generations but for `keep` as in `remove_old`; returns the deleted indices."""
+    """Delete what killed runs left, and generations but for `keep` as in `remove_old`; returns the deleted indices. Raises
+    `NotFoundError` where there is none."""
+    if not generations(server, check_name(name)):
+        raise _none(server, name)
     removed = remove_leftovers(server, name) + remove_old(server, name, keep)
     chronicle.record(server, name)
     return removed
