@@ -104,15 +104,14 @@ def command(
         raise click.UsageError(
             "--update loads what `postings update` wrote, --checkpoint builds anew; give one of them"
         )
-    from sparcode_es.engines.elasticsearch.index import IndexOptions
+    from sparcode_es.engines.elasticsearch.index import IndexOptions, check_server
 
+    options = IndexOptions(name, field_type, store_codes, keep, compact, shards, replica_seconds)
     with open_server(flags) as server:
-        artifact = _artifact(postings, checkpoint, data_path, flags)
-        if in_place:
-            report = update(server, artifact, name)
-        else:
-            options = IndexOptions(name, field_type, store_codes, keep, compact, shards, replica_seconds)
-            report = load(server, artifact, options)
+        if checkpoint is not None:
+            check_server(server, options)
+        artifact = artifact_to_load(postings, checkpoint, data_path, flags)
+        report = update(server, artifact, name) if in_place else load(server, artifact, options)
     if as_json:
         click.echo(json.dumps(report))
         return
@@ -126,7 +125,9 @@ def print_report(report: dict[str, Any]) -> None:
             click.echo(f"{key:<20}{', '.join(value) if isinstance(value, list) else value}")
 
 
-def _artifact(postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]) -> Artifact:
+def artifact_to_load(
+    postings: Path, checkpoint: Path | None, data_path: Path | None, flags: dict[str, Any]
+) -> Artifact:
     """The artifact to load, its checksums verified; built first when there is a checkpoint, and then says on stderr when the one
     that was there had been cut otherwise."""
     from sparcode_es.postings.artifact import Artifact

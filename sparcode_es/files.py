@@ -36,12 +36,22 @@ def parse_json(text: str | bytes) -> Any:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` met while writing `path` into a `StorageError` that says where and what to do."""
+    """Turn an `OSError` met while writing `path` into a `StorageError` that says where and what to do. One of something else, an
+    output that nobody reads or a file that lies elsewhere, stays as it is."""
     try:
         yield
     except OSError as error:
+        if isinstance(error, ConnectionError) or _is_elsewhere(error.filename, path):
+            raise
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write {path}: {reason}. Choose a folder that is writable and has room.") from error
+
+
+def _is_elsewhere(name: Any, path: Path) -> bool:
+    """Whether an error's file, as far as it names one, lies neither at `path` nor beside or below it."""
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        return False
+    return not Path(os.fsdecode(name)).resolve().is_relative_to(path.resolve().parent)
 
 
 def check_replaceable(path: Path, kind: str, keys: Set[str]) -> None:

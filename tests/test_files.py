@@ -10,7 +10,7 @@ import pytest
 
 from sparcode_es import files
 from sparcode_es.errors import StorageError
-from sparcode_es.files import atomic_folder, atomic_write, sha256_of
+from sparcode_es.files import atomic_folder, atomic_write, sha256_of, storage_errors
 
 
 def write(path: Path, text: str) -> None:
@@ -192,3 +192,16 @@ def test_checksum_of_a_folder(tmp_path: Path) -> None:
     assert before == sha256_of(folder.rename(tmp_path / "b")), "its own name does not count"
     (tmp_path / "b" / "below" / "y").rename(tmp_path / "b" / "y")
     assert sha256_of(tmp_path / "b") != before
+
+
+def test_what_is_no_writing_is_told_as_it_is(tmp_path: Path) -> None:
+    """An output that nobody reads any more, and a file that is read meanwhile; what lies at or below the path is its own."""
+    with pytest.raises(BrokenPipeError), storage_errors(tmp_path / "out"):
+        raise BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(FileNotFoundError), storage_errors(tmp_path / "out" / "file"):
+        (tmp_path / "source").read_bytes()
+    for own in (tmp_path / "out" / "file", tmp_path / ".out.tmp"):
+        with pytest.raises(StorageError, match="out: No such file"), storage_errors(tmp_path / "out"):
+            own.read_bytes()
+    with pytest.raises(StorageError, match="No space left"), storage_errors(tmp_path / "out"):
+        raise OSError(28, "No space left on device")

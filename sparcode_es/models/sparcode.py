@@ -203,8 +203,13 @@ class SparCode(TokenModel):
         return codes[..., 0].astype(np.int64) * self.config.quantizer.codes + codes[..., 1]
 
     @property
+    def has_item_codes(self) -> bool:
+        """Whether there are item codes, and validation gave them a weight."""
+        return self.item_memory is not None and self.item_memory.active
+
+    @property
     def item_codes(self) -> ItemCodes | None:
-        """The weighted lifts of the item codes; None where there are none, or validation gave them no weight."""
+        """The weighted lifts of the item codes, made anew; None where there are none, see `has_item_codes`."""
         return self.item_memory.as_item_codes() if self.item_memory is not None and self.item_memory.active else None
 
     def vectors_of(self, codes: np.ndarray) -> Tensor:

@@ -56,8 +56,8 @@ class Core:
         self._popular_tried = float("-inf")
         self._live: tuple[float, EngineInfo] | None = None
 
-    def warm(self) -> Plan[EngineInfo]:
-        """Ask what is there, and fetch the popular items. Raises what is wrong: no alias, another model, another artifact."""
+    def check(self) -> Plan[EngineInfo]:
+        """Ask what is there. Raises what is wrong: no alias, another model, another artifact."""
         info = yield from within(self.source.info(), self.limits)
         if self.encoder is not None:
             require_model(info, self.encoder.hashes)
@@ -66,6 +66,11 @@ class Core:
                 f"{info.where} holds the artifact {info.artifact} in {info.generation}, not {self.artifact.generation_hash} of "
                 f"{self.artifact.path}; give the artifact that was indexed, or index this one"
             )
+        return info
+
+    def warm(self) -> Plan[EngineInfo]:
+        """`check`, and fetch the popular items."""
+        info = yield from self.check()
         yield from within(self._fetch_popular(info.generation), self.limits)
         return info
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def encode_histories(
     rows = None if users is None else users[filled]
     tokens = encode_tokens(model, kept, items, rows)
     codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)
-    item_codes = None if model.item_codes is None else model.config.item_codes
+    item_codes = model.config.item_codes if model.has_item_codes else None
     codes, boosts = with_item_codes(item_codes, kept, items, codes, boosts)
     return merge_codes(codes, boosts, filled, len(lengths))
 
@@ -48,9 +49,9 @@ class HistoryEncoder:
 
         return cls(*read_sparcode(path))
 
-    @property
+    @functools.cached_property
     def hashes(self) -> tuple[str, str]:
-        """Of the model and of its codebooks."""
+        """Of the model and of its codebooks, computed once: all weights are read."""
         return self.model.model_hash, self.model.codebook_hash
 
     def __call__(self, items: Sequence[str]) -> UserCodes:

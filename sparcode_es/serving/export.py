@@ -72,9 +72,7 @@ def _header(model: SparCode) -> dict[str, Any]:
         "shared_heads": model.shared_heads,
         "max_length": model.config.tokenizer.max_length,
         "codes_per_token": quantizer.codes_per_token if quantizer.assignment == "pursuit" else None,
-        "item_codes": {"latest": item_codes.latest, "decay": item_codes.decay}
-        if model.item_codes is not None
-        else None,
+        "item_codes": {"latest": item_codes.latest, "decay": item_codes.decay} if model.has_item_codes else None,
     }
 
 

@@ -120,8 +120,12 @@ class Recommender:
         """How many calls are on their way, and how many were shed."""
         return self._core.gate
 
+    def check(self) -> EngineInfo:
+        """Ask what is there. Raises what is wrong."""
+        return run(self._core.check(), self._perform)
+
     def warm(self) -> EngineInfo:
-        """Ask what is there and fetch the popular items, before the first user does. Raises what is wrong."""
+        """`check`, and fetch the popular items, before the first user needs them."""
         return run(self._core.warm(), self._perform)
 
     def stand_in(self, artifact: Artifact) -> None:
@@ -201,6 +205,10 @@ class AsyncRecommender:
     def gate(self) -> Gate:
         """See `Recommender.gate`."""
         return self._core.gate
+
+    async def check(self) -> EngineInfo:
+        """See `Recommender.check`."""
+        return await arun(self._core.check(), self._perform)
 
     async def warm(self) -> EngineInfo:
         """See `Recommender.warm`."""

@@ -207,7 +207,7 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
     def healthz() -> HealthOut:
         """200 while the engine answers; recommendations go on without it, from what is popular: an alarm, no cause to restart."""
         try:
-            info = recommender.warm()
+            info = recommender.check()
         except NotFoundError as error:  # the alias is gone: the engine's fault, not that of who asks for its health
             raise EngineUnavailableError(str(error)) from error
         return HealthOut(engine=info.engine, generation=info.generation, items=info.num_items, users=info.num_users)

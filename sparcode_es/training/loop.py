@@ -20,7 +20,7 @@ from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.errors import ConfigError
-from sparcode_es.files import only_writer, storage_errors
+from sparcode_es.files import only_writer
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.sparcode import SparCode
@@ -61,10 +61,8 @@ def train(
     if tower is not None and not MODELS[config.model].begins_from_tower:
         able = ", ".join(name for name, kind in MODELS.items() if kind.begins_from_tower)
         raise ConfigError(f"model {config.model} does not begin from a tower ({able} do); train it without one")
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with only_writer(out):
-            return _train(Trainer(config, dataset, out, echo, bars, listen), tower)
+    with only_writer(out):
+        return _train(Trainer(config, dataset, out, echo, bars, listen), tower)
 
 
 def _train(trainer: Trainer, tower: Path | None) -> TrainResult:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sparcode_es.config import StageConfig
 from sparcode_es.errors import CheckpointError, ConfigError, TrainingError
-from sparcode_es.files import parse_json
+from sparcode_es.files import parse_json, storage_errors
 from sparcode_es.training.checkpoint import FORMAT, load_tensors, save_tensors
 
 STAGES = ("tower", "codes", "model")
@@ -45,7 +45,7 @@ class Log:
 
     def keep(self, **record: Any) -> None:
         """Append one record and tell the listener, without showing it."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with storage_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self.listen is not None:
             self.listen(record)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sparcode_es_cli.index import artifact_to_load
 
 LOG = "".join(f"u{u} " + " ".join(f"i{(u + s) % 30}" for s in range(12)) + "\n" for u in range(60))
 SMALL = (
@@ -206,7 +207,7 @@ def test_a_device_that_is_not_there(work: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_build_says_of_what_else_it_is(work: Path, tmp_path: Path) -> None:
+def test_a_build_says_of_what_else_it_is(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Other events than the model's, and, where an index is built over an artifact that was cut, that it no longer is."""
     more, out = tmp_path / "more", tmp_path / "p"
     (tmp_path / "log.txt").write_text("".join(f"{line} i{u % 30}\n" for u, line in enumerate(LOG.splitlines())))
@@ -216,13 +217,20 @@ def test_a_build_says_of_what_else_it_is(work: Path, tmp_path: Path) -> None:
     status, error = run(*build, "--data", more)
     assert status == 0
     assert error.startswith(f"{more} holds other events than {work / 'run/model.pt'} was trained on")
-    index = ("index", "--url", "http://127.0.0.1:9", "--postings", out, "--checkpoint", work / "run/model.pt")
-    status, error = run(*index, "--sparsity", "0.5")
-    assert status == 8
-    assert "cut otherwise" not in error
-    status, error = run(*index)
-    assert status == 8
+    artifact_to_load(out, work / "run/model.pt", None, {"sparsity": 0.5})
+    assert capsys.readouterr().err == ""
+    artifact_to_load(out, work / "run/model.pt", None, {})
     said = (
-        f"{out} held postings that were cut otherwise, --sparsity 0.5; these are built by the flags given here: uncut"
+        f"{out} held postings that were cut otherwise, --sparsity 0.5; these are built by the flags given here: uncut\n"
     )
-    assert error.splitlines()[0] == said
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.slow
+def test_an_index_is_refused_before_its_postings_are_built(work: Path, tmp_path: Path) -> None:
+    index = ("index", "--postings", tmp_path / "p", "--checkpoint", work / "run/model.pt")
+    assert run(*index, "--url", "http://127.0.0.1:9")[0] == 8
+    status, error = run(*index, "--url", "http://127.0.0.1:9", "--index", "Not-A-Name")
+    assert status == 3
+    assert "'Not-A-Name' cannot name an index" in error
+    assert not (tmp_path / "p").exists()

@@ -146,6 +146,7 @@ def test_a_server_that_is_down(artifact: Artifact) -> None:
     fake = FakeServer(artifact)
     limits = Limits(timeout=5, budget=10, attempts=2, pause=0.001)
     with Recommender.from_elasticsearch(fake.url, "recs", limits=limits) as recommender:
+        recommender.warm()
         client = TestClient(make_app(recommender))
         assert client.get("/healthz").status_code == 200
         fake.always = lambda path: 503

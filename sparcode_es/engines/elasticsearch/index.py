@@ -71,6 +71,9 @@ class IndexOptions:
     replica_seconds: float = 600.0
     """How long the replicas may take, full: the aliases move to a generation that a node's death does not take away."""
 
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -90,6 +93,11 @@ class IndexReport:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def check_server(server: Server, options: IndexOptions) -> None:
+    """Raise what keeps a server from taking any artifact with these options: it is away, too old, or lacks the field type."""
+    choose_field_type(capabilities(server), options.field_type)
 
 
 def index(server: Server, artifact: Artifact, options: IndexOptions, progress: Progress) -> IndexReport:
@@ -114,7 +122,7 @@ class _Load:
         self, server: Server, artifact: Artifact, options: IndexOptions, progress: Progress, can: Capabilities
     ) -> None:
         self.server, self.artifact, self.options, self.progress, self.can = server, artifact, options, progress, can
-        self.name, self.run_id = check_name(options.name), secrets.token_hex(6)
+        self.name, self.run_id = options.name, secrets.token_hex(6)
         self.field_type = choose_field_type(can, options.field_type)
         made = {"store_codes": options.store_codes, "shards": options.shards}
         self.content = {**generation_meta(artifact, self.field_type), **made}
