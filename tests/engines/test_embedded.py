@@ -146,6 +146,22 @@ def test_more_excluded_than_there_are_and_names_that_are_asked_twice(engine: Emb
         assert engine.search(Query(clauses, 4, hidden)) == everything[count : count + 4]
 
 
+@pytest.mark.parametrize("exclude", [frozenset[str](), frozenset({"a0", "é1", "nothing"})])
+def test_scored_is_the_search_for_all_items(engine: EmbeddedEngine, exclude: frozenset[str]) -> None:
+    clauses, genre, boosts = (
+        engine.user("u4").clauses,
+        parse_filter({"genre": "y"}),
+        parse_boosts({"genre": {"y": 0.3}}),
+    )
+    for query in (Query(clauses), Query(()), Query(clauses, filter=genre), Query(clauses, boosts=boosts)):
+        query = replace(query, exclude=exclude)
+        items, scores = engine.scored(query)
+        assert items.tolist() == sorted(set(items.tolist()))
+        found = dict(zip(engine.artifact.item_ids.texts(items), scores.tolist(), strict=True))
+        assert found == dict(engine.search(replace(query, k=ITEMS)))
+        assert not engine._sums.any()
+
+
 def test_explanations_add_up(engine: EmbeddedEngine) -> None:
     answer = Recommender.for_engine(engine).recommend("u3", k=10, explain=True, exclude_seen=True)
     assert answer.seen == tuple(engine.artifact.item_ids[i] for i in (9, 10, 11))
