@@ -35,8 +35,14 @@ class EmbeddedInspector:
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:
         """See `Inspector.codes`."""
-        rows = [row for term in dict.fromkeys(terms) if (row := self._artifact.code_row(term)) is not None]
-        return {profile.code: profile for profile in self.profiler.profiles(rows)}
+        return {profile.code: profile for profile in self.profiler.profiles([*self._rows(terms).values()])}
+
+    def names(self, terms: Sequence[str]) -> dict[str, str]:
+        """See `Inspector.names`."""
+        return {term: self.profiler.name(row) for term, row in self._rows(terms).items()}
+
+    def _rows(self, terms: Sequence[str]) -> dict[str, int]:
+        return {term: row for term in terms if (row := self._artifact.code_row(term)) is not None}
 
     def busiest(self, count: int) -> list[CodeProfile]:
         """See `Inspector.busiest`."""

@@ -13,9 +13,9 @@ import numpy as np
 from sparcode_es.engines.base import ItemDocument
 from sparcode_es.engines.conditions import Condition, holds, values_of
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.local_source import POPULAR
 from sparcode_es.engines.lookup import CANDIDATES, MOST_NAMED, Value, most_common, typed_words, words_of
-from sparcode_es.postings.profile import Profiler
 
 
 class EmbeddedLookup:
@@ -50,11 +50,7 @@ class EmbeddedLookup:
 
     def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
         """See `Lookup.names`."""
-        rows = {term: row for term in terms if (row := self._artifact.code_row(term)) is not None}
-        if not rows or self._artifact.num_items > MOST_NAMED:
-            return {}
-        profiler = Profiler(self._artifact)
-        return {term: profiler.name(row) for term, row in rows.items()}
+        return {} if self._artifact.num_items > MOST_NAMED else EmbeddedInspector(self._engine).names(terms)
 
     def fits(self, condition: Condition) -> bool:
         """See `Lookup.fits`: documents are read up to the first that does."""
