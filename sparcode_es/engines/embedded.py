@@ -158,12 +158,20 @@ class EmbeddedEngine:
 
     def user(self, user_id: str) -> UserEntry:
         """See `Engine.user`."""
-        row = self.artifact.user_ids.find(user_id)
-        if row is None:
+        entry = self.users([user_id]).get(user_id)
+        if entry is None:
             raise NotFoundError(
                 f"there is no user {user_id!r} in {self.artifact.path} ({self.artifact.num_users} users); "
                 "for somebody new give --history and --checkpoint"
             )
+        return entry
+
+    def users(self, user_ids: Sequence[str]) -> dict[str, UserEntry]:
+        """See `Engine.users`."""
+        rows = {user_id: row for user_id in user_ids if (row := self.artifact.user_ids.find(user_id)) is not None}
+        return {user_id: self._entry(row) for user_id, row in rows.items()}
+
+    def _entry(self, row: int) -> UserEntry:
         seen = tuple(self.artifact.item_ids[int(item)] for item in self.artifact.user_seen(row))
         return UserEntry(tuple(self.artifact.user_clauses(row)), seen)
 

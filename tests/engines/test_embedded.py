@@ -19,6 +19,7 @@ from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import MismatchError, NotFoundError, VerificationError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid, to_grid
+from sparcode_es.serving import verify as verification
 from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.verify import EncodeUsers, verify
 from sparcode_es.tables import StringTable
@@ -208,6 +209,19 @@ def test_verify_passes_and_fails(engine: EmbeddedEngine, scorer: Any, encode: En
     result = verify(engine, engine.artifact, scorer, encode, users=100, k=5)
     assert result.rounded_error == 0
     assert not result.passed
+
+
+def test_verify_asks_for_many_users_at_once(
+    engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "TOGETHER", 5)
+    users, asked = engine.users, []
+    monkeypatch.setattr(engine, "users", lambda ids: asked.append(len(ids)) or users(ids))
+    assert verify(engine, engine.artifact, scorer, encode, k=5).passed
+    assert asked == [5, USERS - 5]
+    monkeypatch.setattr(engine, "users", lambda ids: {})
+    with pytest.raises(NotFoundError, match="no user 'u0'"):
+        verify(engine, engine.artifact, scorer, encode, k=5)
 
 
 def test_users_with_codes_of_others_do_not_verify(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:
