@@ -114,11 +114,9 @@ class StringTable:
 
     def find(self, text: str) -> int | None:
         """The row of `text`, or None. O(log n) string comparisons."""
-        if self._order is None:
-            raise TypeError("this table was not built to be searched")
-        wanted = text.encode("utf-8", "surrogatepass")
+        order, wanted = self._searched(), text.encode("utf-8", "surrogatepass")
         place = self._first(wanted)
-        return int(self._order[place]) if place < len(self) and self._ranked(place) == wanted else None
+        return int(order[place]) if place < len(self) and self._ranked(place) == wanted else None
 
     def _ranked(self, place: int) -> bytes:
         """The string at a place of the byte order. Raises `DataError` where the order names no row."""
@@ -141,17 +139,22 @@ class StringTable:
 
     def beginning(self, prefix: str, count: int) -> list[str]:
         """The first `count` strings, in byte order, that begin with `prefix`."""
-        order, wanted = self.order(), prefix.encode("utf-8", "surrogatepass")
+        order, wanted = self._searched(), prefix.encode("utf-8", "surrogatepass")
         first = self._first(wanted)
-        rows = order[first : first + count].tolist()
-        return [self[row] for row in itertools.takewhile(lambda row: self._encoded(row).startswith(wanted), rows)]
+        places = range(first, min(first + count, len(self)))
+        found = itertools.takewhile(lambda place: self._ranked(place).startswith(wanted), places)
+        return [self[int(order[place])] for place in found]
 
     def order(self) -> np.ndarray:
         """The rows in byte order of their strings, uint32 [n]."""
+        order = self._searched()
+        if len(order) and int(order.max()) >= len(self):
+            raise DataError(DAMAGED)
+        return order
+
+    def _searched(self) -> np.ndarray:
         if self._order is None:
             raise TypeError("this table was not built to be searched")
-        if len(self._order) and int(self._order.max()) >= len(self):
-            raise DataError(DAMAGED)
         return self._order
 
 

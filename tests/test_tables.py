@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import strategies as st
 
 from sparcode_es.errors import DataError
 from sparcode_es.tables import StringTable
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 @settings(max_examples=80)
@@ -23,6 +28,25 @@ def test_look_ups_both_ways(strings: list[str], other: str) -> None:
     assert table.texts(backwards) == strings[::-1]
     assert table.find(other) == (strings.index(other) if other in strings else None)
     assert [strings[row].encode() for row in table.order()] == sorted(text.encode() for text in strings)
+
+
+@settings(max_examples=80)
+@given(strings=st.lists(st.text("abé\ud800", max_size=4), unique=True), start=st.text("abé", max_size=2))
+def test_those_that_begin_so(strings: list[str], start: str) -> None:
+    expected = sorted((text for text in strings if text.startswith(start)), key=encoded)
+    for count in (0, 1, 3, len(strings) + 1):
+        assert StringTable.build(strings).beginning(start, count) == expected[:count]
+
+
+def test_a_beginning_reads_no_more_of_the_order_than_a_search() -> None:
+    class Order(np.ndarray):
+        def max(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("all of it")
+
+    table = StringTable.build(["b", "ab", "aa", "c"])
+    assert table._order is not None
+    table._order = table._order.view(Order)
+    assert table.beginning("a", 9) == ["aa", "ab"]
 
 
 @pytest.mark.parametrize("searchable", [True, False])

@@ -136,6 +136,10 @@ class Engine(Protocol):
         """A known user's codes and seen items. Raises `NotFoundError`."""
         ...
 
+    def users(self, user_ids: Sequence[str]) -> dict[str, UserEntry]:
+        """Those of some users that are known, by id: one request, however many, where there are requests."""
+        ...
+
     def documents(self, items: Sequence[str]) -> dict[str, ItemDocument]:
         """The documents of those items that the index holds, by item id."""
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -47,11 +48,28 @@ class EmbeddedEngine:
 
     def search(self, query: Query) -> list[Hit]:
         """See `Engine.search`. Costs grow with the postings of the query's codes, not with the items there are."""
+        with self._summed(query) as (items, longest):
+            return self._hits(*self._best(items, longest, query), query) if len(items) else []
+
+    def scored(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+        """All items that the query finds, whatever its k: numbers, int64 [n], ascending, and scores, float64 [n]."""
+        with self._summed(query) as (items, _):
+            found = _distinct(items)
+            scores = self._sums.take(found)
+        numbers = [number for item in query.exclude if (number := self.artifact.item_ids.find(item)) is not None]
+        wanted = (scores > 0) & ~np.isin(found, np.array(numbers, dtype=np.int64))
+        return found.compress(wanted), scores.compress(wanted)
+
+    @contextlib.contextmanager
+    def _summed(self, query: Query) -> Iterator[tuple[np.ndarray, int]]:
+        """The items that the query touches, int64 [T], repeated, exclusions too, and how many of them, at the beginning, are
+        distinct. Within, `_sums` holds their scores (Eq. 11), and no other thread has a turn."""
         if query.text is not None:
             raise ConfigError("the embedded engine has no index of titles; ask Elasticsearch for a text.")
         rows, boosts = self._clauses(query)
         if not len(rows):
-            return []
+            yield np.zeros(0, dtype=np.int64), 0
+            return
         items, given, longest = self._gathered(rows, boosts)
         # Attributes are looked up before the turn: reading documents must not hold up those who need none.
         if query.filter:
@@ -65,7 +83,7 @@ class EmbeddedEngine:
                 # In the order of the clauses, so that the sum is that of Eq. 11 term by term.
                 np.add.at(sums, items, given)
                 sums[boosted] *= factors
-                return self._hits(*self._best(items, longest, query), query)
+                yield items, longest
             finally:
                 sums[items] = 0.0
 
@@ -140,12 +158,20 @@ class EmbeddedEngine:
 
     def user(self, user_id: str) -> UserEntry:
         """See `Engine.user`."""
-        row = self.artifact.user_ids.find(user_id)
-        if row is None:
+        entry = self.users([user_id]).get(user_id)
+        if entry is None:
             raise NotFoundError(
                 f"there is no user {user_id!r} in {self.artifact.path} ({self.artifact.num_users} users); "
                 "for somebody new give --history and --checkpoint"
             )
+        return entry
+
+    def users(self, user_ids: Sequence[str]) -> dict[str, UserEntry]:
+        """See `Engine.users`."""
+        rows = {user_id: row for user_id in user_ids if (row := self.artifact.user_ids.find(user_id)) is not None}
+        return {user_id: self._entry(row) for user_id, row in rows.items()}
+
+    def _entry(self, row: int) -> UserEntry:
         seen = tuple(self.artifact.item_ids[int(item)] for item in self.artifact.user_seen(row))
         return UserEntry(tuple(self.artifact.user_clauses(row)), seen)
 

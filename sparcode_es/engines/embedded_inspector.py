@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparcode_es.codes import ITEM_HEAD, item_term
-from sparcode_es.engines.base import Contribution, Hit, Query
+from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.inspector import FLOAT64, Dead, Group, Part, Reasons, group
 from sparcode_es.errors import NotFoundError
@@ -35,8 +35,14 @@ class EmbeddedInspector:
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:
         """See `Inspector.codes`."""
-        rows = [row for term in dict.fromkeys(terms) if (row := self._artifact.code_row(term)) is not None]
-        return {profile.code: profile for profile in self.profiler.profiles(rows)}
+        return {profile.code: profile for profile in self.profiler.profiles([*self._rows(terms).values()])}
+
+    def names(self, terms: Sequence[str]) -> dict[str, str]:
+        """See `Inspector.names`."""
+        return {term: self.profiler.name(row) for term, row in self._rows(terms).items()}
+
+    def _rows(self, terms: Sequence[str]) -> dict[str, int]:
+        return {term: row for term in terms if (row := self._artifact.code_row(term)) is not None}
 
     def busiest(self, count: int) -> list[CodeProfile]:
         """See `Inspector.busiest`."""
@@ -65,12 +71,13 @@ class EmbeddedInspector:
         return self.codes([term]).get(term)
 
     def reasons(self, query: Query, item: str) -> Reasons:
-        """See `Inspector.reasons`. The score is that of a search for all items."""
+        """See `Inspector.reasons`. The score is the search's."""
         plain = replace(query, exclude=frozenset(), filter=())
         found = self.engine.explain(plain, item)
         parts, total = self.added(found)
-        score = next((hit.score for hit in self._ranking(plain) if hit.item == item), 0.0)
-        return Reasons(score, parts, total, self.arithmetic)
+        items, scores = self.engine.scored(plain)
+        score = scores[items == self._number(item)].sum()
+        return Reasons(float(score), parts, total, self.arithmetic)
 
     def added(self, found: Sequence[Contribution]) -> tuple[tuple[Part, ...], float]:
         """See `Inspector.added`."""
@@ -79,15 +86,15 @@ class EmbeddedInspector:
 
     def ahead(self, query: Query, item: str, score: float) -> int:
         """See `Inspector.ahead`."""
-        own = (-score, item.encode("utf-8", "surrogatepass"))
-        return sum((-hit.score, hit.item.encode("utf-8", "surrogatepass")) < own for hit in self._ranking(query))
-
-    def _ranking(self, query: Query) -> list[Hit]:
-        return self.engine.search(replace(query, k=max(1, self._artifact.num_items)))
+        items, scores = self.engine.scored(query)
+        ranks = self._artifact.item_ranks
+        tied = items[scores == score]
+        return int(np.count_nonzero(scores > score) + np.count_nonzero(ranks[tied] < ranks[self._number(item)]))
 
     def passes(self, query: Query, item: str) -> bool:
         """See `Inspector.passes`."""
-        return any(hit.item == item for hit in self._ranking(query))
+        number = self._artifact.item_ids.find(item)
+        return number is not None and number in self.engine.scored(query)[0]
 
     def dead(self, examples: int) -> Dead:
         """See `Inspector.dead`."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from sparcode_es.engines.base import ItemDocument
 from sparcode_es.engines.conditions import Condition, holds, values_of
 from sparcode_es.engines.embedded import EmbeddedEngine
+from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.local_source import POPULAR
-from sparcode_es.engines.lookup import CANDIDATES, MOST_NAMED, Value, in_order, most_common, typed_words, words_of
-from sparcode_es.postings.profile import Profiler
+from sparcode_es.engines.lookup import CANDIDATES, MOST_NAMED, Value, most_common, typed_words, words_of
 
 
 class EmbeddedLookup:
@@ -26,13 +30,15 @@ class EmbeddedLookup:
 
     def items(self, text: str, count: int) -> list[ItemDocument]:
         """See `Lookup.items`."""
-        typed = typed_words(text)
         if not text:
             return self._documents(self._popular[:count])
-        ids = self._artifact.item_ids.beginning(text, CANDIDATES)
-        found = [number for number, words in enumerate(self._words) if typed and _begin(typed, words)]
-        names = dict.fromkeys([*ids, *(self._artifact.item_ids[number] for number in found)])
-        return in_order(self._documents(list(names)), text, self._popular)[:count]
+        item_ids, typed = self._artifact.item_ids, typed_words(text)
+        own, begun = item_ids.find(text), [item_ids.find(item) for item in item_ids.beginning(text, CANDIDATES)]
+        found = np.union1d(np.array(begun, dtype=np.int64), self._titles.with_beginnings(typed))
+        # As `in_order` does, without the documents: whatever is typed first begins words of half a catalogue.
+        whole, other = self._titles.counted(typed, found), found != (-1 if own is None else own)
+        keys = (self._artifact.item_ranks[found], self._titles.lengths[found], self._places[found], -whole, other)
+        return self._documents(item_ids.texts(found[np.lexsort(keys)[:count]]))
 
     def attributes(self) -> list[str]:
         """See `Lookup.attributes`."""
@@ -44,11 +50,7 @@ class EmbeddedLookup:
 
     def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
         """See `Lookup.names`."""
-        rows = {term: row for term in terms if (row := self._artifact.code_row(term)) is not None}
-        if not rows or self._artifact.num_items > MOST_NAMED:
-            return {}
-        profiler = Profiler(self._artifact)
-        return {term: profiler.name(row) for term, row in rows.items()}
+        return {} if self._artifact.num_items > MOST_NAMED else EmbeddedInspector(self._engine).names(terms)
 
     def fits(self, condition: Condition) -> bool:
         """See `Lookup.fits`: documents are read up to the first that does."""
@@ -64,10 +66,16 @@ class EmbeddedLookup:
         return self._artifact.popular(POPULAR)
 
     @functools.cached_property
-    def _words(self) -> list[list[str]]:
-        """The words of each item's title."""
-        titles = (self._artifact.item_doc(item)["title"] for item in range(self._artifact.num_items))
-        return [words_of(title or "") for title in titles]
+    def _places(self) -> np.ndarray:
+        """Each item's place among the popular ones, int32 [I]; that after the last of all others."""
+        places = np.full(self._artifact.num_items, len(self._popular), dtype=np.int32)
+        for place, item in enumerate(self._popular):
+            places[self._artifact.item_ids.find(item)] = place
+        return places
+
+    @functools.cached_property
+    def _titles(self) -> Titles:
+        return Titles(self._artifact.item_doc(item)["title"] or "" for item in range(self._artifact.num_items))
 
     @functools.cached_property
     def _counts(self) -> dict[str, Counter[str]]:
@@ -79,6 +87,42 @@ class EmbeddedLookup:
         return {name: counts for name, counts in found.items() if counts}
 
 
-def _begin(typed: list[str], words: list[str]) -> bool:
-    """Whether each typed word begins one of a title's."""
-    return all(any(word.startswith(each) for word in words) for each in typed)
+class Titles:
+    """The words of all items' titles in order, and which items have each: a word, or its beginning, is found by bisection."""
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        by_word: defaultdict[str, list[int]] = defaultdict(list)
+        lengths = []
+        for item, title in enumerate(titles):
+            lengths.append(len(title))
+            for word in set(words_of(title)):
+                by_word[word].append(item)
+        self.lengths = np.array(lengths, dtype=np.int32)
+        """Characters, [I]."""
+        self._words = sorted(by_word)
+        counts = [len(by_word[word]) for word in self._words]
+        self._offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._items = np.fromiter(
+            itertools.chain.from_iterable(by_word[word] for word in self._words), np.uint32, sum(counts)
+        )
+
+    def with_beginnings(self, typed: Sequence[str]) -> np.ndarray:
+        """The items each of these begins a word of whose title, uint32 [n], ascending; none where nothing is typed."""
+        found = [np.unique(self._begun(word)) for word in typed]
+        return functools.reduce(np.intersect1d, found) if found else self._items[:0]
+
+    def counted(self, typed: Sequence[str], items: np.ndarray) -> np.ndarray:
+        """How many of these are whole words of the titles of some items, int64 [n]."""
+        return sum((np.isin(items, self._having(word)) for word in typed), np.zeros(len(items), dtype=np.int64))
+
+    def _begun(self, beginning: str) -> np.ndarray:
+        """The items of all words that begin so."""
+        first = bisect.bisect_left(self._words, beginning)
+        stop = bisect.bisect_right(self._words, beginning, first, key=lambda word: word[: len(beginning)])
+        return self._items[self._offsets[first] : self._offsets[stop]]
+
+    def _having(self, word: str) -> np.ndarray:
+        """The items of this word."""
+        first = bisect.bisect_left(self._words, word)
+        stop = bisect.bisect_right(self._words, word, first)
+        return self._items[self._offsets[first] : self._offsets[stop]]

@@ -78,6 +78,10 @@ class Inspector(Protocol):
         """The profiles of those codes that the engine has, by term."""
         ...
 
+    def names(self, terms: Sequence[str]) -> dict[str, str]:
+        """The readable names of those codes that the engine has, by term: what `codes` calls them, for much less."""
+        ...
+
     def busiest(self, count: int) -> list[CodeProfile]:
         """The codes with most traffic, equal ones by users, then by term."""
         ...

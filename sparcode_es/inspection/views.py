@@ -61,20 +61,18 @@ def code_view(inspector: Inspector, term: str) -> CodeView:
         raise NotFoundError(
             f"the {info.engine} index {info.generation} has no code {term!r}; `sparcode-es inspect codes` lists codes"
         )
-    near = inspector.codes([each.code for each in profile.neighbours])
-    return CodeView(profile, {code: found.name for code, found in near.items()})
+    return CodeView(profile, inspector.names([each.code for each in profile.neighbours]))
 
 
 def item_view(inspector: Inspector, item: str, count: int) -> ItemView:
     """An item with its `count` best codes. Raises `NotFoundError`."""
     postings = inspector.item_postings(item)
     top = dict(list(postings.items())[:count])
-    profiles = inspector.codes(list(top))
     return ItemView(
         document=inspector.engine.documents([item])[item],
         postings=len(postings),
         top_codes=top,
-        names={term: profile.name for term, profile in profiles.items()},
+        names=inspector.names(list(top)),
         own=inspector.own_code(item),
     )
 
@@ -85,11 +83,10 @@ def user_view(inspector: Inspector, user_id: str, count: int) -> UserView:
     total = sum(clause.boost for clause in entry.clauses) or 1.0
     latest = list(reversed(entry.seen[-count:])) if count else []
     documents = inspector.engine.documents(latest)
-    profiles = inspector.codes([clause.term for clause in entry.clauses])
     return UserView(
         user=user_id,
         clauses=tuple(sorted(entry.clauses, key=lambda clause: (-clause.boost, clause.term))),
-        names={term: profile.name for term, profile in profiles.items()},
+        names=inspector.names([clause.term for clause in entry.clauses]),
         shares={clause.term: clause.boost / total for clause in entry.clauses},
         history=tuple(entry.seen),
         latest=tuple(documents.get(item, ItemDocument(item, None)) for item in latest),

@@ -72,7 +72,7 @@ def why(inspector: Inspector, query: Query, item: str, seen: Sequence[str] = ())
     found = bool(reasons.parts) and inspector.passes(query, item)
     rank = inspector.ahead(query, item, reasons.score) + 1 if found else None
     unseen_rank = _unseen_rank(inspector, query, item, seen, rank, reasons.score)
-    return Why(document, reasons, rank, item in seen, unseen_rank, names_of(inspector, query.clauses))
+    return Why(document, reasons, rank, item in seen, unseen_rank, inspector.names(_terms(query)))
 
 
 def why_not(inspector: Inspector, query: Query, item: str, seen: Sequence[str], filters: Sequence[str] = ()) -> WhyNot:
@@ -97,15 +97,14 @@ def why_not(inspector: Inspector, query: Query, item: str, seen: Sequence[str], 
         failed_filters=_failed(inspector, query, item, filters) if parts else (),
         without_posting=tuple(clause for clause in query.clauses if clause.term not in hit),
         reasons=reasons,
-        names=names_of(inspector, query.clauses),
+        names=inspector.names(_terms(query)),
         verdict=(),
     )
     return replace(found, verdict=tuple(_verdict(found, len(query.clauses), inspector)))
 
 
-def names_of(inspector: Inspector, clauses: Sequence[Clause]) -> dict[str, str]:
-    """Term → readable name."""
-    return {term: profile.name for term, profile in inspector.codes([each.term for each in clauses]).items()}
+def _terms(query: Query) -> list[str]:
+    return [each.term for each in query.clauses]
 
 
 def _unseen_rank(

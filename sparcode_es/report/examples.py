@@ -8,7 +8,6 @@ from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Contribution, Hit, ItemDocument, Query
 from sparcode_es.engines.inspector import Inspector
 from sparcode_es.inspection.views import UserView, user_view
-from sparcode_es.inspection.why import names_of
 from sparcode_es.postings.profile import ITEM, LEARNED
 from sparcode_es.report.facts import Example, NamedItem, NamedShare, Recommended
 from sparcode_es.report.holding import FARTHEST, Holding
@@ -49,7 +48,7 @@ def _example(inspector: Inspector, view: UserView) -> Example:
     hits = inspector.engine.search(query)
     shown = [hit.item for hit in hits]
     documents, parts = inspector.engine.documents(shown), inspector.engine.explain_many(query, shown)
-    names = names_of(inspector, view.clauses)
+    names = inspector.names([each.term for each in view.clauses])
     return Example(
         user=view.user,
         seen=view.seen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -244,5 +244,5 @@ def _page(answer: Recommendations) -> RecommendOut:
 
 
 def _reason(reason: Reason) -> ReasonOut:
-    shown: Mapping[str, Any] = {**asdict(reason), "because": reason.because.item if reason.because else None}
-    return ReasonOut(**shown)
+    because = None if reason.because is None else reason.because.item
+    return ReasonOut(term=reason.term, boost=reason.boost, score=reason.score, because=because)

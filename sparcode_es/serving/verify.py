@@ -21,6 +21,8 @@ TIE = 1e-6
 BOOST_TOLERANCE = 1e-3
 FLIPPED = 1e-3
 """Share of users whose codes may differ from the model's: a token halfway between two codes can fall on either."""
+TOGETHER = 500
+"""Users asked for at once: their histories come along."""
 
 EncodeUsers = Callable[[np.ndarray], UserCodes]
 """Rows of users → their codes, computed by the model from their histories; row i belongs to the i-th of them."""
@@ -84,7 +86,7 @@ def verify(
     """
     _require_one_artifact(engine, artifact, scorer)
     rows = np.sort(np.random.default_rng(seed).permutation(artifact.num_users)[:users])
-    queries = [Query(engine.user(artifact.user_ids[int(row)]).clauses, k) for row in rows]
+    queries = _queries(engine, [artifact.user_ids[int(row)] for row in rows], k)
     answers = engine.search_many(queries)
     table = ScoreTable(artifact, scorer)
     own = encode(rows)
@@ -106,6 +108,14 @@ def verify(
         other_codes=other,
         cut=table.cuts.any,
     )
+
+
+def _queries(engine: Engine, user_ids: Sequence[str], k: int) -> list[Query]:
+    """What the engine asks for some users. Raises its `NotFoundError` for one that it does not have."""
+    found = {}
+    for start in range(0, len(user_ids), TOGETHER):
+        found.update(engine.users(user_ids[start : start + TOGETHER]))
+    return [Query((found.get(user_id) or engine.user(user_id)).clauses, k) for user_id in user_ids]
 
 
 def _same(one: Sequence[Clause], other: Sequence[Clause]) -> bool:

@@ -15,7 +15,7 @@ from sparcode_es.engines.inspector import Inspector, Part
 from sparcode_es.errors import NotFoundError
 from sparcode_es.inspection.views import code_view
 from sparcode_es.inspection.why import why_not
-from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile
+from sparcode_es.postings.profile import ITEM, LEARNED
 from sparcode_es.serving.ask import Ask
 from sparcode_es.serving.results import Item, Reason, Recommendations
 from sparcode_es.ui.places import Place
@@ -30,7 +30,7 @@ def answer(place: Place, ask: Ask) -> dict[str, Any]:
     found = place.recommender.recommend_many([replace(ask, explain=True)])[0]
     milliseconds = 1000 * (time.perf_counter() - begin)
     clauses = [] if found.query is None else _heaviest(found.query)
-    profiles = place.inspector.codes([clause.term for clause in clauses])
+    names = place.inspector.names([clause.term for clause in clauses])
     latest = list(reversed(found.seen[-LATEST:]))
     documents = place.inspector.engine.documents(latest)
     return {
@@ -41,7 +41,7 @@ def answer(place: Place, ask: Ask) -> dict[str, Any]:
         "milliseconds": milliseconds,
         "arithmetic": place.inspector.arithmetic,
         "items": [_item(place.inspector, found, item) for item in found],
-        "codes": _codes(clauses, profiles),
+        "codes": _codes(clauses, names),
         "seen": len(found.seen),
         "history": [document_json(documents.get(item, ItemDocument(item, None))) for item in latest],
     }
@@ -85,15 +85,14 @@ def _heaviest(query: Query) -> list[Clause]:
     return sorted((Clause(*pair) for pair in merged(query).items()), key=lambda each: (-each.boost, each.term))
 
 
-def _codes(clauses: Sequence[Clause], profiles: Mapping[str, CodeProfile]) -> list[dict[str, Any]]:
+def _codes(clauses: Sequence[Clause], names: Mapping[str, str]) -> list[dict[str, Any]]:
     total = sum(each.boost for each in clauses) or 1.0
     found = []
     for each in clauses:
-        profile = profiles.get(each.term)
         found.append(
             {
                 "term": each.term,
-                "name": each.term if profile is None else profile.name,
+                "name": names.get(each.term, each.term),
                 "kind": ITEM if is_item_term(each.term) else LEARNED,
                 "boost": each.boost,
                 "share": each.boost / total,

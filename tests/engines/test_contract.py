@@ -216,6 +216,12 @@ def test_users(engine: Engine, artifact: Artifact) -> None:
         engine.user("nobody")
 
 
+def test_many_users_as_each_alone(engine: Engine) -> None:
+    known = ["user 5", f"user {USERS - 1}", "user 0", "user 5"]
+    assert engine.users([*known, "nobody"]) == {user: engine.user(user) for user in known}
+    assert engine.users([]) == engine.users(["nobody"]) == {}
+
+
 def test_documents(engine: Engine, artifact: Artifact) -> None:
     first, second = artifact.item_ids[0], artifact.item_ids[1]
     found = engine.documents([first, second, "no such item"])

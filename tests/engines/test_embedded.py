@@ -19,6 +19,7 @@ from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.errors import MismatchError, NotFoundError, VerificationError
 from sparcode_es.postings.build import build_postings
 from sparcode_es.postings.grid import from_grid, to_grid
+from sparcode_es.serving import verify as verification
 from sparcode_es.serving.recommender import Recommender
 from sparcode_es.serving.verify import EncodeUsers, verify
 from sparcode_es.tables import StringTable
@@ -146,6 +147,22 @@ def test_more_excluded_than_there_are_and_names_that_are_asked_twice(engine: Emb
         assert engine.search(Query(clauses, 4, hidden)) == everything[count : count + 4]
 
 
+@pytest.mark.parametrize("exclude", [frozenset[str](), frozenset({"a0", "é1", "nothing"})])
+def test_scored_is_the_search_for_all_items(engine: EmbeddedEngine, exclude: frozenset[str]) -> None:
+    clauses, genre, boosts = (
+        engine.user("u4").clauses,
+        parse_filter({"genre": "y"}),
+        parse_boosts({"genre": {"y": 0.3}}),
+    )
+    for query in (Query(clauses), Query(()), Query(clauses, filter=genre), Query(clauses, boosts=boosts)):
+        query = replace(query, exclude=exclude)
+        items, scores = engine.scored(query)
+        assert items.tolist() == sorted(set(items.tolist()))
+        found = dict(zip(engine.artifact.item_ids.texts(items), scores.tolist(), strict=True))
+        assert found == dict(engine.search(replace(query, k=ITEMS)))
+        assert not engine._sums.any()
+
+
 def test_explanations_add_up(engine: EmbeddedEngine) -> None:
     answer = Recommender.for_engine(engine).recommend("u3", k=10, explain=True, exclude_seen=True)
     assert answer.seen == tuple(engine.artifact.item_ids[i] for i in (9, 10, 11))
@@ -192,6 +209,19 @@ def test_verify_passes_and_fails(engine: EmbeddedEngine, scorer: Any, encode: En
     result = verify(engine, engine.artifact, scorer, encode, users=100, k=5)
     assert result.rounded_error == 0
     assert not result.passed
+
+
+def test_verify_asks_for_many_users_at_once(
+    engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "TOGETHER", 5)
+    users, asked = engine.users, []
+    monkeypatch.setattr(engine, "users", lambda ids: asked.append(len(ids)) or users(ids))
+    assert verify(engine, engine.artifact, scorer, encode, k=5).passed
+    assert asked == [5, USERS - 5]
+    monkeypatch.setattr(engine, "users", lambda ids: {})
+    with pytest.raises(NotFoundError, match="no user 'u0'"):
+        verify(engine, engine.artifact, scorer, encode, k=5)
 
 
 def test_users_with_codes_of_others_do_not_verify(engine: EmbeddedEngine, scorer: Any, encode: EncodeUsers) -> None:

@@ -73,6 +73,23 @@ def test_codes(inspector: Inspector, artifact: Artifact) -> None:
         assert inspector.busiest(count) == expected
 
 
+def test_names(inspector: Inspector, artifact: Artifact) -> None:
+    """Those of the profiles, in the order in which they were asked for."""
+    wanted = [*terms(artifact)[::-1], "no_such", "", terms(artifact)[0]]
+    found = inspector.names(wanted)
+    assert list(found.items()) == [(term, each.name) for term, each in inspector.codes(wanted).items()]
+    assert inspector.names([]) == inspector.names([""]) == {}
+
+
+def test_a_name_wants_no_pass_over_the_postings(artifact: Artifact) -> None:
+    inspector = EmbeddedInspector(EmbeddedEngine(artifact))
+    item, query = artifact.item_ids[5], queries(inspector)[2]
+    why(inspector, query, item)
+    why_not(inspector, query, item, ())
+    assert user_view(inspector, "user 1", 2).names
+    assert "survey" not in vars(inspector.profiler)
+
+
 @pytest.mark.parametrize("item", [0, 1, 5, 77, 149])
 def test_the_postings_of_an_item(inspector: Inspector, artifact: Artifact, item: int) -> None:
     expected = {}

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from engines.shelf import make_shelf
+from engines.shelf import TITLES, make_shelf
 from sparcode_es.engines import embedded_lookup
-from sparcode_es.engines.base import Query
+from sparcode_es.engines.base import ItemDocument, Query
 from sparcode_es.engines.conditions import parse_filter
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
@@ -21,7 +23,8 @@ from sparcode_es.engines.elasticsearch.lookup import ElasticsearchLookup
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.embedded_lookup import EmbeddedLookup
-from sparcode_es.engines.lookup import Lookup, Value, typed_words, words_of
+from sparcode_es.engines.local_source import POPULAR
+from sparcode_es.engines.lookup import CANDIDATES, Lookup, Value, in_order, typed_words, words_of
 from sparcode_es.postings.artifact import Artifact
 from ui_page.page_world import build
 
@@ -74,6 +77,33 @@ def test_items_in_order(lookup: Lookup, artifact: Artifact) -> None:
     evil = [item for item in artifact.popular(1000) if item in {each.item for each in lookup.items("évil", 200)}]
     assert evil
     assert [document.item for document in lookup.items("évil", len(evil))] == evil
+
+
+TYPED = st.text("aeé1 0ilnstvwéÉ東物-.'\ud800", max_size=8)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=TYPED | st.sampled_from([*TITLES[1:3], "t", "title", "é1 é", "a1"]), count=st.sampled_from([1, 7, 200]))
+def test_an_artifact_finds_what_reading_every_title_does(artifact: Artifact, text: str, count: int) -> None:
+    documents = list(EmbeddedEngine(artifact).documents(list(artifact.item_ids)).values())
+    typed, begun = typed_words(text), set(artifact.item_ids.beginning(text, CANDIDATES))
+
+    def fits(document: ItemDocument) -> bool:
+        words = words_of(document.title or "")
+        titled = bool(typed) and all(any(word.startswith(each) for word in words) for each in typed)
+        return document.item in begun or titled
+
+    if text:
+        expected = in_order(filter(fits, documents), text, artifact.popular(POPULAR))[:count]
+        assert EmbeddedLookup(EmbeddedEngine(artifact)).items(text, count) == expected
+
+
+def test_titles_are_read_once(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is found, only the documents that are shown are read."""
+    lookup, read = EmbeddedLookup(EmbeddedEngine(artifact)), []
+    lookup.items("t", 3)
+    monkeypatch.setattr(artifact, "item_doc", lambda item: read.append(item) or {"title": "", "attributes": {}})
+    assert len(lookup.items("title", 3)) == len(read) == 3
 
 
 def test_attributes(lookup: Lookup) -> None:

@@ -55,3 +55,12 @@ def test_reasons_add_up_and_places_are_those_of_the_ranking(
     assert absence.needed == (ranking[k - 1].score if len(ranking) >= k else None)
     hit = {part.contribution.term for part in found.reasons.parts}
     assert {clause.term for clause in absence.without_posting} == {clause.term for clause in clauses} - hit
+
+
+def test_nothing_is_ranked_to_say_why(inspector: EmbeddedInspector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums are compared; no identifiers are read but the item's own."""
+    query = Query(inspector.engine.user("user 3").clauses, 10)
+    third = inspector.engine.search(query)[2]
+    monkeypatch.setattr(inspector.engine, "search", None)
+    found = why(inspector, query, third.item)
+    assert (found.rank, found.reasons.score) == (3, third.score)

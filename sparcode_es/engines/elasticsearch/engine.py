@@ -43,12 +43,16 @@ class ElasticsearchEngine:
 
     def user(self, user_id: str) -> UserEntry:
         """See `Engine.user`: from the companion index."""
-        entry = self.server.run(self.source.users([user_id])).get(user_id)
+        entry = self.users([user_id]).get(user_id)
         if entry is None:
             raise NotFoundError(
                 f"the index {self.indices.users} has no user {user_id!r}; give --history with the items they know."
             )
         return entry
+
+    def users(self, user_ids: Sequence[str]) -> dict[str, UserEntry]:
+        """See `Engine.users`: one `_mget` of the companion index."""
+        return self.server.run(self.source.users(user_ids))
 
     def documents(self, items: Sequence[str]) -> dict[str, ItemDocument]:
         """See `Engine.documents`."""

@@ -13,7 +13,7 @@ from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.layout import codes_name, generations, has_codes, live_generation, path_of
-from sparcode_es.engines.elasticsearch.reading import each_document, msearch
+from sparcode_es.engines.elasticsearch.reading import code_names, each_document, msearch
 from sparcode_es.engines.elasticsearch.request import clause, merged, shown_body
 from sparcode_es.engines.inspector import FLOAT32, Dead, Group, Part, Reasons
 from sparcode_es.errors import EngineError, NotFoundError
@@ -49,6 +49,10 @@ class ElasticsearchInspector:
             return {}
         answer = self._server.call("POST", path_of(self._indices.codes, "_mget"), {"ids": ids})
         return {row["_id"]: CodeProfile.from_dict(row["_source"]) for row in answer["docs"] if row.get("found")}
+
+    def names(self, terms: Sequence[str]) -> dict[str, str]:
+        """See `Inspector.names`."""
+        return code_names(self._server, self._indices.codes, terms)
 
     def busiest(self, count: int) -> list[CodeProfile]:
         """See `Inspector.busiest`."""

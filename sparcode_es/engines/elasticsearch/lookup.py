@@ -9,6 +9,7 @@ from sparcode_es.engines.base import ItemDocument
 from sparcode_es.engines.conditions import Condition
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.layout import Indices, path_of
+from sparcode_es.engines.elasticsearch.reading import code_names
 from sparcode_es.engines.elasticsearch.request import condition_body
 from sparcode_es.engines.lookup import CANDIDATES, MOST_VALUES, Value, in_order, typed_words
 
@@ -56,15 +57,10 @@ class ElasticsearchLookup:
 
     def names(self, terms: Sequence[str], generation: str | None = None) -> dict[str, str]:
         """See `Lookup.names`: from the codes index beside the generation."""
-        ids = [term for term in dict.fromkeys(terms) if term]
-        if not ids:
-            return {}
         name = self._engine.name
         suffix = None if generation is None else generation.removeprefix(f"{name}-")
         codes = self._indices.codes if suffix is None else Indices.of(name, suffix).codes
-        params = {"_source_includes": "name", "filter_path": "docs._id,docs.found,docs._source"}
-        answer = self._server.call("POST", path_of(codes, "_mget"), {"ids": ids}, params=params)
-        return {row["_id"]: str(row["_source"]["name"]) for row in answer["docs"] if row.get("found")}
+        return code_names(self._server, codes, terms)
 
     def fits(self, condition: Condition) -> bool:
         """See `Lookup.fits`."""

@@ -35,3 +35,13 @@ def each_document(
         if len(rows) < PAGE:
             return
         body["search_after"] = rows[-1]["sort"]
+
+
+def code_names(server: Server, codes: str, terms: Sequence[str]) -> dict[str, str]:
+    """Term → readable name of those codes that a codes index has: no more of their documents is sent."""
+    ids = [term for term in dict.fromkeys(terms) if term]
+    if not ids:
+        return {}
+    params = {"_source_includes": "name", "filter_path": "docs._id,docs.found,docs._source"}
+    answer = server.call("POST", path_of(codes, "_mget"), {"ids": ids}, params=params)
+    return {row["_id"]: str(row["_source"]["name"]) for row in answer["docs"] if row.get("found")}
