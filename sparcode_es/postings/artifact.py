@@ -16,7 +16,7 @@ from sparcode_es.codes import ITEM_HEAD, Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.files import parse_json
 from sparcode_es.postings.terms import TermRows
-from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, transpose
+from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, count_rows_by_item, transpose
 from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
@@ -212,8 +212,11 @@ class Artifact:
             )
 
     def popular(self, count: int) -> list[str]:
-        """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""
-        seen = np.bincount(self.user_seen_items, minlength=self.num_items)
+        """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`.
+
+        A user counts once, however often they have met an item.
+        """
+        seen = count_rows_by_item(self.user_seen_offsets, self.user_seen_items, self.num_items)
         items = np.flatnonzero(seen)
         best = items[np.lexsort((self.item_ranks[items], -seen[items]))][:count]
         return [self.item_ids[int(item)] for item in best]
