@@ -153,6 +153,15 @@ class Artifact:
         """12 hexadecimal digits that differ when anything but the time of building does."""
         return generation_of(self.manifest)
 
+    @property
+    def splits_seen(self) -> tuple[str, ...]:
+        """The held-out splits whose answers had a say in the postings: folded in, or looked at by a cut by traffic."""
+        config = self.manifest.get("config", {})
+        by_cut = config.get("cut") == "traffic"
+        cut = {"valid": by_cut, "test": by_cut and config.get("traffic_test", False)}
+        sources = {source["name"] for update in self.manifest.get("updates", []) for source in update["sources"]}
+        return tuple(split for split, looked in cut.items() if looked or source_of(split) in sources)
+
     def last_updates(self) -> tuple[np.ndarray, np.ndarray]:
         """The number of the update that changed each item's postings and each user last, uint32 [I] and [U]; 0 for none.
 
@@ -245,6 +254,11 @@ def _folder(path: Path) -> ArrayFolder:
 def read_manifest(path: Path) -> dict[str, Any]:
     """What an artifact's manifest.json says, none of its files opened. Raises `ArtifactError` as `Artifact.open` does."""
     return _parsed(path, _manifest_at(path))
+
+
+def source_of(split: str) -> str:
+    """What a held-out split is called among the sources of the manifest's `updates`."""
+    return f"the split {split}"
 
 
 def generation_of(manifest: dict[str, Any]) -> str:

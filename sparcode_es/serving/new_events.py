@@ -14,7 +14,7 @@ from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
 from sparcode_es.files import check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, source_of
 from sparcode_es.postings.prune import updatable_config
 
 Split = Literal["valid", "test"]
@@ -85,7 +85,7 @@ def checked_fold(
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     updatable_config(artifact)
     require_same_users(artifact, dataset)
-    sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
+    sources = [(source_of(split), split_digest(dataset, split)) for split in splits]
     sources += [] if log is None else [(log.name, log.sha256)]
     require_new(artifact, sources)
     new = NO_EVENTS if log is None else number_events(log, artifact, dataset)
