@@ -12,6 +12,7 @@ from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_e
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Cases, Dataset
+    from sparcode_es.engines.base import EngineInfo
     from sparcode_es.evaluation.ranking import Ranking
     from sparcode_es.training.checkpoint import Checkpoint
 
@@ -38,7 +39,9 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.
 
     A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself. The JSON also
-    has recall and NDCG by slice, by the history's length and by the target's popularity; `sparcode-es report` reads it.
+    has recall and NDCG by slice, by the history's length and by the target's popularity; `sparcode-es report` reads it. What makes
+    the figures look better than they are, such as a model or postings that have seen the answers, is said on stderr and is `doubts`
+    in the JSON.
     """
     from sparcode_es_cli.extras import need_training
 
@@ -56,18 +59,22 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
     convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
+    ranking, info = _ranked(trained, dataset, cases, engine_flags)
+    doubts = []
     if split == "valid" and trained.model.config.training.with_validation:
-        click.echo(
-            f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth",
-            err=True,
-        )
+        doubts.append(f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth")
     if not trained.may_be_of(dataset.events_hash):
-        click.echo(
+        doubts.append(
             f"{checkpoint} was trained on other events than those of {data_path}, or another split of them: it may have learned "
-            "what is asked here",
-            err=True,
+            "what is asked here"
         )
-    ranking = _ranked(trained, dataset, cases, engine_flags)
+    if info is not None and split in info.splits_seen:
+        doubts.append(
+            f"the postings of {info.where} have seen the answers of the {split} split (`postings update --fold`, or a cut by "
+            "traffic): measure with postings that have not"
+        )
+    for doubt in doubts:
+        click.echo(doubt, err=True)
     found = mean_metrics(ranking, cases, convention=convention)
     if not as_json:
         _print(found)
@@ -79,6 +86,7 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         "split": split,
         "convention": convention,
         "cases": len(cases),
+        "doubts": doubts,
     }
     sliced = slices(ranking, cases, dataset, convention=convention)
     click.echo(
@@ -86,8 +94,10 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     )
 
 
-def _ranked(trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: dict[str, Any]) -> Ranking:
-    """The cases ranked through an engine; by the model itself where it has no codes."""
+def _ranked(
+    trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: dict[str, Any]
+) -> tuple[Ranking, EngineInfo | None]:
+    """The cases ranked through an engine, and which; by the model itself, and None, where it has no codes."""
     from sparcode_es.models.sparcode import SparCode
     from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.serving.measure import rank_by_engine
@@ -95,7 +105,7 @@ def _ranked(trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: d
     from sparcode_es.serving.recommender import Recommender
 
     if not isinstance(trained.model, SparCode):
-        return _ranked_by_model(trained, dataset, cases)
+        return _ranked_by_model(trained, dataset, cases), None
     encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
         Recommender.for_engine(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
@@ -103,7 +113,7 @@ def _ranked(trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: d
         started = time.perf_counter()
         found = rank_by_engine(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
         note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
-    return found
+        return found, engine.info()
 
 
 def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Ranking:

@@ -76,7 +76,7 @@ def item(item_id: str, count: int, as_json: bool, **flags: Any) -> None:
 @as_json_option
 @engine_options
 def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
-    """A user's codes, with names, and latest items."""
+    """A user's codes, with names, how many events they have on how many items, and the latest items."""
     from sparcode_es.inspection.views import user_view
 
     with chosen_inspector(flags) as inspector:
@@ -91,7 +91,8 @@ def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
             for each in found.clauses
         ]
         latest = [{"item": each.item, "title": each.title} for each in found.latest]
-        document = {"user": user_id, "codes": codes, "seen": found.seen, "latest": latest}
+        seen = {"seen": found.seen, "seen_items": len(set(found.history))}
+        document = {"user": user_id, "codes": codes, **seen, "latest": latest}
         _answer(inspector, document, as_json, lambda: show.user(found))
 
 

@@ -64,7 +64,8 @@ def item(found: ItemView) -> None:
 
 def user(found: UserView) -> None:
     """A user."""
-    _facts({"user": found.user, "codes": len(found.clauses), "items seen": found.seen})
+    events = f"{counted(found.seen, 'event')} on {counted(len(set(found.history)), 'item')}"
+    _facts({"user": found.user, "codes": len(found.clauses), "history": events})
     if found.clauses:
         rows = [
             (c.boost, f"{100 * found.shares[c.term]:.1f} %", c.term, found.names.get(c.term)) for c in found.clauses

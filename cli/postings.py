@@ -30,7 +30,7 @@ CUTS = (
         type=click.Choice(["bias", "traffic"]),
         default="bias",
         show_default=True,
-        help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of.",
+        help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of, which `postings update` refuses.",
     ),
     click.option(
         "--traffic-test",
@@ -38,13 +38,13 @@ CUTS = (
         help="--cut traffic looks at the test events too: for service, not for `evaluate` on the test split.",
     ),
     click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
-    click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes."),
+    click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes; `postings update` refuses such an artifact."),
     click.option(
         "--min-codes-per-item",
         type=int,
         default=0,
         show_default=True,
-        help="Never cut an item's best n codes. Works under the maxima and --cut traffic, not under a bias.",
+        help="Never cut an item's best n codes. Works under the maxima and --cut traffic, not under a bias; `postings update` refuses it.",
     ),
     click.option(
         "--observed-codes-only/--all-codes",
@@ -95,7 +95,7 @@ command.add_command(update)
 def build(checkpoint: Path, data_path: Path, out: Path, device: str, as_json: bool, **settings: Any) -> None:
     """Score every (code, item) pair and write the artifact.
 
-    A run that is killed leaves the artifact that was there.
+    Postings cut by traffic or per item cannot be updated with later events (`postings update`): build them anew. A run that is killed leaves the artifact that was there.
     """
     _report(built(checkpoint, data_path, out, cuts_of(settings), device), as_json)
 

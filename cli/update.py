@@ -13,7 +13,7 @@ from sparcode_es_cli.words import counted
 
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
-    from sparcode_es.serving.new_events import Log
+    from sparcode_es.serving.new_events import Fold, Log
 
 FOLDER = click.Path(path_type=Path)
 LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
@@ -65,7 +65,8 @@ def update(
     The result is what `postings build` would make of all counts with the same bias, but that codes which nobody has any more
     stay. How often a code and an item occur at all stays that of training, so train again before the new events are many
     beside the old ones. A run that is killed leaves the artifact that was there. A log that was folded in before is refused,
-    and one that goes back behind the last events of its users.
+    and one that goes back behind the last events of its users. Without an event to fold, as of a day on which nothing happened,
+    nothing is written. Postings that were cut by traffic, or per item, cannot be updated: some codes alone cannot be cut again.
     """
     from sparcode_es_cli.extras import need_tables, need_training
 
@@ -83,6 +84,9 @@ def update(
         artifact, dataset = Artifact.open(postings, verify=True), Dataset.open(data_path)
         events = None if log is None else _read(log, flags)
         fold = checked_fold(artifact, dataset, out or postings, events, tuple(dict.fromkeys(splits)))
+        if fold.is_empty:
+            _report_nothing(fold, as_json)
+            return
         need_training()
         from sparcode_es.serving.encoder import HistoryEncoder
         from sparcode_es.serving.fresh import update_from_data
@@ -106,14 +110,30 @@ def _read(path: Path, flags: dict[str, Any]) -> Log:
     return Log(path.name, sha256_of(path), events)
 
 
-def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
-    record = artifact.manifest["updates"][-1]
-    if record["unknown_item_events"]:
+def _report_nothing(fold: Fold, as_json: bool) -> None:
+    """Of a log without an event that could be folded in; the artifact stays as it is."""
+    _tell_left_out(fold.new.unknown_events, fold.new.unknown_items)
+    path, elsewhere = fold.artifact.path, fold.out.resolve() != fold.artifact.path.resolve()
+    unwritten = f", and {fold.out} is not written" if elsewhere else ""
+    click.echo(f"there is no event to fold in: {path} stays as it is{unwritten}", err=True)
+    if as_json:
+        unknown = {"unknown_item_events": fold.new.unknown_events, "unknown_items": fold.new.unknown_items}
+        generation = fold.artifact.generation_hash
+        click.echo(json.dumps({"postings": str(path), "generation": generation, "events": 0, **unknown}))
+
+
+def _tell_left_out(events: int, items: int) -> None:
+    if events:
         click.echo(
-            f"left out {counted(record['unknown_item_events'], 'event')} on {counted(record['unknown_items'], 'item')} "
+            f"left out {counted(events, 'event')} on {counted(items, 'item')} "
             "that the model does not know, which have no vectors and no codes: train again to recommend them",
             err=True,
         )
+
+
+def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
+    record = artifact.manifest["updates"][-1]
+    _tell_left_out(record["unknown_item_events"], record["unknown_items"])
     report = {
         "postings": str(artifact.path),
         "generation": artifact.generation_hash,

@@ -115,6 +115,8 @@ class EngineInfo:
     field_type: str | None = None
     artifact: str | None = None
     """The generation hash of the artifact that it holds."""
+    splits_seen: tuple[str, ...] = ()
+    """See `Artifact.splits_seen`: what is measured on them looks better than it is."""
 
 
 class Engine(Protocol):

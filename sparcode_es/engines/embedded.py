@@ -44,6 +44,7 @@ class EmbeddedEngine:
             num_items=artifact.num_items,
             num_users=artifact.num_users,
             artifact=artifact.generation_hash,
+            splits_seen=artifact.splits_seen,
         )
 
     def search(self, query: Query) -> list[Hit]:

@@ -49,7 +49,7 @@ class UserView:
 
     @property
     def seen(self) -> int:
-        """How many items the history has."""
+        """How many events the history has."""
         return len(self.history)
 
 

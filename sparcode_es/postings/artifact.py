@@ -16,7 +16,7 @@ from sparcode_es.codes import ITEM_HEAD, Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.files import parse_json
 from sparcode_es.postings.terms import TermRows
-from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, transpose
+from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, count_rows_by_item, transpose
 from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
@@ -153,6 +153,15 @@ class Artifact:
         """12 hexadecimal digits that differ when anything but the time of building does."""
         return generation_of(self.manifest)
 
+    @property
+    def splits_seen(self) -> tuple[str, ...]:
+        """The held-out splits whose answers had a say in the postings: folded in, or looked at by a cut by traffic."""
+        config = self.manifest.get("config", {})
+        by_cut = config.get("cut") == "traffic"
+        cut = {"valid": by_cut, "test": by_cut and config.get("traffic_test", False)}
+        sources = {source["name"] for update in self.manifest.get("updates", []) for source in update["sources"]}
+        return tuple(split for split, looked in cut.items() if looked or source_of(split) in sources)
+
     def last_updates(self) -> tuple[np.ndarray, np.ndarray]:
         """The number of the update that changed each item's postings and each user last, uint32 [I] and [U]; 0 for none.
 
@@ -212,8 +221,11 @@ class Artifact:
             )
 
     def popular(self, count: int) -> list[str]:
-        """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`."""
-        seen = np.bincount(self.user_seen_items, minlength=self.num_items)
+        """The ids of the items that most users have seen, most first, ties by the ids' bytes; at most `count`.
+
+        A user counts once, however often they have met an item.
+        """
+        seen = count_rows_by_item(self.user_seen_offsets, self.user_seen_items, self.num_items)
         items = np.flatnonzero(seen)
         best = items[np.lexsort((self.item_ranks[items], -seen[items]))][:count]
         return [self.item_ids[int(item)] for item in best]
@@ -242,6 +254,11 @@ def _folder(path: Path) -> ArrayFolder:
 def read_manifest(path: Path) -> dict[str, Any]:
     """What an artifact's manifest.json says, none of its files opened. Raises `ArtifactError` as `Artifact.open` does."""
     return _parsed(path, _manifest_at(path))
+
+
+def source_of(split: str) -> str:
+    """What a held-out split is called among the sources of the manifest's `updates`."""
+    return f"the split {split}"
 
 
 def generation_of(manifest: dict[str, Any]) -> str:

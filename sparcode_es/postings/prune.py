@@ -42,8 +42,8 @@ def updatable_config(artifact: Artifact) -> PostingsConfig:
     if needs_second_pass(config):
         raise ArtifactError(
             f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "
-            "--min-codes-per-item), so that some codes alone cannot be updated; build it with --max-postings-per-code, or "
-            "without a cut"
+            "--min-codes-per-item), so that some codes alone cannot be updated; train and "
+            "build anew on the grown log, or build with --sparsity alone (a bias), with --max-postings-per-code, or without a cut"
         )
     return config
 

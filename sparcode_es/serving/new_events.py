@@ -14,7 +14,7 @@ from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
 from sparcode_es.files import check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact
+from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, source_of
 from sparcode_es.postings.prune import updatable_config
 
 Split = Literal["valid", "test"]
@@ -46,14 +46,10 @@ class NewEvents:
     """The first and the last; None for a log without times."""
 
 
-NO_EVENTS = NewEvents(
-    Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)),
-    [],
-    0,
-    0,
-    np.zeros(0, np.int64),
-    None,
-)
+def no_events(unknown_events: int = 0, unknown_items: int = 0) -> NewEvents:
+    """Nothing, but for events on items that the model does not know."""
+    nothing = Sequences(np.zeros(1, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32))
+    return NewEvents(nothing, [], unknown_events, unknown_items, np.zeros(0, np.int64), None)
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,11 @@ class Fold:
     """Which of the data folder's events are folded in too, bool, one an event."""
     splits: tuple[Split, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no event to fold in."""
+        return not len(self.new.sequences.items) and not self.held_out.any()
+
 
 def checked_fold(
     artifact: Artifact, dataset: Dataset, out: Path, log: Log | None, splits: Sequence[Split] = ()
@@ -85,10 +86,10 @@ def checked_fold(
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     updatable_config(artifact)
     require_same_users(artifact, dataset)
-    sources = [(f"the split {split}", split_digest(dataset, split)) for split in splits]
+    sources = [(source_of(split), split_digest(dataset, split)) for split in splits]
     sources += [] if log is None else [(log.name, log.sha256)]
     require_new(artifact, sources)
-    new = NO_EVENTS if log is None else number_events(log, artifact, dataset)
+    new = no_events() if log is None else number_events(log, artifact, dataset)
     held_out = np.isin(dataset.labels, [LABELS[split] for split in splits])
     return Fold(artifact, dataset, out, sources, new, held_out, tuple(splits))
 
@@ -97,10 +98,14 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     """Numbers for a log's identifiers. Raises `DataError` for a log of other data, or one that is not new."""
     items = _rows(artifact.item_ids.find, log.events.item_ids)[log.events.items]
     known = items >= 0
+    unknown_events, unknown_items = int((~known).sum()), len(np.unique(log.events.items[~known]))
     if not known.any():
-        raise DataError(
-            f"none of the {len(known)} events of {log.name} is on an item that the model knows; is it another data set's log?"
-        )
+        if unknown_events and (_rows(artifact.user_ids.find, log.events.user_ids) < 0).all():
+            raise DataError(
+                f"none of the {unknown_events} events of {log.name} is on an item that the model knows, or of a user whom "
+                f"{artifact.path} knows; is it another data set's log?"
+            )
+        return no_events(unknown_events, unknown_items)
     events = log.events.select(known)
     rows, new_users = _user_rows(events, artifact)
     order = events.by_user_and_time()
@@ -115,8 +120,8 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     return NewEvents(
         sequences,
         new_users,
-        int((~known).sum()),
-        len(np.unique(log.events.items[~known])),
+        unknown_events,
+        unknown_items,
         np.full(len(users), NO_TIME) if times is None else times[offsets[1:].astype(np.int64) - 1],
         None if times is None else (int(times.min()), int(times.max())),
     )

@@ -140,6 +140,9 @@ def test_user(run: Run, artifact: Artifact) -> None:
     document = read(run, "user", "user 1", "-n", "2")
     assert len(document["codes"]) == 6
     assert document["seen"] == 5
+    distinct = len(set(artifact.user_seen(1).tolist()))
+    assert document["seen_items"] == distinct
+    assert f"history       5 events on {distinct} items" in text
     assert [each["item"] for each in document["latest"]] == [
         artifact.item_ids[i] for i in artifact.user_seen(1)[:-3:-1]
     ]

@@ -254,6 +254,36 @@ def test_nothing_to_fold_is_a_usage_error(world: World) -> None:
     assert run(world).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "left_out"),
+    [
+        ("none.csv", "user,item,time\n", None),
+        ("new.csv", "user,item,time\nu1,i100,5\nghost,i101,6\n", "left out 2 events on 2 items"),
+    ],
+)
+def test_a_day_without_an_event_to_fold_changes_nothing_and_is_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, text: str, left_out: str | None
+) -> None:
+    monkeypatch.setattr("sparcode_es_cli.extras.need_training", lambda: pytest.fail("torch is loaded"))
+    (world.folder / name).write_text(text)
+    done = run(world, world.folder / name, "--out", world.folder / "fresh", "--json")
+    assert done.exit_code == 0, done.exception
+    assert f"{world.artifact.path} stays as it is, and {world.folder / 'fresh'} is not written" in done.stderr
+    assert ("left out" in done.stderr) is bool(left_out)
+    assert left_out is None or left_out in done.stderr
+    assert json.loads(done.stdout)["generation"] == world.artifact.generation_hash
+    assert not (world.folder / "fresh").exists()
+    assert run(world, world.folder / name).exit_code == 0
+    assert Artifact.open(world.artifact.path, verify=True).generation_hash == world.artifact.generation_hash
+
+
+def test_held_out_events_beside_an_empty_log(world: World) -> None:
+    (world.folder / "none.csv").write_text("user,item,time\n")
+    done = run(world, world.folder / "none.csv", "--fold", "valid", "--json")
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout)["events"] == int((world.dataset.labels == 1).sum())
+
+
 @pytest.mark.slow
 def test_killed_before_the_end_the_old_artifact_stays(world: World) -> None:
     script = (

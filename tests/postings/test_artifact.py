@@ -14,6 +14,7 @@ from sparcode_es.errors import ArtifactError
 from sparcode_es.files import atomic_folder
 from sparcode_es.postings import artifact as module
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.transpose import count_rows_by_item
 from sparcode_es.tables import StringTable
 
 FILES = ["scores.npy", "item_numbers.npy", "code_offsets.npy", "codes.npy", "item_ids.bytes.npy", "user_boosts.npy"]
@@ -148,3 +149,21 @@ def test_rights_that_are_missing_are_no_damage(build: Any, monkeypatch: pytest.M
     with pytest.raises(ArtifactError, match="Permission denied; let this account read it") as found:
         Artifact.open(path)
     assert "build it again" not in str(found.value)
+
+
+def test_popular_is_what_most_users_have_seen_not_what_one_saw_most(build: Any) -> None:
+    artifact = build()
+    histories = [[5] * 40 + [6] * 30, [], [7, 8], [8, 7, 7], [8, 5]]
+    artifact.user_seen_offsets = np.cumsum([0, *map(len, histories)]).astype(np.uint64)
+    artifact.user_seen_items = np.array([item for history in histories for item in history], dtype=np.uint32)
+    ids = [artifact.item_ids[item] for item in (8, *sorted((5, 7), key=artifact.item_ranks.__getitem__), 6)]
+    assert artifact.popular(10) == ids
+
+
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_rows_of_an_item_are_counted_once_each_block_by_block(block: int) -> None:
+    rng = np.random.default_rng(3)
+    rows = [rng.integers(0, 9, size=rng.integers(0, 7)) for _ in range(30)]
+    offsets = np.cumsum([0, *map(len, rows)]).astype(np.uint64)
+    found = count_rows_by_item(offsets, np.concatenate(rows).astype(np.uint32), 9, block)
+    assert found.tolist() == [sum(item in row for row in rows) for item in range(9)]

@@ -295,6 +295,7 @@ def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
         "version": __version__,
         "artifact": artifact.generation_hash,
         "updated_from": manifest.get("updated_from"),
+        "splits_seen": list(artifact.splits_seen),
         "model_hash": artifact.model_hash,
         "codebook_hash": artifact.codebook_hash,
         "field_type": field_type,

@@ -84,6 +84,7 @@ class ElasticsearchSource:
                 num_users=int(counts.get("users", 0)),
                 field_type=meta["field_type"],
                 artifact=meta.get("artifact"),
+                splits_seen=tuple(map(str, meta.get("splits_seen", ()))),
             )
 
     def popular(self, generation: str | None = None) -> Plan[tuple[str, ...]]:
