@@ -9,7 +9,7 @@ from dataclasses import replace
 from sparcode_es.engines.base import Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.plans import Plan, done
-from sparcode_es.errors import NotFoundError, SparcodeError
+from sparcode_es.errors import SparcodeError
 
 POPULAR = 1000
 
@@ -28,13 +28,8 @@ class LocalSource:
 
     def users(self, user_ids: Sequence[str]) -> Plan[dict[str, UserEntry]]:
         """See `Source.users`."""
-        found = {}
-        for user_id in user_ids:
-            try:
-                found[user_id] = replace(self.engine.user(user_id), generation=self.engine.artifact.generation_hash)
-            except NotFoundError:
-                continue
-        return done(found)
+        generation, found = self.engine.artifact.generation_hash, self.engine.users(user_ids)
+        return done({user_id: replace(entry, generation=generation) for user_id, entry in found.items()})
 
     def search_many(self, queries: Sequence[Query]) -> Plan[list[list[Hit] | SparcodeError]]:
         """See `Source.search_many`."""
