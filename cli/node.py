@@ -11,7 +11,6 @@ from sparcode_es_cli.words import counted
 from sparcode_es.engines.node.local import VERSIONS, LocalNode, NodeState, running_nodes
 from sparcode_es.errors import NotFoundError
 
-version_option = click.option("--version", type=click.Choice(VERSIONS), help="Which Elasticsearch.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -39,14 +38,15 @@ def command() -> None:
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es node up --version 7.17.29 --port 9200")
-@version_option
+@click.option(
+    "--version", type=click.Choice(VERSIONS), default=VERSIONS[-1], show_default=True, help="Which Elasticsearch."
+)
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 5), help="Processes in the cluster.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the first listens; a free port when left out.")
 @click.option("--heap", type=Heap(), default="1g", show_default=True, help="Java heap of each process, as 512m.")
 @json_option
-def up(version: str | None, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
+def up(version: str, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
     """Start a server and wait until it answers."""
-    version = version or VERSIONS[-1]
     click.echo(f"starting Elasticsearch {version}; the first time it is fetched", err=True)
     node = LocalNode(version, nodes=nodes, port=port, heap=heap).start()
     if as_json:
@@ -71,7 +71,7 @@ def status(as_json: bool) -> None:
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es node down --port 9200\n  sparcode-es node down --all")
-@version_option
+@click.option("--version", type=click.Choice(VERSIONS), help="Only servers of this Elasticsearch.")
 @click.option("--port", type=int, help="Only the server that listens there.")
 @click.option("--all", "every", is_flag=True, help="Every server of this account, or every one of --version.")
 def down(version: str | None, port: int | None, every: bool) -> None:

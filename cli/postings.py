@@ -38,7 +38,11 @@ CUTS = (
         help="--cut traffic looks at the test events too: for service, not for `evaluate` on the test split.",
     ),
     click.option("--max-postings-per-code", type=int, help="Keep each code's best n items."),
-    click.option("--max-codes-per-item", type=int, help="Keep each item's best n codes; `postings update` refuses such an artifact."),
+    click.option(
+        "--max-codes-per-item",
+        type=int,
+        help="Keep each item's best n codes; `postings update` refuses such an artifact.",
+    ),
     click.option(
         "--min-codes-per-item",
         type=int,

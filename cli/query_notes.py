@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sparcode_es_cli.engine_options import AnyEngine, lookup_of
 from sparcode_es_cli.words import counted
 
+from sparcode_es.engines.base import Query
 from sparcode_es.engines.conditions import ITEM, AnyOf, Between, NoneOf, item_values, said
 from sparcode_es.errors import SparcodeError
 
@@ -26,7 +28,11 @@ def notes(engine: AnyEngine, answer: Recommendations, ask: Ask) -> list[str]:
     found = [f"popular items: {answer.reason}"] if answer.source == "popular" else []
     found += left_out(answer.unknown)
     try:
-        doubts = [*_pins(engine, answer, ask), *_attributes(lookup_of(engine), answer, ask)]
+        doubts = [
+            *_pins(engine, answer, ask),
+            *_text(engine, answer, ask),
+            *_attributes(lookup_of(engine), answer, ask),
+        ]
     except SparcodeError:
         doubts = ["which of the attributes and values asked for there are could not be found out"]
     return [*found, *doubts, *_empty(answer, ask, bool(doubts))]
@@ -47,6 +53,14 @@ def _pins(engine: AnyEngine, answer: Recommendations, ask: Ask) -> Iterator[str]
     for item in missing:
         if item not in known:
             yield f"--pin: there is no item {item}"
+
+
+def _text(engine: AnyEngine, answer: Recommendations, ask: Ask) -> Iterator[str]:
+    """Words that are in no title. Popular items say by themselves that they know of no text."""
+    if ask.text is None or answer.source == "popular":
+        return
+    if not engine.search(Query((), k=1, text=replace(ask.text, required=True), generation=answer.generation)):
+        yield f"--text: no item has a word of {ask.text.words!r} in its title"
 
 
 def _attributes(lookup: Lookup, answer: Recommendations, ask: Ask) -> Iterator[str]:

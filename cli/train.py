@@ -94,11 +94,19 @@ def command(
     with _board(tensorboard, config) as board:
         result = train(config, dataset, out, tower=tower, echo=lambda line: click.echo(line, err=True), listen=board)
     if as_json:
-        click.echo(json.dumps({"checkpoint": str(result.model_path), **result.report}))
+        metric = config.training.metric
+        click.echo(json.dumps({"checkpoint": str(result.model_path), "metric": metric, **result.report}))
     else:
         click.echo(f"checkpoint  {result.model_path}")
         for key, value in result.report.items():
-            click.echo(f"{key}  {shown(key, value, '.4f')}")
+            click.echo(f"{key}  {shown(key, value, '.4f')}{_meaning(key, config.training.metric)}")
+
+
+def _meaning(key: str, metric: str) -> str:
+    """What a number of the report is of, where its name does not tell."""
+    if key.endswith("_validation"):
+        return f"  {metric} on the validation split"
+    return "  of the finished codes; an epoch's is of codes that still moved" if key == "perplexity" else ""
 
 
 def _board(folder: Path | None, config: Config) -> AbstractContextManager[TensorBoard | None]:

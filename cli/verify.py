@@ -19,7 +19,7 @@ from sparcode_es_cli.words import counted
     "--data",
     "data_path",
     type=click.Path(path_type=Path),
-    help="The data folder of a model that reads users' features.  [default: the one it was trained on]",
+    help="The data folder of a model that reads users' features alone.  [default: the one it was trained on]",
 )
 @click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
 @click.option(
@@ -52,7 +52,8 @@ def command(
         load_user_features(model, Dataset.open(data_path or Path(read_checkpoint(checkpoint).data)))
     elif data_path is not None:
         raise click.UsageError(
-            "--data is for a model that reads users' features; this one reads the postings' histories"
+            "--data is for a model that reads users' features alone; this one reads the postings' histories, and any features are "
+            "in its checkpoint: leave --data out"
         )
     with chosen_engine(engine_flags) as engine:
         result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)

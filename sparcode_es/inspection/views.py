@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, ItemDocument
 from sparcode_es.engines.inspector import Inspector
 from sparcode_es.errors import NotFoundError
@@ -57,9 +58,11 @@ def code_view(inspector: Inspector, term: str) -> CodeView:
     """Raises `NotFoundError` for a code that the index does not have."""
     profile = inspector.codes([term]).get(term)
     if profile is None:
-        info = inspector.engine.info()
+        info, named = inspector.engine.info(), term.startswith("item_") and not is_item_term(term)
+        hint = "; an item's code has its number, as item_7, not its id: `sparcode-es inspect item ID` shows it as `own code`"
         raise NotFoundError(
             f"the {info.engine} index {info.generation} has no code {term!r}; `sparcode-es inspect codes` lists codes"
+            f"{hint if named else ''}"
         )
     return CodeView(profile, inspector.names([each.code for each in profile.neighbours]))
 

@@ -178,6 +178,11 @@ def make_app(recommender: Recommender, crowd: Crowd | None = None) -> FastAPI:
         """What is wrong and where, without what was sent: it may hold what no JSON can."""
         metrics.errors.labels("RequestValidationError").inc()
         detail = [{"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
+        if any(each["type"] == "model_attributes_type" and each["loc"] == ["body"] for each in detail):
+            # What is no JSON by its header is not read as such.
+            given = request.headers.get("content-type", "none")
+            sentence = f"the body is read with the header Content-Type: application/json, which was {given[:100]}"
+            detail.append({"type": "content_type", "loc": ["header", "content-type"], "msg": sentence})
         return Json({"detail": detail}, 422)
 
     @app.post("/recommend", responses={**WRONG, **BODY, **DOWN})

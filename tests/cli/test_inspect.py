@@ -230,6 +230,7 @@ def test_codes_and_dead(run: Run) -> None:
     [
         (["code", "12_201"], 5, "12_201"),
         (["code", "\x1b"], 5, "x1b"),
+        (["code", "item_é0"], 5, "an item's code has its number"),
         (["item", "nothing"], 5, "nothing"),
         (["user", "nobody"], 5, "nobody"),
         (["why", "--user", "nobody", "--item", "é0"], 5, "nobody"),

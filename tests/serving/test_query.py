@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ import sparcode_es_cli.query_print
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 from sparcode_es_cli.query import parse_history
+from sparcode_es_cli.query_notes import notes
 
 from serving.small_world import FakeServer, Fault
 from sparcode_es.codes import UserCodes
+from sparcode_es.engines.base import Hit, Query, Text
+from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_lookup import EmbeddedLookup
 from sparcode_es.errors import ArtifactError, ConfigError, EngineError, EngineUnavailableError, NotFoundError
+from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
+from sparcode_es.serving.ask import Ask
+from sparcode_es.serving.recommender import Recommender
 from sparcode_es.tables import StringTable
 
 
@@ -283,6 +290,27 @@ def test_an_option_that_does_nothing_is_told(postings: Path, arguments: list[str
     assert done.exit_code == 0, done.exception
     assert done.stderr.splitlines()[:-1] == [note]
     assert json.loads(run("--user", "123", "-k", "2", *arguments, "--json").stdout)["source"] == "codes"
+
+
+@pytest.mark.parametrize(
+    ("hits", "told"), [([], ["--text: no item has a word of 'rivr' in its title"]), ([Hit("1", 1.0)], [])]
+)
+def test_words_that_are_in_no_title_are_told(
+    postings: Path, monkeypatch: pytest.MonkeyPatch, hits: list[Hit], told: list[str]
+) -> None:
+    """Elasticsearch alone has an index of titles: here it is made up."""
+    engine, asked = EmbeddedEngine(Artifact.open(postings)), Ask.of("123", text="rivr", k=1)
+    answer = Recommender.for_engine(engine).recommend("123", k=1)
+    sent: list[Query] = []
+
+    def search(query: Query) -> list[Hit]:
+        sent.append(query)
+        return hits
+
+    monkeypatch.setattr(engine, "search", search)
+    assert notes(engine, answer, asked) == told
+    assert [query.text for query in sent] == [Text("rivr", required=True)]
+    assert notes(engine, replace(answer, source="popular", reason="of us"), asked) == ["popular items: of us"]
 
 
 @pytest.mark.parametrize(

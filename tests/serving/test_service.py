@@ -142,6 +142,18 @@ def test_what_cannot_be_asked(client: Any, body: dict[str, Any], status: int) ->
     assert status == 422 or done.json()["error"]
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded"])
+def test_a_body_without_the_header_of_json_is_told_of_it(client: Any, kind: str | None) -> None:
+    """As `curl -d` sends it."""
+    headers = {} if kind is None else {"content-type": kind}
+    done = client.post("/recommend", content='{"user": "user 3"}', headers=headers)
+    assert done.status_code == 422
+    told = [each["msg"] for each in done.json()["detail"] if each["loc"] == ["header", "content-type"]]
+    assert told == [f"the body is read with the header Content-Type: application/json, which was {kind or 'none'}"]
+    wrong = client.post("/recommend", json={"user": "user 3", "k": 0}).json()["detail"]
+    assert all(each["loc"] != ["header", "content-type"] for each in wrong)
+
+
 def test_a_server_that_is_down(artifact: Artifact) -> None:
     fake = FakeServer(artifact)
     limits = Limits(timeout=5, budget=10, attempts=2, pause=0.001)

@@ -25,7 +25,8 @@ def test_the_report_is_printed_once_and_kept_in_the_log(chain: Path, tmp_path: P
     assert done.exit_code == 0, done.output
     last = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])
     assert last.pop("stage") == "done"
+    assert f"perplexity  {100 * last['perplexity']:.4g} %  of the finished codes" in done.stdout
+    assert f"memory_validation  {last['memory_validation']:.4f}  ndcg@50 on the validation split\n" in done.stdout
     assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["checkpoint", *last]
     assert "stage done" not in done.stderr
     assert "stage codes  epoch 1" in done.stderr
-    assert f"perplexity  {100 * last['perplexity']:.4g} %\n" in done.stdout
