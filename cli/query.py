@@ -60,7 +60,7 @@ NO_REQUEST = "there is no request to show: popular items answer without one"
     "filters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only items with this attribute; also != and, for numbers, < <= > >=. All given must hold.",
+    help="Only items with this attribute; also != and < <= > >=, for numbers and for texts such as dates. All given must hold.",
 )
 @click.option("--boost", "boosts", multiple=True, metavar="NAME=VALUE:WEIGHT", help="Multiply these items' scores.")
 @click.option("--pin", "pins", multiple=True, metavar="PLACE=ITEM", help="Show this item at this place.")
@@ -213,14 +213,23 @@ def recommend_options(flags: dict[str, Any]) -> Options:
 
 
 def parse_filter(text: str) -> dict[str, Any]:
-    """`genre=Comedy` → {"genre": "Comedy"}; `year>=1990` → {"year": {"gte": 1990.0}}; `genre!=War` → none of "War"."""
+    """`genre=Comedy` → {"genre": "Comedy"}; `genre!=War` → none of "War"; `year>=1990` → {"year": {"gte": 1990.0}}, and
+    `released>=1990-01-01` → {"released": {"gte": "1990-01-01"}}."""
     match = FILTER.fullmatch(text)
     if match is None:
         raise ConfigError(f"--filter takes NAME=VALUE, NAME!=VALUE or a bound such as NAME>=VALUE, not {text!r}")
     name, sign, value = match.groups()
     if sign == "=":
         return {name: value}
-    return {name: {"none": [value]}} if sign == "!=" else {name: {BOUNDS[sign]: _number("--filter", value)}}
+    return {name: {"none": [value]}} if sign == "!=" else {name: {BOUNDS[sign]: _bound(value)}}
+
+
+def _bound(text: str) -> float | str:
+    """A number where it reads as one, else a text, such as a date."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _pair(flag: str, form: str, text: str) -> tuple[str, str]:

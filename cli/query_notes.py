@@ -11,7 +11,7 @@ from sparcode_es_cli.engine_options import AnyEngine, lookup_of
 from sparcode_es_cli.words import counted
 
 from sparcode_es.engines.base import Query
-from sparcode_es.engines.conditions import ITEM, AnyOf, Between, NoneOf, item_values, said
+from sparcode_es.engines.conditions import ITEM, AnyOf, Between, NoneOf, holds, said
 from sparcode_es.errors import SparcodeError
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def _attributes(lookup: Lookup, answer: Recommendations, ask: Ask) -> Iterator[s
 
 def _values(lookup: Lookup, answer: Recommendations, ask: Ask, unknown: Sequence[str]) -> Iterator[str]:
     conditions: list[AnyOf | Between] = [] if answer.items else [c for c in _filters(ask) if not isinstance(c, NoneOf)]
-    conditions += [AnyOf(c.field, c.values) for c in _filters(ask) if isinstance(c, NoneOf)]
+    conditions += [c.opposite for c in _filters(ask) if isinstance(c, NoneOf)]
     for boost in ask.boosts:
-        if not any(boost.value in item_values(boost.field, item.id, item.attributes) for item in answer):
-            conditions.append(AnyOf(boost.field, (boost.value,)))
+        if not any(holds(boost.condition, item.id, item.attributes) for item in answer):
+            conditions.append(boost.condition)
     for condition in dict.fromkeys(conditions):
         if condition.field not in unknown and not lookup.fits(condition):
             yield f"no item has {said(condition)}{_alike(lookup, condition)}"

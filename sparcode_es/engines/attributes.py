@@ -68,7 +68,7 @@ class Attributes:
             return np.array([weight_of(boosts, *self._shown(item)) for item in items.tolist()], dtype=np.float64)
         product = np.ones(self._artifact.num_items)
         for boost in boosts:
-            product[self._having(boost.field, [boost.value])] *= boost.weight
+            product[self._having(boost.field, boost.condition.spellings)] *= boost.weight
         return product.take(items)
 
     def _is_first(self, kind: str) -> bool:
@@ -87,12 +87,11 @@ class Attributes:
         return mask
 
     def _fitting(self, condition: Condition) -> np.ndarray:
+        if isinstance(condition, NoneOf):
+            return ~self._fitting(condition.opposite)
         mask = np.zeros(self._artifact.num_items, dtype=bool)
         if isinstance(condition, AnyOf):
-            mask[self._having(condition.field, condition.values)] = True
-        elif isinstance(condition, NoneOf):
-            mask[self._having(condition.field, condition.values)] = True
-            return ~mask
+            mask[self._having(condition.field, condition.spellings)] = True
         elif isinstance(condition, Between):
             if condition.field == ITEM:
                 return np.array([condition.fits(name) for name in self._artifact.item_ids], dtype=bool)

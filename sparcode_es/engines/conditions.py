@@ -1,12 +1,13 @@
 """Filters and boosts that every engine honours alike, and Elasticsearch's own query DSL for that engine alone.
 
-Attributes are compared as texts, the way a `keyword` field holds them: 1999 is "1999", true is "true". A list attribute
-holds where one of its values does. Bounds that are numbers compare the values that read as numbers; bounds that are texts
-compare UTF-8 bytes.
+Attributes are compared as texts, the way a `keyword` field holds them: 1999 is "1999", true is "true". A whole number is looked
+for as "1999" and as "1999.0": an import stores the one or the other. A list attribute holds where one of its values does. Bounds
+that are numbers compare the values that read as numbers; bounds that are texts compare UTF-8 bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ ITEM = "_item"
 LONGEST = 1024
 """UTF-16 units; longer values are not indexed (`ignore_above`)."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+WHOLE = re.compile(r"(-?[1-9]\d*|0)(\.0)?", re.ASCII)
+"""A whole number as an import stores it: with `.0` where a CSV column has gaps or fractions, as pandas writes those."""
 Bound = float | str | None
 
 
@@ -31,6 +34,12 @@ class AnyOf:
 
     field: str
     values: tuple[str, ...]
+    """As they were given."""
+
+    @functools.cached_property
+    def spellings(self) -> tuple[str, ...]:
+        """What is looked for: whole numbers both ways, ids as they were given."""
+        return self.values if self.field == ITEM else _spellings(self.values)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class NoneOf:
 
     field: str
     values: tuple[str, ...]
+
+    @functools.cached_property
+    def opposite(self) -> AnyOf:
+        """What holds for all other items."""
+        return AnyOf(self.field, self.values)
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,11 @@ class Boost:
                 "what is not wanted is left out with filter or exclude"
             )
 
+    @functools.cached_property
+    def condition(self) -> AnyOf:
+        """Holds for the items that are boosted."""
+        return AnyOf(self.field, (self.value,))
+
 
 def parse_filter(given: FilterLike) -> tuple[Condition, ...]:
     """Conditions, all of which must hold, out of `{"genre": ["Drama"], "year": {"gte": 1990}}`, a `Dsl` or a list of both.
@@ -160,6 +179,15 @@ def _texts(name: str, wanted: Any) -> tuple[str, ...]:
     return values
 
 
+def _spellings(values: Iterable[str]) -> tuple[str, ...]:
+    """The texts that are stored of these values: 1990 may be "1990" or "1990.0", 007 is itself alone."""
+    found: dict[str, None] = {}
+    for value in values:
+        whole = WHOLE.fullmatch(value)
+        found |= dict.fromkeys([value] if whole is None else [whole[1], f"{whole[1]}.0"])
+    return tuple(found)
+
+
 def said(condition: Condition) -> str:
     """A condition as `query --filter` takes it, or nearly so."""
     if isinstance(condition, Dsl):
@@ -172,13 +200,17 @@ def said(condition: Condition) -> str:
 
 
 def parse_boosts(given: Mapping[str, Mapping[Any, float]] | None) -> tuple[Boost, ...]:
-    """`{"genre": {"Drama": 1.5}, "_item": {"i9": 2.0}}` → boosts. Raises `ConfigError`."""
-    found = []
+    """`{"genre": {"Drama": 1.5}, "_item": {"i9": 2.0}}` → boosts. Raises `ConfigError`.
+
+    Of two spellings of one number the later counts, as of equal keys of a mapping.
+    """
+    found: dict[tuple[str, ...], Boost] = {}
     for name, weights in (given or {}).items():
         if not isinstance(weights, Mapping):
             raise ConfigError(f"the boost of {name!r} is a mapping of values to weights, not {weights!r}")
-        found += [Boost(name, _texts(name, value)[0], float(weight)) for value, weight in weights.items()]
-    return tuple(found)
+        boosts = [Boost(name, _texts(name, value)[0], float(weight)) for value, weight in weights.items()]
+        found |= {(name, *boost.condition.spellings): boost for boost in boosts}
+    return tuple(found.values())
 
 
 def text_of(value: Any) -> str:
@@ -187,7 +219,7 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return orjson.dumps(value).decode() if isinstance(value, float) else str(value)
+    return orjson.dumps(float(value)).decode() if isinstance(value, float) else str(value)
 
 
 def values_of(value: Any) -> list[str]:
@@ -214,11 +246,11 @@ def holds(condition: Condition, item: str, attributes: Mapping[str, Any]) -> boo
     """Whether an item fits a condition. Raises `ConfigError` for a `Dsl`, which only Elasticsearch can tell."""
     if isinstance(condition, Dsl):
         raise ConfigError("only Elasticsearch can tell whether an item fits its query DSL")
+    if isinstance(condition, NoneOf):
+        return not holds(condition.opposite, item, attributes)
     values = item_values(condition.field, item, attributes)
     if isinstance(condition, AnyOf):
-        return not set(values).isdisjoint(condition.values)
-    if isinstance(condition, NoneOf):
-        return set(values).isdisjoint(condition.values)
+        return not set(values).isdisjoint(condition.spellings)
     return any(map(condition.fits, values))
 
 
@@ -226,6 +258,6 @@ def weight_of(boosts: Iterable[Boost], item: str, attributes: Mapping[str, Any])
     """The product of the weights of the boosts that an item has."""
     product = 1.0
     for boost in boosts:
-        if boost.value in item_values(boost.field, item, attributes):
+        if holds(boost.condition, item, attributes):
             product *= boost.weight
     return product

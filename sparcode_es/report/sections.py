@@ -83,15 +83,15 @@ def _whole_edges(largest: int) -> np.ndarray:
 
 def scores_of(holding: Holding, pairs: int) -> Scores | None:
     """The sizes of the scores; None without postings. pairs: (code, item) pairs of the quantizer, 0 where that is unknown."""
-    found = holding.scores()
-    if not any(each.counts.sum() for each in found.values()):
+    found = {kind: each for kind, each in holding.scores().items() if each.counts.sum()}
+    if not found:
         return None
     return Scores(
         exact=holding.exact,
         histogram=histogram(
             {kind: each.values for kind, each in found.items()}, {kind: each.counts for kind, each in found.items()}
         ),
-        quantiles={kind: quantiles_of(each) for kind, each in found.items() if each.counts.sum()},
+        quantiles={kind: quantiles_of(each) for kind, each in found.items()},
         sparsity=_sparsity(found[LEARNED], pairs) if pairs and LEARNED in found else (),
     )
 

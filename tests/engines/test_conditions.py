@@ -23,6 +23,7 @@ from sparcode_es.engines.conditions import (
     numbers_of,
     parse_boosts,
     parse_filter,
+    said,
     values_of,
     weight_of,
 )
@@ -115,6 +116,35 @@ def test_values_are_texts_as_a_keyword_field_holds_them() -> None:
     assert values_of("😀" * 513) == []
     assert values_of("😀" * 512) != []
     assert numbers_of(["1999", "1d", "0x10", " 3", "-2.5e1", "1e999", "nan", ".5", "٣", 7]) == [1999.0, -25.0, 0.5, 7.0]
+
+
+def test_a_whole_number_is_found_in_both_spellings_that_imports_store() -> None:
+    """pandas writes a column with gaps as 1990.0 into a CSV; from Parquet it is stored as 1990."""
+    documents: list[Any] = [{"year": "1990"}, {"year": "1990.0"}, {"year": ["1990", "1990.0"]}, {"year": "01990"}, {}]
+    for asked in (1990, 1990.0, np.float64(1990), "1990", "1990.0"):
+        alike, others = parse_filter({"year": asked}), parse_filter({"year": {"none": [asked]}})
+        boosts = parse_boosts({"year": {asked: 2.0}})
+        attributes, items = Attributes(table(documents)), np.arange(len(documents))
+        for _ in range(2):  # from the documents of the items, then from the index
+            assert attributes.has(items, alike).tolist() == [True, True, True, False, False]
+            assert attributes.has(items, others).tolist() == [False, False, False, True, True]
+            assert attributes.weights(items, boosts).tolist() == [2.0, 2.0, 2.0, 1.0, 1.0]
+        assert [weight_of(boosts, "i", own) for own in documents] == [2.0, 2.0, 2.0, 1.0, 1.0]
+        assert said(alike[0]) == f"year={values_of(asked)[0]}"
+    assert AnyOf("year", ("1990.0", "-7", "1990", "0")).spellings == ("1990", "1990.0", "-7", "-7.0", "0", "0.0")
+    for text in ("007", "1990.5", "1990.00", "-0", "+7", "1e3", "1990 ", "٣", "true"):
+        assert AnyOf("year", (text,)).spellings == (text,)
+    assert AnyOf("_item", ("1",)).spellings == ("1",)
+
+
+def test_two_spellings_of_a_number_are_one_boost() -> None:
+    given = {"year": {1990: 2.0, "1990.0": 3.0, "x": 2.0}, "_item": {"1": 2.0, "1.0": 3.0}}
+    assert parse_boosts(given) == (
+        Boost("year", "1990.0", 3.0),
+        Boost("year", "x", 2.0),
+        Boost("_item", "1", 2.0),
+        Boost("_item", "1.0", 3.0),
+    )
 
 
 def test_forms() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sparcode_es.engines.base import Clause, Query
-from sparcode_es.engines.conditions import parse_filter
+from sparcode_es.engines.conditions import parse_boosts, parse_filter
 from sparcode_es.engines.elasticsearch.request import (
     MOST_TERMS,
     WINDOW,
@@ -110,6 +110,15 @@ def test_clauses_of_both_fields() -> None:
     assert features["filter"] == [{"term": {"attributes.genre": "x"}}]
     vector = query_body(query, "sparse_vector")["bool"]
     assert vector["should"][1] == {"term": {"codes": {"value": "h1_3", "boost": 2.0}}}
+
+
+def test_a_whole_number_is_looked_for_in_both_spellings() -> None:
+    either, plain = {"terms": {"attributes.year": ["1990", "1990.0"]}}, {"term": {"attributes.year": "x"}}
+    filters = parse_filter([{"year": 1990}, {"year": {"none": ["1990.0"]}}, {"year": "x"}])
+    query = Query(QUERY.clauses, filter=filters, boosts=parse_boosts({"year": {1990.0: 2.0, "x": 3.0}}))
+    scored = query_body(query, "rank_features")["function_score"]
+    assert scored["functions"] == [{"filter": either, "weight": 2.0}, {"filter": plain, "weight": 3.0}]
+    assert scored["query"]["bool"]["filter"] == [either, {"bool": {"must_not": [either]}}, plain]
 
 
 def test_only_the_item_is_fetched() -> None:

@@ -218,6 +218,18 @@ def test_two_places_of_one_model(artifact: Artifact, tmp_path: Path) -> None:
         collect(Wanted("t", "now", holdings=[ArtifactHolding(artifact), foreign]))
 
 
+def test_learned_codes_without_a_posting(tmp_path: Path) -> None:
+    """A low bias, or a training from which nothing could be learned, leaves the item codes alone."""
+    scorer = Scorer()
+    scorer.table[:] = -1
+    found = collect(Wanted("t", "now", holdings=[ArtifactHolding(make_shelf(tmp_path / "postings", scorer))]))
+    assert found.scores is not None
+    assert (found.scores.sparsity, list(found.scores.quantiles)) == ((), [ITEM])
+    assert list(found.scores.histogram.layers) == [ITEM]
+    assert found.code_map is None
+    Page(page(found)).check_alone()
+
+
 def test_nothing_named_is_an_empty_report() -> None:
     assert collect(Wanted("t", "now")).sections() == []
 

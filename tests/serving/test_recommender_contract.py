@@ -84,6 +84,8 @@ FILTERS: list[FilterLike] = [
     {"year": {"gte": "1990", "lte": "1999"}},
     {"year": {"gt": 2008.5}},
     {"rating": 0.75},
+    {"rating": 1},
+    {"year": {"none": [1985.0]}, "rating": {"none": ["1"]}},
     {"rating": {"gte": 0.5, "lte": 1.25}},
     {"children": True},
     {"price": {"lt": 20}},
@@ -115,6 +117,7 @@ BOOSTS = [
     {"genre": {"Drama": 2.0, "Comedy": 0.25}, "children": {True: 1.5}},
     {"_item": {"a1": 100.0, "Z7": 0.001, "nothing": 5}},
     {"year": {1990: 8}},
+    {"year": {1990.0: 8}, "rating": {1: 3}},
 ]
 
 

@@ -53,15 +53,11 @@ def condition_body(condition: Condition) -> dict[str, Any]:
     if isinstance(condition, Dsl):
         return dict(condition.query)
     if isinstance(condition, AnyOf):
-        return _one_of(condition.field, condition.values)
+        parts = _terms(field_of(condition.field), condition.spellings)
+        return parts[0] if len(parts) == 1 else {"bool": {"should": parts}}
     if isinstance(condition, NoneOf):
-        return {"bool": {"must_not": [_one_of(condition.field, condition.values)]}}
+        return {"bool": {"must_not": [condition_body(condition.opposite)]}}
     return {"range": {field_of(condition.field, condition.numeric): condition.bounds()}}
-
-
-def _one_of(name: str, values: Sequence[str]) -> dict[str, Any]:
-    parts = _terms(field_of(name), values)
-    return parts[0] if len(parts) == 1 else {"bool": {"should": parts}}
 
 
 def _terms(field: str, values: Sequence[str]) -> list[dict[str, Any]]:
@@ -101,7 +97,7 @@ def _boosted(body: dict[str, Any], query: Query) -> dict[str, Any]:
     """The score times the weight of each boost that the item has; times 1 where it has none."""
     if not query.boosts:
         return body
-    functions = [{"filter": {"term": {field_of(b.field): b.value}}, "weight": b.weight} for b in query.boosts]
+    functions = [{"filter": condition_body(b.condition), "weight": b.weight} for b in query.boosts]
     scored = {"query": body, "functions": functions, "score_mode": "multiply", "boost_mode": "multiply"}
     return {"function_score": scored}
 
