@@ -39,9 +39,9 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.
 
     A checkpoint of another system than SparCode, such as two_tower.pt, needs no engine: it ranks every item itself. The JSON also
-    has recall and NDCG by slice, by the history's length and by the target's popularity; `sparcode-es report` reads it. What makes
-    the figures look better than they are, such as a model or postings that have seen the answers, is said on stderr and is `doubts`
-    in the JSON.
+    has recall and NDCG by slice, by the history's length and by the target's popularity; `sparcode-es report` reads it. What
+    makes the figures look better than they are, such as a model or postings that have seen the answers, is said on stderr and
+    is `doubts` in the JSON.
     """
     from sparcode_es_cli.extras import need_training
 

@@ -27,7 +27,8 @@ CUTS = (
         type=click.Choice(["bias", "traffic"]),
         default="bias",
         show_default=True,
-        help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of, which `postings update` refuses.",
+        help="What --sparsity keeps: the largest scores (Eq. 15), or what the users' best items are made of "
+        "(no `postings update` then).",
     ),
     click.option(
         "--traffic-test",
@@ -45,7 +46,8 @@ CUTS = (
         type=int,
         default=0,
         show_default=True,
-        help="Never cut an item's best n codes. Works under the maxima and --cut traffic, not under a bias; `postings update` refuses it.",
+        help="Never cut an item's best n codes. Works under the maxima and --cut traffic, not under a bias; "
+        "`postings update` refuses it.",
     ),
     click.option(
         "--observed-codes-only/--all-codes",
@@ -96,7 +98,8 @@ command.add_command(update)
 def build(checkpoint: Path, data_path: Path, out: Path, device: str, as_json: bool, **settings: Any) -> None:
     """Score every (code, item) pair and write the artifact.
 
-    Postings cut by traffic or per item cannot be updated with later events (`postings update`): build them anew. A run that is killed leaves the artifact that was there.
+    Postings cut by traffic or per item cannot be updated with later events (`postings update`): train and build anew.
+    A run that is killed leaves the artifact that was there.
     """
     from sparcode_es_cli.extras import need_training
 
