@@ -52,8 +52,8 @@ def command(
         load_user_features(model, Dataset.open(data_path or Path(read_checkpoint(checkpoint).data)))
     elif data_path is not None:
         raise click.UsageError(
-            "--data is for a model that reads users' features alone; this one reads the postings' histories, and any features are "
-            "in its checkpoint: leave --data out"
+            "--data is for a model that reads users' features alone; this one reads the postings' histories, and any "
+            "features are in its checkpoint: leave --data out"
         )
     with chosen_engine(engine_flags) as engine:
         result = verify(engine, artifact, model, partial(encode_known, model, artifact), users, count, seed)
