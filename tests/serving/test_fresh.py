@@ -283,7 +283,7 @@ class TestRefusals:
 
     def test_a_log_of_another_data_set(self, world: World) -> None:
         with pytest.raises(DataError, match="another data set"):
-            world.update(world.artifact, log_of({"x": [100, 101], "u1": [102]}))
+            world.update(world.artifact, log_of({"x": [100, 101], "y": [102]}))
         assert not (world.folder / "fresh").exists()
 
     def test_unknown_items_are_left_out_and_counted(self, world: World) -> None:
