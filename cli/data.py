@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     from sparcode_es.data.tabular import Columns
 
 Decorated = Callable[..., Any]
+SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "test"}
 COUNT = click.IntRange(min=1)
 FILE = click.Path(path_type=Path)
+NOTHING_TO_ASK = {
+    "leave-one-out": "only users of three events or more have one",
+    "users": "a held-out user of one event has none; hold out more with --held-out",
+    "temporal": "it asks users who have events on both sides of its border; move --valid-from and --test-from",
+    "given": "the source labels no such user",
+}
+"""Why a split can leave no case, by its protocol."""
 TABLE_FLAGS = ("user_column", "item_column", "time_column", "time_unit", "negative_ids", "separator")
 EMBEDDINGS = click.option(
     "--embeddings",
@@ -137,6 +145,10 @@ def _report(dataset: Dataset, as_json: bool) -> None:
                 f"{counted(len(rows), f'{noun} id')} of more than {ID_BYTES} bytes, such as {table[int(rows[0])][:60]!r}…: "
                 "Elasticsearch takes none, so `sparcode-es index` will refuse what is made of this; the embedded engine does not"
             )
+    empty = [f"no {name}" for name, split in SPLITS.items() if not len(dataset.cases(split))]
+    if empty:
+        protocol = dataset.manifest["split"]["protocol"]
+        _note(f"--split {protocol} leaves {' and '.join(empty)} case: {NOTHING_TO_ASK[protocol]}")
     if as_json:
         found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
         click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))
@@ -201,13 +213,19 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 @click.option("--time-unit", type=click.Choice(["auto", "s", "ms", "us", "ns"]), default="auto", help="Of numbers.")
 @click.option("--negative-ids", is_flag=True, help="Of csv and parquet: numbers below 0 are identifiers (hashes, say).")
 @click.option("--separator", help="Of csv.  [default: the first line's]")
-@click.option("--items", type=FILE, help="Table of items (csv, parquet, json): titles, attributes, item features.")
+@click.option(
+    "--items", type=FILE, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
+)
 @click.option("--items-id-column", help="[default: the first column]")
 @click.option("--title-column", help="[default: title]")
-@click.option("--attribute", "attributes", multiple=True, help="Columns shown and filtered on.  [default: all]")
-@click.option("--list-column", "list_columns", multiple=True, help="Attributes that hold several values.")
+@click.option(
+    "--attribute", "attributes", multiple=True, help="A column shown and filtered on; repeatable.  [default: all]"
+)
+@click.option(
+    "--list-column", "list_columns", multiple=True, help="An attribute that holds several values; repeatable."
+)
 @click.option("--list-separator", default="|", show_default=True)
-@click.option("--users", type=FILE, help="Table of users (csv, parquet, json): user features.")
+@click.option("--users", type=FILE, help="Table of users (csv, parquet, json, jsonl): user features.")
 @click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
 def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, embeddings: Any, **flags: Any) -> None:

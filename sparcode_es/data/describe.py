@@ -23,7 +23,7 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Counts, density (the share of all user-item pairs that occur), quantiles of events a user and an item, the split."""
     counts = dataset.manifest["counts"]
-    titles, attributes = _texts(dataset)
+    titles, attributes = texts_of(dataset)
     pairs = np.unique(dataset.users.astype(np.int64) * dataset.num_items + dataset.items)
     times = dataset.times if dataset.has_times else None
     return {
@@ -51,7 +51,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _texts(dataset: Dataset) -> tuple[int, dict[str, int]]:
+def texts_of(dataset: Dataset) -> tuple[int, dict[str, int]]:
     """How many items have a title, and how many have each attribute, by its name."""
     titles, attributes = 0, Counter[str]()
     for item in range(dataset.num_items):

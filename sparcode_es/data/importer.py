@@ -14,13 +14,14 @@ import pandas as pd
 
 from sparcode_es.data.dataset import Dataset, Side
 from sparcode_es.data.deezer import SONGS, Embeddings, import_deezer
+from sparcode_es.data.describe import texts_of
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
 from sparcode_es.data.movielens import RATINGS, read_movielens
 from sparcode_es.data.sequences import Layout, read_sequences
 from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts, read_side
 from sparcode_es.data.tabular import Columns, read_table
-from sparcode_es.data.text import read_bytes
+from sparcode_es.data.text import JSON_LINES, read_bytes, suffix_of
 from sparcode_es.data.write import ItemText, Preparation, Source, write_dataset
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
@@ -107,8 +108,25 @@ def import_file(
     if sides.users is not None and users is not None:
         note(matched("user", sides.users, users, events.used_users(), events.report.user_column))
     tables = _tables(features, users, items, sides.separator)
-    texts = _texts(items, sides, features)
-    return write_dataset(out, name, events, Source(path.name, sha256_of(path), kind), preparation, texts, tables)
+    texts, before = _texts(items, sides, features), _shown(out)
+    source = Source(path.name, sha256_of(path), kind)
+    dataset = write_dataset(out, name, events, source, preparation, texts, tables)
+    lost = sorted(before - _shown(out)) if before else []
+    if lost:
+        note(
+            f"{out} had {', '.join(lost)}, which this import lacks; give the table with --items (--title-column, --attribute) "
+            "to have them again"
+        )
+    return dataset
+
+
+def _shown(folder: Path) -> set[str]:
+    """What a data folder has to show of its items, in words; nothing where there is none that can be read."""
+    try:
+        titles, attributes = texts_of(Dataset.open(folder))
+    except DataError:
+        return set()
+    return {*(["titles"] if titles else []), *(f"the attribute {name!r}" for name in attributes)}
 
 
 def read_log(path: Path, options: ImportOptions) -> Events:
@@ -181,7 +199,12 @@ def detect_format(path: Path) -> Format:
     content = read_bytes(path)
     if content[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
         return "parquet"
-    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
+    suffix = suffix_of(path)
+    if suffix in (".json", *JSON_LINES):
+        read = f"pandas.read_json({str(path)!r}, lines={suffix in JSON_LINES}, dtype=False)"
+        raise DataError(
+            f"{path} is JSON, which is not read as a log; make Parquet of it: {read}.to_parquet('log.parquet')"
+        )
     if suffix in (".csv", ".tsv"):
         return "csv"
     if not content.strip():

@@ -19,7 +19,7 @@ from sparcode_es.data.events import LONGEST_VALUE
 from sparcode_es.data.features import KINDS, FeatureTable
 from sparcode_es.data.lists import FORMS, entries_of, is_bracketed
 from sparcode_es.data.tabular import separator_of
-from sparcode_es.data.text import not_utf8, read_bytes
+from sparcode_es.data.text import JSON_LINES, not_utf8, read_bytes, suffix_of
 from sparcode_es.data.write import ItemText
 from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
@@ -68,17 +68,22 @@ def read_schema(path: Path) -> list[FeatureSpec]:
 
 
 def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
-    """A side table indexed by identifier (`id_column`, or the first column), from CSV, Parquet or JSON; gzip too.
+    """A side table indexed by identifier (`id_column`, or the first column), from CSV, Parquet, JSON or JSON lines; gzip too.
 
-    JSON: an object identifier → list (it becomes the column `attributes`) or identifier → object of columns. Raises
-    `DataError` for a missing column, a repeated or an empty identifier.
+    JSON: one object a row, in a list or a line each, or an object identifier → list (it becomes the column `attributes`) or
+    identifier → object of columns. Raises `DataError` for a missing column, a repeated or an empty identifier.
     """
     content = read_bytes(path)
-    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "").lower()
+    suffix = suffix_of(path)
     try:
         if suffix == ".json":
-            return _from_json(parse_json(content), path)
-        if content[:4] == b"PAR1":
+            found = parse_json(content)
+            if not isinstance(found, list):
+                return _from_json(found, path)
+            frame = _from_records(found, path)
+        elif suffix in JSON_LINES:
+            frame = _from_records([parse_json(line) for line in content.splitlines() if line.strip()], path)
+        elif content[:4] == b"PAR1":
             table = pq.read_table(io.BytesIO(content))
             table.validate(full=True)  # else text that is not UTF-8 is found where it is read
             frame = table.to_pandas()
@@ -104,9 +109,17 @@ def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
     return frame.drop(columns=[id_column])
 
 
+def _from_records(rows: list[Any], path: Path) -> pd.DataFrame:
+    if not any(rows) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} must hold one object a row: column → value")
+    return pd.DataFrame(rows, dtype=object)
+
+
 def _from_json(found: Any, path: Path) -> pd.DataFrame:
     if not isinstance(found, dict) or not found:
-        raise DataError(f"{path} must hold a JSON object: identifier → list of attributes, or identifier → object")
+        raise DataError(
+            f"{path} must hold a JSON list of objects, or one object: identifier → list of attributes, or identifier → object"
+        )
     if all(isinstance(value, dict) for value in found.values()):
         return pd.DataFrame.from_dict(found, orient="index", dtype=object)
     if not all(isinstance(value, list) for value in found.values()):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
-from sparcode_es.errors import DataError
+from sparcode_es.errors import ConfigError, DataError
 
 Protocol = Literal["leave-one-out", "users", "temporal", "given"]
 
@@ -34,13 +34,13 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise DataError(f"the seed must not be negative, not {self.seed}")
+            raise ConfigError(f"the seed must not be negative, not {self.seed}")
         if not 0 < self.held_out < 0.5:
-            raise DataError(f"the held-out share must lie between 0 and 0.5, not {self.held_out}")
+            raise ConfigError(f"the held-out share must lie between 0 and 0.5, not {self.held_out}")
         if not 0 < self.context < 1:
-            raise DataError(f"the context share must lie between 0 and 1, not {self.context}")
+            raise ConfigError(f"the context share must lie between 0 and 1, not {self.context}")
         if self.valid_from is not None and self.test_from is not None and self.valid_from > self.test_from:
-            raise DataError("validation must begin before the test: --valid-from lies after --test-from")
+            raise ConfigError("validation must begin before the test: --valid-from lies after --test-from")
 
     def to_json(self) -> dict[str, Any]:
         """The options as the manifest keeps them."""

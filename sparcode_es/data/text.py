@@ -17,6 +17,13 @@ from sparcode_es.errors import DataError
 MOST_PACKED, ROOM = 100, 1 << 20
 """How many times the packed size an unpacked log may have, and bytes that it may have in any case."""
 
+JSON_LINES = (".jsonl", ".ndjson")
+
+
+def suffix_of(path: Path) -> str:
+    """The ending of a file's name that tells what the file is, packed or not, in lower case."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
+
 
 def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked where it is gzip (by its first bytes). Raises `DataError` when it cannot be read."""

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparcode_es.errors import DataError
+from sparcode_es.errors import ConfigError
 
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 DIVISORS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -84,11 +84,11 @@ def _to_seconds(values: np.ndarray, known: np.ndarray, unit: Unit) -> np.ndarray
 def parse_time(text: str) -> float:
     """One timestamp of a flag (seconds, or ISO 8601) as seconds to the microsecond, a whole number of them as an int.
 
-    Raises `DataError`.
+    Raises `ConfigError`.
     """
     values, reasons = parse_times(pa.array([text]), "s")
     for reason, found in reasons.items():
         if found[0]:
-            raise DataError(f"{text!r} cannot be used as a time: {reason}")
+            raise ConfigError(f"{text!r} cannot be used as a time: {reason}")
     seconds = float(values[0])
     return int(seconds) if seconds.is_integer() else seconds

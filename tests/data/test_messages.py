@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from sparcode_es_cli.main import cli
 
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.errors import DataError
+from sparcode_es.errors import ConfigError, DataError, StorageError
 
 LOG = "reader,isbn,date\nu1,a,2026-01-01\nu1,b,2026-01-02\nu1,c,2026-01-03\nu2,b,2026-01-04\nu2,a,2026-01-05\n"
 NAMED = ("--user-column", "reader", "--item-column", "isbn", "--time-column", "date")
@@ -117,6 +118,73 @@ def test_describe_says_what_it_verified(tmp_path: Path) -> None:
     assert "verified" not in described(tmp_path / "data").output
     assert f"verified_files   {files}\n" in described(tmp_path / "data", "--verify").output
     assert json.loads(described(tmp_path / "data", "--verify", "--json").output)["verified_files"] == files
+
+
+def test_titles_and_attributes_that_a_new_import_lacks_are_told(tmp_path: Path) -> None:
+    """They would be missed after the next training, in every answer."""
+    books = table(tmp_path, "id,title,author,year\na,Ä,x,1990\nb,B,y,\n")
+    lost = f"{tmp_path / 'data'} had "
+    assert lost not in run(tmp_path, "--items", books).stderr
+    assert lost not in run(tmp_path, "--items", books).stderr
+    fewer = run(tmp_path, "--items", books, "--attribute", "author").stderr
+    assert f"{lost}the attribute 'year', which this import lacks; give the table" in fewer
+    run(tmp_path, "--items", books)
+    alone = run(tmp_path)
+    assert (alone.exit_code, alone.stderr.count(lost)) == (0, 1)
+    assert f"{lost}the attribute 'author', the attribute 'year', titles, which this import lacks" in alone.stderr
+    assert lost not in run(tmp_path).stderr
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    assert isinstance(run(tmp_path).exception, StorageError)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ("--split", "temporal", "--valid-from", "2027-01-01", "--test-from", "2027-02-01"),
+            "no validation and no test",
+        ),
+        (("--split", "temporal", "--valid-from", "2026-01-03", "--test-from", "2027-02-01"), "no test"),
+        (("--k-core", "2"), "no validation and no test"),
+        (("--split", "users", "--held-out", "0.4"), "no validation and no test"),
+    ],
+)
+def test_a_split_that_leaves_nothing_to_ask_is_told(tmp_path: Path, flags: tuple[str, ...], words: str) -> None:
+    log = "reader,isbn,date\nu1,a,2026-01-05\nu2,b,2026-01-05\nu3,c,2026-01-05\n" if "users" in flags else LOG
+    result = run(tmp_path, *flags, log=log)
+    assert result.exit_code == 0, result.output
+    split = flags[1] if flags[0] == "--split" else "leave-one-out"
+    assert f"--split {split} leaves {words} case: " in result.stderr
+    assert "leaves no" not in run(tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--split", "users", "--held-out", "0.6"),
+        ("--split", "users", "--seed", "-1"),
+        ("--split", "temporal", "--valid-from", "2027-01-02", "--test-from", "2027-01-01"),
+        ("--split", "temporal", "--valid-from", "soon"),
+    ],
+)
+def test_options_out_of_range(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    assert isinstance(run(tmp_path, *flags).exception, ConfigError)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.ndjson", "log.json"])
+def test_json_is_refused_as_a_log_with_what_to_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"user": "007", "item": i, "time": 10 + place} for place, i in enumerate("abc")]
+    table(tmp_path, json.dumps(rows) if name == "log.json" else "\n".join(map(json.dumps, rows)), name)
+    error = CliRunner().invoke(cli, ["data", "import", name, "--out", "data"]).exception
+    assert isinstance(error, DataError)
+    lines = name != "log.json"
+    read = f"pandas.read_json({name!r}, lines={lines}, dtype=False).to_parquet('log.parquet')"
+    assert str(error) == f"{name} is JSON, which is not read as a log; make Parquet of it: {read}"
+    pd.read_json(name, lines=lines, dtype=False).to_parquet("log.parquet")
+    done = CliRunner().invoke(cli, ["data", "import", "log.parquet", "--out", "data"])
+    assert done.exit_code == 0, done.output
+    assert list(Dataset.open("data").user_ids) == ["007"]
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:

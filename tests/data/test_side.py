@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from sparcode_es.data.features import FeatureTable
 from sparcode_es.data.side import FeatureSpec, as_list, feature_tables, item_texts, read_side
+from sparcode_es.data.write import ItemText
 from sparcode_es.engines.conditions import holds, parse_boosts, parse_filter, weight_of
 from sparcode_es.errors import DataError
 
+RECORDS: list[dict[str, Any]] = [
+    {"item": "007", "title": "Ä", "year": 1990},
+    {"item": 8, "year": None, "tags": ["x", "y"]},
+]
 SALES = {"a": [True, [True, False]], "b": [False, [False]], "c": [None, []]}
+
+
+@pytest.mark.parametrize("name", ["items.json", "items.jsonl", "items.ndjson.gz"])
+def test_json_of_records(tmp_path: Path, name: str) -> None:
+    """As `to_json(orient="records")` writes it, with and without `lines=True`."""
+    text = json.dumps(RECORDS) if name == "items.json" else "".join(f"{json.dumps(row)}\n" for row in RECORDS)
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    texts = item_texts(read_side(tmp_path / name), "title", ["year", "tags"], [], "|")
+    assert texts == {"007": ItemText("Ä", {"year": "1990"}), "8": ItemText(None, {"tags": ["x", "y"]})}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("items.json", "[]", "one object a row"),
+        ("items.json", "[{}]", "one object a row"),
+        ("items.json", '[{"item": "a"}, 7]', "one object a row"),
+        ("items.jsonl", '{"item": "a"}\n["b"]\n', "one object a row"),
+        ("items.jsonl", "", "one object a row"),
+        ("items.jsonl", '{"item": "a"}\n{"item": ', "cannot read the table"),
+        ("items.jsonl", '{"item": "a"}\n{"title": "b"}\n', "without an identifier"),
+        ("items.jsonl", '{"item": "a"}\n{"item": "a"}\n', "twice"),
+        ("items.json", "7", "must hold a JSON list"),
+    ],
+)
+def test_json_that_is_no_table(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_side(tmp_path / name)
 
 
 @pytest.fixture(params=["parquet", "json"])

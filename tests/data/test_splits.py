@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.data.filters import k_core
 from sparcode_es.data.splits import SplitOptions, label_events
-from sparcode_es.errors import DataError
+from sparcode_es.errors import ConfigError, DataError
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=40)
 
@@ -67,7 +67,7 @@ def test_no_training_event_lies_after_a_validation_event_nor_that_after_a_test_e
 def test_temporal_bounds_may_be_given_and_must_be_in_order() -> None:
     options = SplitOptions("temporal", valid_from=3, test_from=5)
     assert label_events(offsets_of([6]), np.arange(1, 7), options).tolist() == [TRAIN] * 2 + [VALID] * 2 + [TEST] * 2
-    with pytest.raises(DataError, match="before the test"):
+    with pytest.raises(ConfigError, match="before the test"):
         SplitOptions("temporal", valid_from=6, test_from=5)
     with pytest.raises(DataError, match="needs timestamps"):
         label_events(offsets_of([6]), None, options)
@@ -75,7 +75,7 @@ def test_temporal_bounds_may_be_given_and_must_be_in_order() -> None:
 
 @pytest.mark.parametrize("options", [{"held_out": 0.0}, {"held_out": 0.5}, {"context": 1.0}, {"context": 0.0}])
 def test_shares_that_leave_nothing_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(DataError, match="share must lie between"):
+    with pytest.raises(ConfigError, match="share must lie between"):
         SplitOptions("users", **options)  # type: ignore[arg-type]
 
 
