@@ -188,15 +188,10 @@ class Core:
             if work.ask.user in found:
                 work.entry = found[work.ask.user]
             else:
-                work.fail(
-                    NotFoundError(
-                        work.fail(
-                            NotFoundError(
-                                f"the index has no user {work.ask.user!r}; a model that reads histories takes one in their place"
-                            )
-                        )
-                    )
+                sentence = (
+                    f"the index has no user {work.ask.user!r}; a model that reads histories takes one in their place"
                 )
+                work.fail(NotFoundError(sentence))
 
     def _know_histories(self, works: Sequence[Work]) -> Plan[None]:
         asked = [work for work in works if work.ask.history is not None]
