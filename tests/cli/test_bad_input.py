@@ -123,7 +123,7 @@ def test_inputs_that_are_something_else(work: Path, tmp_path: Path) -> None:
         (14, "would be lost", ("postings", "build", "--checkpoint", model, "--data", data, "--out", data)),
         (14, "would be lost", ("data", "import", work / "log.txt", "--format", "sequences", "--out", postings)),
         (14, "another folder as --out", ("train", "--data", data, "--out", postings, *SMALL)),
-        (4, "seed", ("data", "import", work / "log.txt", "--out", tmp_path / "d", "--split", "users", "--seed", "-1")),
+        (3, "seed", ("data", "import", work / "log.txt", "--out", tmp_path / "d", "--split", "users", "--seed", "-1")),
         (3, "training.seed", ("train", "--data", data, "--out", tmp_path / "r", "--seed", "-1")),
         (2, "--seed", ("verify", "--postings", postings, "--checkpoint", model, "--seed", "-1")),
         (3, "--timeout", (*query, "--user", "u1", "--url", "http://127.0.0.1:9", "--timeout", "nan")),
