@@ -110,7 +110,7 @@ def _ranked(
         return _ranked_by_model(trained, dataset, cases), None
     encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
-        Recommender.for_engine(engine).require_model(encoder.model.model_hash, encoder.model.codebook_hash)
+        Recommender.for_engine(engine).require_model(*encoder.hashes)
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
         found = rank_by_engine(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from sparcode_es_cli.connection import connection_options, index_option, open_se
 from sparcode_es_cli.postings import built, cut_options, cuts_of
 from tqdm import tqdm
 
-from sparcode_es.config import PostingsConfig
+from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -161,9 +160,8 @@ def _cuts_of_what_is_there(postings: Path) -> PostingsConfig | None:
 
 def _said(cuts: PostingsConfig) -> str:
     """Cuts as flags, those that are not the defaults."""
-    given = {field.name: getattr(cuts, field.name) for field in fields(cuts)}
-    changed = {name: value for name, value in given.items() if value != getattr(PostingsConfig(), name)}
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items()) or "uncut"
+    changed = to_mapping(cuts).items() - to_mapping(PostingsConfig()).items()
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in sorted(changed)) or "uncut"
 
 
 def load(server: Server, artifact: Artifact, options: Any) -> dict[str, Any]:

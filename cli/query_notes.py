@@ -41,9 +41,12 @@ def notes(engine: AnyEngine, answer: Recommendations, ask: Ask) -> list[str]:
 def left_out(items: Sequence[str]) -> Iterator[str]:
     """Which items of --history the model does not know."""
     if items:
-        listed = ", ".join(map(repr, items[:LISTED])) + (", …" if len(items) > LISTED else "")
         what = f"{counted(len(items), 'item')} that the model does not know"
-        yield f"left out of --history: {what}: {listed}"
+        yield f"left out of --history: {what}: {_listed([*map(repr, items)])}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:LISTED]) + (", …" if len(texts) > LISTED else "")
 
 
 def _pins(engine: AnyEngine, answer: Recommendations, ask: Ask) -> Iterator[str]:
@@ -74,8 +77,7 @@ def _attributes(lookup: Lookup, answer: Recommendations, ask: Ask) -> Iterator[s
     there = lookup.attributes() if doubtful else []
     unknown = [name for name in doubtful if name not in there]
     for name in unknown:
-        listed = ", ".join(there[:LISTED]) + (", …" if len(there) > LISTED else "")
-        yield f"the items have no attribute {name}; {f'they have {listed}' if there else 'they have none at all'}"
+        yield f"the items have no attribute {name}; {f'they have {_listed(there)}' if there else 'they have none at all'}"
     yield from _values(lookup, answer, ask, unknown)
 
 
