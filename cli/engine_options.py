@@ -52,9 +52,8 @@ def engine_options(function: F) -> F:
 
 
 @contextmanager
-def chosen_engine(values: dict[str, Any], later: bool = False) -> Iterator[AnyEngine]:
-    """Open the engine that the flags choose, from their values, and close it at the end. later: a server is not asked before
-    there is something to ask, and may be down."""
+def chosen_engine(values: dict[str, Any]) -> Iterator[AnyEngine]:
+    """Open the engine that the flags choose, from their values, and close it at the end. A server is not asked anything yet."""
     name = values["engine"]
     if name == "auto":
         name = "elasticsearch" if connection_given(values) else "embedded"
@@ -62,7 +61,7 @@ def chosen_engine(values: dict[str, Any], later: bool = False) -> Iterator[AnyEn
     if name == "embedded":
         engine = _open_embedded(values["postings"])
     else:
-        engine = _open_elasticsearch(values, values["index"], later)
+        engine = _open_elasticsearch(values, values["index"])
     try:
         yield engine
     finally:
@@ -105,13 +104,13 @@ def _open_embedded(postings: Path) -> AnyEngine:
     return EmbeddedEngine(Artifact.open(postings))
 
 
-def _open_elasticsearch(values: dict[str, Any], index: str, later: bool) -> AnyEngine:
+def _open_elasticsearch(values: dict[str, Any], index: str) -> AnyEngine:
     if not connection_given(values):
         raise ConfigError("--engine elasticsearch needs a server: give --url (ES_URL) or --cloud-id (ES_CLOUD_ID)")
     from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 
-    return ElasticsearchEngine(Server(connection_config(values)), index, later=later)
+    return ElasticsearchEngine(Server(connection_config(values)), index)
 
 
 def engine_note(engine: Engine, what: str) -> str:

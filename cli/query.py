@@ -164,14 +164,14 @@ def _stand_in(
     from sparcode_es.engines.embedded import EmbeddedEngine
     from sparcode_es.engines.local_source import LocalSource
     from sparcode_es.postings.artifact import Artifact
-    from sparcode_es.serving.fallback import popular_offline
+    from sparcode_es.serving.fallback import popular_offline, some_popular_of
     from sparcode_es.serving.log_entry import Asked, entries
     from sparcode_es.serving.work import Work
 
     postings, begun, started = flags["postings"], time.time(), time.perf_counter()
     try:
         engine = EmbeddedEngine(Artifact.open(postings))
-        answer = popular_offline(engine, ask, f"{error} These are of {postings}")
+        answer = popular_offline(engine, some_popular_of(engine), ask, f"{error} These are of {postings}")
     except SparcodeError as missing:
         raise EngineUnavailableError(f"{error} --fallback has no popular items either: {missing}") from error
     elapsed = time.perf_counter() - started

@@ -85,7 +85,7 @@ def command(
     from sparcode_es.serving.recommender import Recommender
 
     limits = Limits(flags["timeout"], budget, in_flight=in_flight)
-    with listening(host, port) as opened_port, chosen_engine(flags, later=True) as engine:
+    with listening(host, port) as opened_port, chosen_engine(flags) as engine:
         opened = None if encoder is None else ExportedEncoder.open(encoder)
         log = chosen_log(flags, engine)
         with Recommender.for_engine(engine, encoder=opened, limits=limits, log=log) as recommender:

@@ -21,6 +21,7 @@ from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
 MANIFEST_KEYS = {"schema_version", "model_hash", "codebook_hash", "shared_heads", "M", "counts", "bias", "files"}
+FIGURES = ("bias", "sparsity", "average_items", "sparsity_of_stored_codes", "average_items_of_stored_codes")
 ATTEMPTS = 10
 """How often an artifact is opened again because it was replaced meanwhile."""
 FOLDED_PARTS = {"offsets": np.int64, "items": np.int32, "counts": np.float32}
@@ -97,6 +98,7 @@ class Artifact:
         """The artifact whose manifest.json is `content`, its files checked."""
         manifest = _parsed(path, content)
         try:
+            _require_facts(manifest)
             _folder(path).check(manifest["files"], verify)
             artifact = cls(path, manifest)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
@@ -265,6 +267,15 @@ def generation_of(manifest: dict[str, Any]) -> str:
     """See `Artifact.generation_hash`."""
     content = {key: value for key, value in manifest.items() if key not in ("created_at", "built_at")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _require_facts(manifest: dict[str, Any]) -> None:
+    """KeyError, TypeError or ValueError where something is missing that a build says of itself, or is of another kind."""
+    for value in (*(manifest[name] for name in FIGURES), manifest["rounding"]["max_relative_error"]):
+        float(value)
+    for value in (*manifest["counts"].values(), *(file["bytes"] for file in manifest["files"].values())):
+        int(value)
+    dict(manifest["config"])
 
 
 def _manifest_at(path: Path) -> bytes:

@@ -22,7 +22,7 @@ from sparcode_es.serving.arrange import Mmr
 from sparcode_es.serving.ask import DEEPEST, Ask
 from sparcode_es.serving.crowd import Gate
 from sparcode_es.serving.encoding import Encoder, history_clauses, require_model, unknown_items
-from sparcode_es.serving.fallback import Popular, popular_of, popular_page, some_popular_of
+from sparcode_es.serving.fallback import Popular, popular_of, popular_offline, popular_page, some_popular_of
 from sparcode_es.serving.log import QueryLog
 from sparcode_es.serving.log_entry import Asked, entries
 from sparcode_es.serving.ranker import Moved, Ranker
@@ -53,6 +53,7 @@ class Core:
         self._ranker = Ranker(source, artifact)
         self.gate = Gate(limits.in_flight)
         self.popular = Popular()
+        self._local: EmbeddedEngine | None = None
         self._popular_tried = float("-inf")
         self._live: tuple[float, EngineInfo] | None = None
 
@@ -76,7 +77,8 @@ class Core:
 
     def stand_in(self, artifact: Artifact) -> None:
         """See `Recommender.stand_in`."""
-        self.popular = some_popular_of(EmbeddedEngine(artifact))
+        engine = EmbeddedEngine(artifact)
+        self.popular, self._local = some_popular_of(engine), engine
 
     def require_model(self, hashes: tuple[str, str]) -> Plan[None]:
         """Raise `MismatchError` unless the live generation was built from this model and codebooks."""
@@ -114,16 +116,20 @@ class Core:
             return page(work)
         if not self.fallback or _callers_own(work.error):
             return work.error
-        answer = popular_page(
-            self._known_popular(), self._without_seen(work), str(work.error), work.documents if reached else None
-        )
+        ask, reason, local = self._without_seen(work), str(work.error), None if reached else self._offline()
+        if local is None:
+            answer = popular_page(self.popular, ask, reason, work.documents if reached else None)
+        else:
+            answer = popular_offline(local, self.popular, ask, reason)
         return replace(answer, unknown=work.unknown)
 
-    def _known_popular(self) -> Popular:
-        """The last popular items, or the artifact's in a process that has had none yet."""
-        if not self.popular.items and self.artifact is not None:
-            self.popular = popular_of(EmbeddedEngine(self.artifact))
-        return self.popular
+    def _offline(self) -> EmbeddedEngine | None:
+        """What an artifact knows, for when no server can be asked; popular items, too, in a process that has had none yet."""
+        if self._local is None and self.artifact is not None:
+            self._local = EmbeddedEngine(self.artifact)
+        if self._local is not None and not self.popular.items:
+            self.popular = popular_of(self._local)
+        return self._local
 
     def _without_seen(self, work: Work) -> Ask:
         ask = work.ask
@@ -274,6 +280,7 @@ class Core:
         items = yield from self.source.popular(generation)
         documents = yield from self.source.documents(items, generation)
         self.popular = Popular(generation, tuple(documents[item] for item in items if item in documents))
+        self._local = None
 
     def reasons(self, query: Query, item: str) -> Plan[tuple[Reason, ...]]:
         """Which codes gave an item what, within the limits of one call. Raises `NotFoundError` for an item that is not there."""

@@ -37,10 +37,9 @@ def some_popular_of(engine: EmbeddedEngine) -> Popular:
     return popular
 
 
-def popular_offline(engine: EmbeddedEngine, ask: Ask, reason: str) -> Recommendations:
-    """A page of the popular items of an artifact, for a question that no server could be asked. Raises `NotFoundError` when
-    the artifact has none."""
-    popular = some_popular_of(engine)
+def popular_offline(engine: EmbeddedEngine, popular: Popular, ask: Ask, reason: str) -> Recommendations:
+    """A page of popular items for a question that no server could be asked. engine: over the artifact that tells what the user
+    has met, and which pinned items there are."""
     if ask.exclude_seen:
         seen = set(_seen(engine, ask)) - set(ask.pins.values())
         ask = replace(ask, exclude=ask.exclude | seen)

@@ -168,9 +168,9 @@ def test_users_that_are_not_there(engine: ElasticsearchEngine, server: Server) -
     server.call("PUT", "/alone-1", {"mappings": {}})
     try:
         with pytest.raises(EngineError, match="is an index, not an alias"):
-            ElasticsearchEngine(server, "alone-1")
+            ElasticsearchEngine(server, "alone-1").info()
         with pytest.raises(NotFoundError, match="sparcode-es index"):
-            ElasticsearchEngine(server, "nothing")
+            ElasticsearchEngine(server, "nothing").info()
     finally:
         server.call("DELETE", "/alone-1")
 

@@ -85,6 +85,7 @@ def fake() -> Iterator[Fake]:
 def opened(fake: Fake) -> Iterator[ElasticsearchEngine]:
     fake.say((200, MAPPING))
     engine = ElasticsearchEngine(connect(fake), "shop")
+    engine.info()
     yield engine
     engine.close()
 
@@ -148,7 +149,7 @@ def test_another_server_is_not_taken_for_one_without_the_index(fake: Fake, statu
     fake.say((status, body))
     server = connect(fake)
     for ask in (
-        lambda: ElasticsearchEngine(server, "shop"),
+        ElasticsearchEngine(server, "shop").info,
         lambda: listed(server, "shop"),
         lambda: capabilities(server),
     ):
@@ -165,7 +166,7 @@ def test_a_page_of_a_proxy_is_not_shown(fake: Fake, status: int, kind: type[Spar
     fake.headers = {"content-type": "text/html"}
     fake.say((status, PAGE))
     with pytest.raises(kind, match=rf"\({status}\)") as caught:
-        ElasticsearchEngine(connect(fake), "shop")
+        ElasticsearchEngine(connect(fake), "shop").info()
     assert "<" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -179,7 +180,7 @@ def test_a_dropped_connection(fake: Fake, opened: ElasticsearchEngine) -> None:
 def test_nobody_listens() -> None:
     server = Server(ConnectionConfig(url="http://jo:secret@127.0.0.1:1"), attempts=1)
     with pytest.raises(EngineUnavailableError, match=r"cannot reach http://127\.0\.0\.1:1: \[Errno \d+\]") as caught:
-        ElasticsearchEngine(server, "shop")
+        ElasticsearchEngine(server, "shop").info()
     assert "secret" not in str(caught.value)
 
 
@@ -232,13 +233,13 @@ def test_a_search_that_timed_out_is_no_answer(fake: Fake, opened: ElasticsearchE
 def test_wrong_indices(fake: Fake, mapping: Any, kind: type[SparcodeError], words: str) -> None:
     fake.say((200, mapping))
     with pytest.raises(kind, match=words):
-        ElasticsearchEngine(connect(fake), "shop")
+        ElasticsearchEngine(connect(fake), "shop").info()
 
 
 def test_no_alias(fake: Fake) -> None:
     fake.say((404, reason("index_not_found_exception")))
     with pytest.raises(NotFoundError, match="`sparcode-es index`"):
-        ElasticsearchEngine(connect(fake), "shop")
+        ElasticsearchEngine(connect(fake), "shop").info()
 
 
 @pytest.mark.parametrize("name", ["", "A", "_x", "a/b", "a*", "a,b"])

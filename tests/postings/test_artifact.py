@@ -69,7 +69,17 @@ def test_a_foreign_manifest(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("schema_version", 2), ("counts", {}), ("counts", None), ("files", []), ("M", 2), ("M", "x")]
+    ("key", "value"),
+    [
+        *(("schema_version", 2), ("counts", {}), ("counts", None), ("files", []), ("M", 2), ("M", "x"), ("bias", None)),
+        *(
+            ("sparsity", "x"),
+            ("average_items_of_stored_codes", []),
+            ("rounding", {}),
+            ("rounding", 1),
+            ("config", None),
+        ),
+    ],
 )
 def test_a_changed_manifest(build: Any, key: str, value: object) -> None:
     file = build().path / "manifest.json"
@@ -77,6 +87,16 @@ def test_a_changed_manifest(build: Any, key: str, value: object) -> None:
     manifest[key] = value
     file.write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError):
+        Artifact.open(file.parent)
+
+
+@pytest.mark.parametrize("key", ["sparsity", "rounding", "config", "sparsity_of_stored_codes"])
+def test_a_manifest_that_lacks_what_a_build_says_of_itself(build: Any, key: str) -> None:
+    file = build().path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest[key]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=rf"damaged \(KeyError\('{key}'\)\)"):
         Artifact.open(file.parent)
 
 

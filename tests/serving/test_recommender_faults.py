@@ -164,6 +164,24 @@ def test_a_server_that_was_never_there_and_its_artifact(artifact: Artifact) -> N
     assert "known yet" not in str(answer.reason)
 
 
+def test_who_stands_in_knows_what_was_seen_and_what_is_there(fake: FakeServer, artifact: Artifact) -> None:
+    """As `query --fallback` does; once the server has answered, only what it said counts."""
+    engine, fake.always = EmbeddedEngine(artifact), lambda path: 503
+    seen, popular = engine.user("user 3").seen, artifact.popular(1000)
+    assert set(popular[:5]) & set(seen)
+    with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK) as recommender:
+        recommender.stand_in(artifact)
+        answer = recommender.recommend("user 3", k=5, exclude_seen=True, pin={2: "nope", 4: seen[0]})
+        fresh = [item for item in popular if item not in seen]
+        assert [item.id for item in answer] == [*fresh[:3], seen[0], fresh[3]]
+        read = recommender.recommend("user 3", k=5)
+        assert [item.id for item in read] == popular[:5]
+        fake.always = lambda path: None
+        assert recommender.recommend("user 3").source == "codes"
+        fake.always = lambda path: 503
+        assert [item.id for item in recommender.recommend("user 3", k=1, pin={1: "nope"})] == ["nope"]
+
+
 def test_without_fallback_the_error_is_raised(fake: FakeServer) -> None:
     with Recommender.from_elasticsearch(fake.url, "recs", limits=QUICK, fallback=False) as recommender:
         with pytest.raises(NotFoundError, match="nobody"):

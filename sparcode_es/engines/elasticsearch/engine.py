@@ -15,19 +15,13 @@ from sparcode_es.errors import NotFoundError, SparcodeError
 class ElasticsearchEngine:
     """Answers queries from the alias `name`, or from its generation `suffix` alone (see `sparcode_es.engines.base.Engine`).
 
-    Raises `NotFoundError` without the alias, `EngineError` when it is an index or not one of ours; with `later` not before it is
-    asked for something.
+    Whatever is asked raises `NotFoundError` without the alias, and `EngineError` when it is an index or not one of ours; `info`
+    asks for that alone.
     """
 
-    def __init__(self, server: Server, name: str, suffix: str | None = None, later: bool = False) -> None:
+    def __init__(self, server: Server, name: str, suffix: str | None = None) -> None:
         self.server, self.source, self.name = server, ElasticsearchSource(server.where, name, suffix), name
         self.suffix, self.indices = suffix, self.source.indices
-        if not later:
-            self._field_type()
-
-    def _field_type(self) -> str:
-        with understood(self.server.where):
-            return str(self.server.run(self.source.meta())["field_type"])
 
     def info(self) -> EngineInfo:
         """What the alias stands for now."""
@@ -74,7 +68,9 @@ class ElasticsearchEngine:
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""
-        body = request.shown_body(query, self._field_type())
+        with understood(self.server.where):
+            field_type = str(self.server.run(self.source.meta())["field_type"])
+        body = request.shown_body(query, field_type)
         preference = request.routing(query)["preference"]
         return f"GET {self.indices.items}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 
