@@ -38,7 +38,7 @@ def build_from_data(
     if config.cut == "traffic" and not config.traffic_test:
         before = dataset.train_sequences(with_validation=True)
         traffic = encode_histories(encoder.model, before.offsets, before.items, before.users)
-    asked = [encode_cases(encoder, dataset, dataset.cases(split)).codes for split in ("valid", "test")]
+    asked = [_codes_of(encoder.model, dataset.cases(split)).codes for split in ("valid", "test")]
     return build_postings(
         encoder.model,
         out,
@@ -57,7 +57,11 @@ def encode_cases(encoder: HistoryEncoder, dataset: Dataset, cases: Cases) -> Use
     """The codes of the cases' histories. Raises `MismatchError` as `build_from_data` does."""
     require_same_items(encoder.item_ids, dataset)
     load_user_features(encoder.model, dataset)
-    return encode_histories(encoder.model, cases.history_offsets, cases.history_items, cases.users)
+    return _codes_of(encoder.model, cases)
+
+
+def _codes_of(model: SparCode, cases: Cases) -> UserCodes:
+    return encode_histories(model, cases.history_offsets, cases.history_items, cases.users)
 
 
 def encode_known(model: SparCode, artifact: Artifact, rows: np.ndarray) -> UserCodes:
