@@ -13,6 +13,7 @@ import numpy as np
 from command import BenchCommand
 from environment import describe_environment
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
@@ -44,7 +45,7 @@ def synthetic_artifact(folder: Path, items: int, codes_per_item: int, codes: int
     rows, present = np.unique(keys // items, return_inverse=True)
     folder.mkdir(parents=True)
     table = np.stack([np.zeros_like(rows), rows], axis=1).astype(np.uint32)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(present))]).astype(np.uint64)
+    offsets = csr.offsets_of(np.bincount(present))
     np.save(folder / "codes.npy", table)
     np.save(folder / "code_offsets.npy", offsets)
     np.save(folder / "item_numbers.npy", (keys % items).astype(np.uint32))

@@ -24,6 +24,7 @@ from report import markdown_table
 from speed import percentiles, write_speed
 from threadpoolctl import threadpool_limits
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import load_config
 from sparcode_es.models.encode import encode_tokens
@@ -65,15 +66,10 @@ def take_turns(systems: dict[str, Encode], histories: list[tuple[np.ndarray, np.
 def same_codes(found: UserCodes, expected: UserCodes) -> float:
     """The share of all (user, code) pairs of two encoders that both have."""
     pairs = [
-        {(user, *row) for user, row in zip(_owners(codes), codes.codes.tolist(), strict=True)}
+        {(user, *row) for user, row in zip(csr.owners(codes.offsets).tolist(), codes.codes.tolist(), strict=True)}
         for codes in (found, expected)
     ]
     return len(pairs[0] & pairs[1]) / max(1, len(pairs[0] | pairs[1]))
-
-
-def _owners(codes: UserCodes) -> list[int]:
-    owners: list[int] = np.repeat(np.arange(len(codes)), np.diff(codes.offsets.astype(np.int64))).tolist()
-    return owners
 
 
 def measure(

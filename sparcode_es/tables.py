@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
 
@@ -34,8 +35,7 @@ class StringTable:
     def build(cls, strings: Iterable[str], searchable: bool = True) -> StringTable:
         """Make a table in memory. Raises `DataError` for a repeated string in a searchable table."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
-        offsets = np.zeros(len(encoded) + 1, dtype=np.uint64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        offsets = csr.offsets_of([len(text) for text in encoded])
         blob = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         if not searchable:
             return cls(blob, offsets)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A stage imports its own level and earlier ones. Two names on a level do not import each other, but see EXCEPTIONS.
 LEVELS: list[set[str]] = [
     {"errors", "__init__"},
-    {"files", "codes", "visible"},
+    {"files", "codes", "csr", "visible"},
     {"tables", "arrays"},
     {"config", "presets"},
     {"data"},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.recipe import LATEST, World, best_of_code, followers
+from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import to_grid
@@ -46,7 +47,7 @@ def write_artifact(folder: Path, world: World) -> Artifact:
             numbers.append(items.astype(np.uint32))
             grids.append(to_grid(scores))
             counts[code] = len(items)
-    np.save(folder / "code_offsets.npy", np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64))
+    np.save(folder / "code_offsets.npy", csr.offsets_of(counts))
     write_items(folder, StringTable.build(map(item_id, range(recipe.items))), _documents(world))
     user_ids = StringTable.build(f"u{user}" for user in range(recipe.users))
     users = write_users(folder, user_ids, user_codes(world), _Seen(world.user_seen), table)

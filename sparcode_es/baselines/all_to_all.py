@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparcode_es.config import StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
-from sparcode_es.models.base import RankingModel, Tower
+from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch, no_histories
 from sparcode_es.models.candidates import FullInteraction, LateInteraction, Reading
 from sparcode_es.models.encode import histories_of
-from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
-from sparcode_es.models.tokenizers import own_vectors
+from sparcode_es.models.tokenizers import OwnItems
 
 BLOCKS = {"cpu": (16, 1024), "cuda": (64, 4096)}
 """Cases and items that are scored at once: what is between them stays in a processor's cache, or keeps a GPU busy."""
 
 
-class AllToAll(RankingModel):
+class AllToAll(TokenModel):
     """SparCode without quantizer and sparse index. It begins with the tower's tokenizer and item vectors, and with its scores
     unless a net (`dnn`, `inner_pdnn`, `crossnet`) is all that there is between them: form `late` without `scorer.residual`."""
 
@@ -31,21 +29,17 @@ class AllToAll(RankingModel):
     def build(self) -> None:
         """Make the layers."""
         config = self.config
-        self.tokenizer = make_tokenizer(
-            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
-        )
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.build_tower()
         late = config.all_to_all.form == "late"
         own_items = late and config.scorer.untied_items
-        self.candidates = nn.Embedding(self.num_items, config.tokenizer.dim) if own_items else None
+        self.candidates = OwnItems(self.num_items, config.tokenizer.dim) if own_items else None
         self.interaction = (LateInteraction if late else FullInteraction)(config)
 
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale; the candidates' own vectors, where there are any, as a copy of its items'."""
-        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
-        self.log_scale.data.copy_(tower.log_scale.data)
+        self.take_tower(tower)
         if self.candidates is not None:
-            self.candidates.weight.data.copy_(own_vectors(self.tokenizer, self.num_items).detach())
+            self.candidates.begin_from(self.tokenizer)
         self.tokenizer.requires_grad_(not self.config.training.freeze_tokenizer)
 
     @property
@@ -57,8 +51,7 @@ class AllToAll(RankingModel):
         """Vectors of candidates int64 [n], with features, [n, D]."""
         if self.candidates is None:
             return self.tokenizer.targets(items)
-        own: Tensor = self.candidates(items)
-        return own + self.tokenizer.content(items)
+        return self.candidates.vectors(items, self.tokenizer)
 
     def read(self, histories: Tensor, positions: Tensor, users: Tensor) -> Reading:
         """See `Tokenizer.forward`."""

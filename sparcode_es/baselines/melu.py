@@ -9,12 +9,11 @@ from torch.nn import functional as F
 
 from sparcode_es.baselines.maml import Decision, Weights, adapted
 from sparcode_es.baselines.tasks import Items, labelled, split_batch
-from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.features import FeatureEncoder, inputs
-from sparcode_es.models.few import latest_items
+from sparcode_es.models.few import latest_events
 from sparcode_es.models.losses import NegativeSampler
 
 BLOCK = 1 << 24
@@ -83,8 +82,7 @@ class MeLU(RankingModel):
         generator = torch.Generator().manual_seed(self.config.training.seed)
         count = self.settings.support * self.settings.negatives
         negatives = torch.randint(self.num_items, (1, count), generator=generator)
-        latest = ItemCodesConfig(latest=self.settings.support, decay=1.0)
-        events, there = latest_items(latest, cases.history_offsets, cases.history_items)
+        events, there = latest_events(cases.history_offsets, cases.history_items, self.settings.support)
 
         def scores(rows: np.ndarray) -> np.ndarray:
             support = torch.from_numpy(events[rows].astype(np.int64))

@@ -5,7 +5,6 @@ Level 0 is the root; the leaves of the last level are the items. B users, n node
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,6 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
-from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 from sparcode_es.models.scorers import Head
 from sparcode_es.models.tree import children_of, cluster_order, nodes_of, tree_bounds
@@ -66,10 +64,7 @@ class TDM(TokenModel):
         """Make the layers."""
         config = self.config
         dim = config.tokenizer.dim
-        self.tokenizer = make_tokenizer(
-            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
-        )
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.build_tower()
         self.scorer = NodeScorer(config.tdm, dim)
         self.bounds = tree_bounds(self.num_items, config.tdm.branching)
         self.sizes = [len(level) - 1 for level in self.bounds]
@@ -103,8 +98,7 @@ class TDM(TokenModel):
     @torch.no_grad()
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale; its item vectors as the leaves; the first tree."""
-        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
-        self.log_scale.data.copy_(tower.log_scale.data)
+        self.take_tower(tower)
         self.leaves.weight.copy_(self.tokenizer.targets(torch.arange(self.num_items, device=self.order.device)))
         self.learn_tree()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -12,7 +11,6 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import TokenModel
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import encode_tokens
-from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 BLOCK = 32_768
@@ -28,10 +26,7 @@ class TwoTower(TokenModel):
     def build(self) -> None:
         """Make the layers."""
         config = self.config
-        self.tokenizer = make_tokenizer(
-            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
-        )
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.build_tower()
         self.output_item_embedding: nn.Embedding | None = None
         if config.two_tower.untied_items:
             self.output_item_embedding = nn.Embedding(self.num_items, config.tokenizer.dim)

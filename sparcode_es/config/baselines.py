@@ -100,7 +100,6 @@ class MeLUConfig:
         )
         counts = (self.local_steps, self.support, self.query, self.negatives)
         require(min(counts) >= 1, "melu.local_steps, support, query and negatives must be at least 1")
-        require(self.support <= 256, f"melu.support must be at most 256, not {self.support}")
         require(self.local_learning_rate > 0, "melu.local_learning_rate must be positive")
         require(0 <= self.cold_share <= 1, f"melu.cold_share must lie in [0, 1], not {self.cold_share}")
 

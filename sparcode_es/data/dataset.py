@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.arrays import ArrayFolder
 from sparcode_es.data.filters import repeats
 from sparcode_es.errors import DataError
@@ -80,15 +81,14 @@ class Sequences:
     @property
     def owners(self) -> np.ndarray:
         """The sequence of each event, int64 [...]."""
-        lengths: np.ndarray = np.diff(self.offsets.astype(np.int64))
-        return np.repeat(np.arange(len(self)), lengths)
+        return csr.owners(self.offsets)
 
     def before(self, places: np.ndarray, most: int) -> Sequences:
         """For each of these places in `items`, int64 [n], the at most `most` events before it in its sequence."""
         owners = self.owners[places]
         starts = np.maximum(self.offsets[owners].astype(np.int64), places - most)
         lengths = places - starts
-        return Sequences(_offsets_of(lengths), self.items[_ranges(starts, lengths)], self.users[owners])
+        return Sequences(csr.offsets_of(lengths), self.items[csr.ranges(starts, lengths)], self.users[owners])
 
 
 @dataclass(frozen=True)
@@ -132,20 +132,7 @@ ScoreFunction = Callable[[np.ndarray], np.ndarray]
 def _take(offsets: np.ndarray, items: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     starts = offsets[:-1].astype(np.int64)[rows]
     lengths = np.diff(offsets.astype(np.int64))[rows]
-    return _offsets_of(lengths), items[_ranges(starts, lengths)]
-
-
-def _offsets_of(lengths: np.ndarray) -> np.ndarray:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.uint64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """start, start + 1, … for each (start, length), end to end."""
-    total = int(lengths.sum())
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(starts) else starts, lengths)
-    return np.arange(total, dtype=np.int64) + shift
+    return csr.offsets_of(lengths), items[csr.ranges(starts, lengths)]
 
 
 class Dataset:
@@ -269,7 +256,7 @@ class Dataset:
             trained |= valid | ((self.labels == CONTEXT) & asked[self.users])
         lengths = np.bincount(self.users[trained], minlength=self.num_users)
         users = np.flatnonzero(lengths)
-        return Sequences(_offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))
+        return Sequences(csr.offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))
 
     def full_histories(self) -> Sequences:
         """All events of every user, of any label: row u is user u."""
@@ -295,9 +282,9 @@ class Dataset:
         kept = places[np.isin(self.users[places], users)]
         return Cases(
             users.astype(np.uint32),
-            _offsets_of(history),
-            self.items[_ranges(starts[users], history)],
-            _offsets_of(lengths[users]),
+            csr.offsets_of(history),
+            self.items[csr.ranges(starts[users], history)],
+            csr.offsets_of(lengths[users]),
             self.items[kept],
         )
 

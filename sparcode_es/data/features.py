@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.errors import DataError
 
@@ -94,7 +95,6 @@ def _vector(name: str, values: list[Any]) -> Encoded:
 def _list(_: str, values: list[Any]) -> Encoded:
     words = sorted({word for value in values if value is not None for word in value})
     numbers = {word: number for number, word in enumerate(words, start=1)}
-    offsets = np.zeros(len(values) + 1, dtype=np.uint64)
-    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
+    offsets = csr.offsets_of([0 if value is None else len(value) for value in values])
     flat = [numbers[word] for value in values if value is not None for word in value]
     return {"": np.array(flat, dtype=np.int32), ".offsets": offsets}, {"size": len(words) + 1}, words

@@ -21,7 +21,7 @@ from sparcode_es.data.movielens import RATINGS, read_movielens
 from sparcode_es.data.sequences import Layout, read_sequences
 from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts, read_side
 from sparcode_es.data.tabular import Columns, read_table
-from sparcode_es.data.text import JSON_LINES, read_bytes, suffix_of
+from sparcode_es.data.text import HEAD, JSON_LINES, head, read_bytes, suffix_of
 from sparcode_es.data.write import ItemText, Preparation, Source, write_dataset
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
@@ -191,12 +191,12 @@ def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[Fea
 
 
 def detect_format(path: Path) -> Format:
-    """The format by name and first lines. Raises `DataError` when it cannot be told."""
+    """The format by name and first lines; no more of the file is read. Raises `DataError` when it cannot be told."""
     if (path / SONGS).is_file():
         return "deezer"
     if path.is_dir() or path.name in RATINGS or (path.is_file() and zipfile.is_zipfile(path)):
         return "movielens"
-    content = read_bytes(path)
+    content = head(path)
     if content[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
         return "parquet"
     suffix = suffix_of(path)
@@ -207,9 +207,9 @@ def detect_format(path: Path) -> Format:
         )
     if suffix in (".csv", ".tsv"):
         return "csv"
-    if not content.strip():
+    if len(content) < HEAD and not content.strip():
         raise DataError(f"{path} is empty")
-    lines = content[: 1 << 16].decode("utf-8", "replace").splitlines()[:20]
+    lines = content.decode("utf-8", "replace").splitlines()[:20]
     if suffix in (".dat", ".inter") or lines[0].count("::") == 3:
         return "movielens"
     whole = [line for line in lines[: max(1, len(lines) - 1)] if line.strip()]

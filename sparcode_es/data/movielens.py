@@ -6,7 +6,6 @@ Every rating is an event.
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -144,7 +143,7 @@ def read_ratings(content: bytes, source: str, separator: str, header: bool, skip
 def _frame(content: bytes, separator: str, names: list[str], encoding: str, header: bool) -> pd.DataFrame:
     """A side file with these columns, all text; the first is the index."""
     text = content.decode(encoding)
-    rows = [line.rstrip("\r").split(separator) for line in io.StringIO(text).read().split("\n") if line.strip()]
+    rows = [line.rstrip("\r").split(separator) for line in text.split("\n") if line.strip()]
     short = next((row for row in rows if len(row) < len(names)), None)
     if short is not None:
         raise DataError(f"a MovieLens side file has a row with {len(short)} columns, not {len(names)}: {short[:3]}")

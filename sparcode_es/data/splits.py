@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.errors import ConfigError, DataError
 
@@ -93,7 +94,7 @@ def by_users(offsets: np.ndarray, options: SplitOptions) -> np.ndarray:
     label_of_user[drawn[held_out : 2 * held_out]] = TEST
     lengths = np.diff(offsets)
     labels = np.repeat(label_of_user, lengths)
-    place = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)
+    place = csr.ranges(0, lengths)
     context = np.maximum(1, np.floor(lengths * options.context).astype(np.int64))
     labels[(labels != TRAIN) & (place < np.repeat(context, lengths))] = CONTEXT
     return labels

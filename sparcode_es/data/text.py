@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,10 @@ from sparcode_es.errors import DataError
 
 MOST_PACKED, ROOM = 100, 1 << 20
 """How many times the packed size an unpacked log may have, and bytes that it may have in any case."""
+HEAD = 1 << 16
+"""Bytes of a file that tell its format."""
+GZIP = b"\x1f\x8b"
+"""How a gzip file begins."""
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -27,17 +34,44 @@ def suffix_of(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked where it is gzip (by its first bytes). Raises `DataError` when it cannot be read."""
-    try:
+    with _reading(path):
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
+        if content[:2] == GZIP:
             return _gunzipped(content, path)
+    _check_name(content, path)
+    return content
+
+
+def head(path: Path) -> bytes:
+    """The first `HEAD` bytes of what `read_bytes` gives, without reading more. Raises `DataError` as that does."""
+    with _reading(path), path.open("rb") as file:
+        if file.peek(2)[:2] == GZIP:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return unpacked.read(HEAD)
+        content = file.read(HEAD)
+    _check_name(content, path)
+    return content
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; the file may be truncated") from error
-    if path.suffix.lower() == ".gz" and not_utf8(content, str(path)):
-        raise DataError(f"{path} is not gzip, as its name says, nor text; get it again, or give it its own name")
-    return content
+
+
+def _check_name(content: bytes, path: Path) -> None:
+    """Raise `DataError` for a name of gzip on what is no text either; the content's end may halve a character."""
+    if path.suffix.lower() == ".gz":
+        try:
+            codecs.utf_8_decode(content)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path} is not gzip, as its name says, nor text; get it again, or give it its own name"
+            ) from error
 
 
 def _gunzipped(content: bytes, path: Path) -> bytes:

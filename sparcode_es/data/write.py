@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es import __version__
+from sparcode_es import __version__, csr
 from sparcode_es.data.dataset import LABEL_NAMES, MANIFEST_KEYS, SCHEMA_VERSION, TRAIN, Dataset
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import SavedFeature
@@ -72,15 +72,15 @@ def write_dataset(
     ordered = kept.in_natural_order()
     by_time = ordered.by_user_and_time()
     users, event_items = ordered.users[by_time].astype(np.uint32), ordered.items[by_time].astype(np.uint32)
-    offsets = np.zeros(len(ordered.user_ids) + 1, dtype=np.uint64)
-    np.cumsum(np.bincount(users, minlength=len(ordered.user_ids)), out=offsets[1:])
+    lengths = np.bincount(users, minlength=len(ordered.user_ids))
+    offsets = csr.offsets_of(lengths)
     times = None if ordered.times is None else ordered.times[by_time]
     given = None if user_labels is None else np.array([user_labels[user] for user in ordered.user_ids], dtype=np.uint8)
     labels = label_events(offsets, times, preparation.split, given)
     arrays = {
         "events.users": users,
         "events.items": event_items,
-        "events.times": _ranks(offsets) if times is None else np.floor(times).astype(np.int64),
+        "events.times": csr.ranges(0, lengths) if times is None else np.floor(times).astype(np.int64),
         "events.labels": labels,
         "user_offsets": offsets,
     }
@@ -141,12 +141,6 @@ def _filtered(events: Events, preparation: Preparation, source: Source) -> tuple
             raise DataError(f"no event is left with at least {bounds}; choose a smaller k-core")
         events = events.select(kept)
     return events, counts
-
-
-def _ranks(offsets: np.ndarray) -> np.ndarray:
-    """0, 1, 2, … within each user, int64 [E]."""
-    begins = offsets.astype(np.int64)
-    return np.arange(begins[-1]) - np.repeat(begins[:-1], np.diff(begins))
 
 
 def _documents(ids: Sequence[str], items: dict[str, ItemText]) -> list[str]:

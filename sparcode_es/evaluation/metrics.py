@@ -34,9 +34,7 @@ def case_metrics(ranks: np.ndarray, offsets: np.ndarray, ks: Sequence[int] = KS)
     min(k, targets) of them. A case without targets is an error: there is nothing to find.
     """
     offsets = offsets.astype(np.int64)
-    counts = np.diff(offsets)
-    if (counts == 0).any():
-        raise ValueError("a case without a target cannot be measured")
+    counts = _targets(offsets)
     gains = 1 / np.log2(ranks + 2)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, max(ks) + 2)))])
     found = {}
@@ -57,8 +55,17 @@ def measure_ranks(
     convention: Convention = "standard",
 ) -> dict[str, np.ndarray]:
     """Metrics of each case by a convention: ranks and ties (how many items have the target's score) float64 [T]."""
-    found = case_metrics(ranks, offsets, ks)
-    return found if convention == "standard" else found | _shared_metrics(ranks, ties, offsets, ks)
+    if convention == "standard":
+        return case_metrics(ranks, offsets, ks)
+    return _shared_metrics(ranks, ties, offsets, ks)
+
+
+def _targets(offsets: np.ndarray) -> np.ndarray:
+    """How many targets each case has, int64 [n]."""
+    counts: np.ndarray = np.diff(offsets)
+    if (counts == 0).any():
+        raise ValueError("a case without a target cannot be measured")
+    return counts
 
 
 def _shared_metrics(
@@ -66,7 +73,7 @@ def _shared_metrics(
 ) -> dict[str, np.ndarray]:
     """`deezer`: a target among t equal scores has 1/t of the hits and the gains of their t places."""
     offsets = offsets.astype(np.int64)
-    counts = np.diff(offsets)
+    counts = _targets(offsets)
     begins = ranks - (ties - 1) / 2
     gains = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, max(ks) + 2)))])
     found = {}

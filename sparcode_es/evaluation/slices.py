@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.data.dataset import TRAIN, Cases, Dataset
 from sparcode_es.evaluation.metrics import KS, Convention, measure_ranks
 from sparcode_es.evaluation.ranking import VIEWS, Ranking
@@ -81,7 +82,7 @@ def _measured(
 ) -> tuple[int, dict[str, dict[str, float]]]:
     """How many cases have a target that is kept, bool [T], and the mean metrics of those."""
     counts = np.add.reduceat(kept.astype(np.int64), offsets[:-1].astype(np.int64))
-    own = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+    own = csr.offsets_of(counts[counts > 0])
     found = {}
     for view in VIEWS:
         by_case = measure_ranks(ranking.ranks[view][kept], ranking.ties[view][kept], own, ks, convention)

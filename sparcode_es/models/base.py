@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import Config, StageConfig
 from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.models.batches import Batch
-from sparcode_es.models.feature_tokenizer import FeatureTokenizer
+from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
 from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.models.tokenizers import Tokenizer
@@ -84,9 +86,27 @@ class RankingModel(nn.Module, ABC):
 
 
 class TokenModel(RankingModel):
-    """A system whose user is what a tokenizer makes of the history: SparCode, its two-tower, TDM."""
+    """A system whose user is what a tokenizer makes of the history: SparCode, its two-tower, All-to-All SA, TDM. Each is a
+    `Tower`, and begins from one unless it is the two-tower."""
 
     tokenizer: Tokenizer | FeatureTokenizer
+    log_scale: nn.Parameter
+
+    def build_tower(self) -> None:
+        """Make what all of them have: the tokenizer, and the scale of its dot products."""
+        config = self.config
+        self.tokenizer = make_tokenizer(
+            config.tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs
+        )
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+
+    def take_tower(self, tower: Tower, summed: int = 1) -> None:
+        """The tower's tokenizer and scale.
+
+        summed: tokens whose scores are added up, where the tower's score is their mean: each begins with its share of the scale.
+        """
+        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
+        self.log_scale.data.copy_(tower.log_scale.data - math.log(summed))
 
     def tokens(self, histories: Tensor, positions: Tensor, users: Tensor) -> Tensor:
         """Eq. 6. See `Tokenizer.forward`; unit tokens [P, K, D]."""

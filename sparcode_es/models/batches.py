@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparcode_es import csr
+
 POOL = 32
 """Batches whose windows are sorted by length together, so that little padding is needed."""
 
@@ -134,8 +136,7 @@ class Pairs:
         """The batch of some users: histories of length 1 that nobody reads, and a position each."""
         lengths = np.diff(self.offsets)[rows]
         owners = np.repeat(np.arange(len(rows)), lengths)
-        ranks = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = np.repeat(self.offsets[rows], lengths) + ranks
+        ranks, places = csr.ranges(0, lengths), csr.ranges(self.offsets[rows], lengths)
         if generator is not None:
             # Within each owner, `ranks` counts the pairs in a random order.
             shuffled = np.lexsort([generator.random(len(owners)), owners])

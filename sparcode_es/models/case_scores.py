@@ -9,6 +9,7 @@ import torch
 from scipy import sparse
 from torch.nn import functional as F
 
+from sparcode_es.codes import unique_codes
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.few import latest_items
@@ -31,7 +32,7 @@ class CodeTable:
     def __init__(self, model: SparCode, cases: Cases) -> None:
         tokens = encode_tokens(model, cases.history_offsets, cases.history_items, cases.users)
         codes, self.boosts = assign_codes(model, tokens)
-        flat, inverse = np.unique(codes.reshape(-1, codes.shape[-1]), axis=0, return_inverse=True)
+        flat, inverse = unique_codes(codes.reshape(-1, codes.shape[-1]))
         self.codes, self.rows = flat, inverse.reshape(codes.shape[:2])
         self.bias, self.device = model.bias, model.bias_parameter.device
         self.scores = np.empty((len(flat), model.num_items), dtype=np.float32)

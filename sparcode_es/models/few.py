@@ -23,15 +23,22 @@ def padded_histories(
 
 
 def latest_items(config: ItemCodesConfig, offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The latest items of n histories in CSR form, latest first: numbers uint32 [n, L], boosts float32 [n, L].
+    """The items that give n histories in CSR form their item codes, and the codes' boosts; see `latest_events`."""
+    return latest_events(offsets, items, config.latest, config.decay)
+
+
+def latest_events(
+    offsets: np.ndarray, items: np.ndarray, latest: int, decay: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The L = `latest` latest items of n histories in CSR form, latest first: numbers uint32 [n, L], boosts float32 [n, L].
 
     The boost of the k-th latest is decayᵏ⁻¹, and 0 where a history is shorter.
     """
-    ends, lag = offsets[1:].astype(np.int64)[:, None], np.arange(config.latest)
+    ends, lag = offsets[1:].astype(np.int64)[:, None], np.arange(latest)
     places = ends - 1 - lag
     there = places >= offsets[:-1].astype(np.int64)[:, None]
     numbers = np.where(there, items[np.where(there, places, 0)], 0) if len(items) else np.zeros(there.shape)
-    return numbers.astype(np.uint32), np.where(there, config.decay**lag, 0).astype(np.float32)
+    return numbers.astype(np.uint32), np.where(there, decay**lag, 0).astype(np.float32)
 
 
 def codes_of(tokens: np.ndarray, codebooks: np.ndarray, codes_per_token: int | None) -> tuple[np.ndarray, np.ndarray]:

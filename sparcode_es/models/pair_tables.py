@@ -19,6 +19,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparcode_es import csr
 from sparcode_es.models.products import product
 from sparcode_es.models.scorers import DNN, CrossNet, DotProduct, InnerPDNN, MaxSim
 
@@ -193,5 +194,4 @@ class _FirstLayer:
 
 def _add_lifts(scores: np.ndarray, lifts: sparse.csr_matrix) -> None:
     """Add the weighted lifts (Memory) of some codes, CSR [q, n], to their scores in place."""
-    rows = np.repeat(np.arange(len(scores)), np.diff(lifts.indptr))
-    scores[rows, lifts.indices] += lifts.data
+    scores[csr.owners(lifts.indptr), lifts.indices] += lifts.data

@@ -6,7 +6,6 @@ B histories, P positions, K = K_u tokens, R codes a token, Q code vectors, n ite
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,13 +19,12 @@ from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.case_scores import CodeTable
-from sparcode_es.models.feature_tokenizer import make_tokenizer
 from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softmax
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.pair_tables import PairTables
 from sparcode_es.models.quantizer import Assignment, Quantizer
 from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_scores
-from sparcode_es.models.tokenizers import own_vectors
+from sparcode_es.models.tokenizers import OwnItems
 
 
 class SparCode(TokenModel):
@@ -38,10 +36,9 @@ class SparCode(TokenModel):
         """Make the layers."""
         config = self.config
         tokenizer, quantizer, scorer = config.tokenizer, config.quantizer, config.scorer
-        self.tokenizer = make_tokenizer(tokenizer, self.num_items, self.num_users, self.item_specs, self.user_specs)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
+        self.build_tower()
         self.quantizer = Quantizer(quantizer, tokenizer.dim, tokenizer.tokens)
-        self.scorer_items = nn.Embedding(self.num_items, tokenizer.dim) if scorer.untied_items else None
+        self.scorer_items = OwnItems(self.num_items, tokenizer.dim) if scorer.untied_items else None
         self.item_tokens = make_item_tokens(scorer, tokenizer.dim, tokenizer.item_tokens)
         self.scorer = make_scorer(scorer, tokenizer.dim, tokenizer.item_tokens)
         codes = torch.zeros_like(self.quantizer.codebooks)
@@ -55,8 +52,7 @@ class SparCode(TokenModel):
 
         The tower's score is the mean over K_u tokens and Eq. 11 a sum: a token begins with a K_u-th of the scale.
         """
-        self.tokenizer.load_state_dict(tower.tokenizer.state_dict())
-        self.log_scale.data.copy_(tower.log_scale.data - math.log(self.config.tokenizer.tokens))
+        self.take_tower(tower, self.config.tokenizer.tokens)
         self.untie_items()
 
     # -- the user's side ------------------------------------------------------------------------------------------
@@ -73,8 +69,7 @@ class SparCode(TokenModel):
     def untie_items(self) -> None:
         """Begin the scorer's own item vectors so that `items` are the tower's."""
         if self.scorer_items is not None:
-            with torch.no_grad():
-                self.scorer_items.weight.copy_(own_vectors(self.tokenizer, self.num_items))
+            self.scorer_items.begin_from(self.tokenizer)
 
     def items(self, items: Tensor) -> Tensor:
         """Item tokens T^c of item numbers int64 [n], [n, K_c, D]."""
@@ -85,8 +80,7 @@ class SparCode(TokenModel):
         """What the tokens of items int64 [n] are linear in, [n, D]."""
         if self.scorer_items is None:
             return self.tokenizer.targets(items)
-        vectors: Tensor = self.scorer_items(items) + self.tokenizer.content(items)
-        return vectors
+        return self.scorer_items.vectors(items, self.tokenizer)
 
     # -- scores ---------------------------------------------------------------------------------------------------
 

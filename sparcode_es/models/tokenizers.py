@@ -251,10 +251,19 @@ class ItemEmbedder(nn.Module):
         return unit(embedded, members) if self.config.unit_items else embedded * members**-0.5
 
 
-def own_vectors(embedder: ItemEmbedder, num_items: int) -> Tensor:
-    """What vectors of its own a scorer begins with, [I, D]: with the items' content added, they are the embedder's targets."""
-    items = torch.arange(num_items, device=embedder.item_embedding.weight.device)
-    return embedder.targets(items) - embedder.content(items)
+class OwnItems(nn.Embedding):
+    """Item vectors that a scorer has for itself, [I, D]; what their features add is the embedder's."""
+
+    @torch.no_grad()
+    def begin_from(self, embedder: ItemEmbedder) -> None:
+        """Begin so that `vectors` are the embedder's targets."""
+        items = torch.arange(len(self.weight), device=self.weight.device)
+        self.weight.copy_(embedder.targets(items) - embedder.content(items))
+
+    def vectors(self, items: Tensor, embedder: ItemEmbedder) -> Tensor:
+        """items: int64 [n] → [n, D]."""
+        vectors: Tensor = self(items) + embedder.content(items)
+        return vectors
 
 
 class Tokenizer(ItemEmbedder):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.errors import ArtifactError, StorageError
@@ -120,7 +121,7 @@ def _write_postings(
     target.mkdir(exist_ok=True)
     most = None if two_passes else config.max_postings_per_code
     by_code, rounding = _write_candidates(scorer, codes, bias, target, config, most)
-    offsets = np.concatenate([[0], np.cumsum(by_code)]).astype(np.uint64)
+    offsets = csr.offsets_of(by_code)
     if two_passes:
         offsets = prune(target, folder, offsets, scorer.num_items, config, users, len(codes))
         shutil.rmtree(target)

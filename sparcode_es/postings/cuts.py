@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.groups import rank_in_group
 from sparcode_es.postings.prune import cut_by
@@ -56,7 +57,7 @@ def nth_best(artifact: Artifact, n: int) -> np.ndarray:
     """The n-th largest grid value of each item's postings, int64 [I]; 0 for an item with fewer. One pass over all of them."""
     found = np.zeros(artifact.num_items, dtype=np.int64)
     for block in transpose(artifact.code_offsets, artifact.item_numbers, artifact.scores, artifact.num_items):
-        owners = np.repeat(np.arange(len(block)), np.diff(block.offsets))
+        owners = csr.owners(block.offsets)
         order = np.lexsort((-block.scores.astype(np.int64), owners))
         nth = order[rank_in_group(owners[order]) == n - 1]
         found[block.first + owners[nth]] = block.scores[nth]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
@@ -57,7 +58,7 @@ class Neighbours:
         kept = kept[np.lexsort((codes[kept], -weights[kept], items[kept]))]
         kept = kept[rank_in_group(items[kept]) < PER_ITEM]
         counts = np.bincount(items[kept], minlength=self._artifact.num_items)
-        return _Named(np.concatenate([[0], np.cumsum(counts)]), codes[kept], weights[kept])
+        return _Named(csr.offsets_of(counts).astype(np.int64), codes[kept], weights[kept])
 
     def of(self, rows: np.ndarray) -> list[list[tuple[int, float]]]:
         """The nearest codes of each of some codes, nearest first: rows int64 [n] → lists of (code row, cosine)."""
@@ -86,8 +87,7 @@ class Neighbours:
         items, own = self._survey.items[rows, :ASKED].ravel().astype(np.int64), self._weights[rows, :ASKED].ravel()
         starts = named.offsets[items]
         lengths = np.where(own > 0, named.offsets[items + 1] - starts, 0)
-        source = np.repeat(np.arange(len(items)), lengths)
-        entries = np.arange(len(source)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        source, entries = np.repeat(np.arange(len(items)), lengths), csr.ranges(starts, lengths)
         places, others = source // ASKED, named.codes[entries]
         keys, inverse = np.unique(places * self._artifact.num_codes + others, return_inverse=True)
         sums = np.bincount(inverse.ravel(), weights=own[source] * named.weights[entries], minlength=len(keys))

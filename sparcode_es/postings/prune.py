@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from sparcode_es import csr
 from sparcode_es.config import PostingsConfig, from_mapping
 from sparcode_es.errors import ArtifactError
 from sparcode_es.postings.artifact import Artifact
@@ -83,8 +84,8 @@ def prune(
             part = slice(start, start + BLOCK_POSTINGS)
             new_items.append(items[part][keep[part]])
             new.append(scores[part][keep[part]])
-    counts = [np.count_nonzero(keep[int(a) : int(b)]) for a, b in itertools.pairwise(offsets)]
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+    counts = [int(np.count_nonzero(keep[int(a) : int(b)])) for a, b in itertools.pairwise(offsets)]
+    return csr.offsets_of(counts)
 
 
 def _keep_by_code(keep: np.ndarray, offsets: np.ndarray, scores: np.ndarray, most: int | None) -> None:
@@ -130,7 +131,7 @@ def _keep_by_item(
     config: PostingsConfig,
 ) -> None:
     for block in transpose(offsets, items, scores, num_items):
-        owners = np.repeat(np.arange(len(block)), np.diff(block.offsets))
+        owners = csr.owners(block.offsets)
         kept = keep[block.places]
         if config.max_codes_per_item is not None:
             kept &= _rank_in_item(owners, block.scores, kept) < config.max_codes_per_item

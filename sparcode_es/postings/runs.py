@@ -10,6 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
+from sparcode_es import csr
+
 RUN_POSTINGS = 1 << 22
 """Postings that are held, and sorted, at a time: about 100 MB."""
 COLUMNS = (np.dtype(np.uint32), np.dtype(np.uint16))
@@ -56,7 +58,7 @@ class Runs:
             file.write(column[order].data)
         before = int(self._starts[-1][-1]) if self._starts else 0
         counts = np.bincount(codes, minlength=self._num_codes)
-        self._starts.append(before + np.concatenate([[0], np.cumsum(counts)]))
+        self._starts.append(before + csr.offsets_of(counts).astype(np.int64))
         self._pieces, self._waiting = [], 0
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -76,11 +78,11 @@ class Runs:
     def _codes(self, starts: np.ndarray, first: int, last: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Code rows first … last - 1, from every run."""
         counts = np.diff(starts[:, first : last + 1])
-        owners = np.concatenate([np.repeat(np.arange(last - first), row) for row in counts])
+        owners = np.concatenate([csr.owners(row[first : last + 1]) for row in starts])
         order = np.argsort(owners.astype(np.uint16) if last - first <= 1 << 16 else owners, kind="stable")
         spans = [(int(row[first]), int(row[last])) for row in starts]
         items, grid = (self._read(column, spans)[order] for column in range(len(COLUMNS)))
-        ends = np.concatenate([[0], np.cumsum(counts.sum(0))]).tolist()
+        ends = csr.offsets_of(counts.sum(0)).tolist()
         for start, stop in itertools.pairwise(ends):
             yield items[start:stop], grid[start:stop]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes, rows_of
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.transpose import ItemBlock, transpose
@@ -22,8 +23,7 @@ def boosts_of(users: UserCodes, table: np.ndarray, most: int) -> sparse.csr_matr
     """Boosts of at most `most` users, evenly spread, on rows of `table` uint32 [C, 1 + M]: float32 [U', C]."""
     rows = rows_of(table, users.codes)
     known = rows >= 0
-    lengths: np.ndarray = np.diff(users.offsets.astype(np.int64))
-    owners = np.repeat(np.arange(len(users)), lengths)
+    owners = csr.owners(users.offsets)
     shape = (len(users), len(table))
     found = sparse.csr_matrix((users.boosts[known], (owners[known], rows[known])), shape=shape, dtype=np.float32)
     return found if len(users) <= most else found[np.linspace(0, len(users) - 1, most).astype(np.int64)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparcode_es import csr
+
 BLOCK_POSTINGS = 1 << 23
 """Postings that are read, or held transposed, at a time: about 200 MB."""
 BLOCK_SORTED = 1 << 20
@@ -51,7 +53,7 @@ def count_rows_by_item(
     first = 0
     while first < len(ends) - 1:
         last = max(first + 1, int(np.searchsorted(ends, ends[first] + block, side="right")) - 1)
-        owners = np.repeat(np.arange(last - first), np.diff(ends[first : last + 1]))
+        owners = csr.owners(ends[first : last + 1])
         pairs = np.sort(owners * num_items + item_numbers[ends[first] : ends[last]])
         distinct = np.flatnonzero(np.diff(pairs, prepend=-1))
         counts += np.bincount(pairs[distinct] % num_items, minlength=num_items)
@@ -91,7 +93,6 @@ def _gather(
     items = item_numbers[places].astype(np.int64) - first
     # Stable, so that an item's codes stay in the order of their rows.
     places = places[np.argsort(items, kind="stable")]
-    offsets = np.zeros(last - first + 1, dtype=np.int64)
-    np.cumsum(np.bincount(items, minlength=last - first), out=offsets[1:])
+    offsets = csr.offsets_of(np.bincount(items, minlength=last - first)).astype(np.int64)
     rows = np.searchsorted(code_offsets, places.astype(np.uint64), side="right") - 1
     return ItemBlock(first, offsets, rows.astype(np.uint32), scores[places], places)

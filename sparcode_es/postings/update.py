@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import MismatchError
@@ -150,8 +151,7 @@ def _write_postings(
             _note_changes(written, row, artifact.postings(old) if there else NO_POSTINGS, new)
             copied = old + int(there)
         _copy(artifact, copied, artifact.num_codes, items, grids)
-    offsets = np.concatenate([[0], np.cumsum(written.counts)]).astype(np.uint64)
-    np.save(folder / "code_offsets.npy", offsets)
+    np.save(folder / "code_offsets.npy", csr.offsets_of(written.counts))
     return written
 
 
@@ -249,15 +249,12 @@ def replace_rows(
 
     Row `rows[i]` becomes row i of the new table. `values` and `new_values` are columns side by side.
     """
-    lengths: np.ndarray = np.diff(offsets.astype(np.int64))
-    new_lengths: np.ndarray = np.diff(new_offsets.astype(np.int64))
-    owner = np.repeat(np.arange(len(lengths)), lengths)
+    owner = csr.owners(offsets)
     kept = ~np.isin(owner, rows)
-    owners = np.concatenate([owner[kept], np.repeat(rows, new_lengths)])
+    owners = np.concatenate([owner[kept], rows[csr.owners(new_offsets)]])
     order = np.argsort(owners, kind="stable")
     merged = [np.concatenate([old[kept], new])[order] for old, new in zip(values, new_values, strict=True)]
-    ends = np.cumsum(np.bincount(owners, minlength=num_rows))
-    return np.concatenate([[0], ends]).astype(np.uint64), merged
+    return csr.offsets_of(np.bincount(owners, minlength=num_rows)), merged
 
 
 def _write_marks(artifact: Artifact, written: _Written, changes: Changes, folder: Path) -> None:

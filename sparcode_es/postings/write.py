@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparcode_es import __version__
+from sparcode_es import __version__, csr
 from sparcode_es.codes import UserCodes, rows_of
 from sparcode_es.files import sha256_of
 from sparcode_es.postings.artifact import SCHEMA_VERSION
@@ -48,8 +48,7 @@ def write_users(
     user_ids.save(folder, "user_ids")
     rows = rows_of(table, user_codes.codes)
     kept = rows >= 0
-    before = np.concatenate([[0], np.cumsum(kept)])
-    np.save(folder / "user_code_offsets.npy", before[user_codes.offsets.astype(np.int64)].astype(np.uint64))
+    np.save(folder / "user_code_offsets.npy", csr.offsets_of(kept)[user_codes.offsets.astype(np.int64)])
     np.save(folder / "user_codes.npy", rows[kept].astype(np.uint32))
     np.save(folder / "user_boosts.npy", user_codes.boosts[kept].astype(np.float32))
     np.save(folder / "user_seen_offsets.npy", np.asarray(seen.offsets, dtype=np.uint64))

@@ -31,11 +31,11 @@ class Axis:
     """Where it is marked; at round values, where none is named."""
 
     @classmethod
-    def over(cls, label: str, values: Sequence[float], zero: bool = False, format: Format = short) -> Axis:
-        """An axis that holds some values, with a little room; from 0 where `zero`."""
+    def over(cls, label: str, values: Sequence[float], format: Format = short) -> Axis:
+        """An axis that holds some values, with a little room."""
         low, high = min(values), max(values)
         room = (high - low or abs(high) or 1.0) * 0.06
-        return cls(label, 0.0 if zero else low - room, high + room, format)
+        return cls(label, low - room, high + room, format)
 
     def share(self, value: float) -> float:
         """Where on the axis, from 0 to 1."""
@@ -200,9 +200,9 @@ class Dot:
     """Written beside it, where there is room."""
 
 
-def scatter(label: str, dots: Sequence[Dot], width: float = 960.0, height: float = 620.0) -> Html:
+def scatter(label: str, dots: Sequence[Dot]) -> Html:
     """Points without axes. Small ones lie on large ones; labels are written in the order given, those that fit."""
-    room = 14.0
+    width, height, room = 960.0, 620.0, 14.0
     xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
     x, y = Axis.over("", xs), Axis.over("", ys)
     places = [

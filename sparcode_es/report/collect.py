@@ -10,11 +10,12 @@ import numpy as np
 
 from sparcode_es import __version__
 from sparcode_es.errors import MismatchError
+from sparcode_es.postings.places import MAPPED
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.checkpoint import CodeVectors
 from sparcode_es.report.evaluation import evaluations_in, read_evaluations
 from sparcode_es.report.examples import examples_of
-from sparcode_es.report.facts import MAPPED, CodeMap, Place, Report, possible_pairs
+from sparcode_es.report.facts import CodeMap, Place, Report, possible_pairs
 from sparcode_es.report.holding import Holding, Tallies
 from sparcode_es.report.latency import latency_of
 from sparcode_es.report.sections import documents_of, map_of, scores_of, usage_of

@@ -10,8 +10,6 @@ from sparcode_es.engines.inspector import Dead
 from sparcode_es.evaluation.slices import Slice
 from sparcode_es.postings.profile import CodeProfile
 
-MAPPED = 1500
-"""Codes on the map, at most."""
 Points = tuple[tuple[float, float], ...]
 """(x, y), in order of x."""
 
@@ -201,7 +199,7 @@ class CodeMap:
     explained: tuple[float, float]
     """The share of the variance that each axis shows."""
     points: tuple[MapPoint, ...]
-    """The codes with most traffic, at most `MAPPED`."""
+    """The codes with most traffic, at most `sparcode_es.postings.places.MAPPED`."""
     codes: int
     """Learned codes that there are."""
 

@@ -15,6 +15,7 @@ from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.inspector import Inspector
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
+from sparcode_es.postings.places import posting_rows
 from sparcode_es.postings.principal import Rows
 from sparcode_es.postings.profile import ITEM, LEARNED
 from sparcode_es.report.facts import Place
@@ -189,14 +190,8 @@ class ArtifactHolding:
 
     def rows(self, terms: Sequence[str]) -> tuple[Rows, str]:
         """See `Holding.rows`."""
-        artifact = self._artifact
-        numbers = [number for term in terms if (number := artifact.code_row(term)) is not None]
-
-        def row(i: int) -> tuple[np.ndarray, np.ndarray]:
-            items, grid = artifact.postings(numbers[i])
-            return items, from_grid(grid)
-
-        return Rows(len(numbers), artifact.num_items, row), "their posting rows"
+        numbers = [number for term in terms if (number := self._artifact.code_row(term)) is not None]
+        return posting_rows(self._artifact, numbers), "their posting rows"
 
     def users(self, places: Sequence[int]) -> list[str]:
         """See `Holding.users`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sparcode_es.engines.inspector import Group
+from sparcode_es.postings.places import MAPPED
 from sparcode_es.postings.profile import LEARNED
 from sparcode_es.report.charts import Axis, Dot, Frame, histogram, lines, scatter
-from sparcode_es.report.facts import MAPPED, CodeMap, Documents, MapPoint, Scores, Usage
+from sparcode_es.report.facts import CodeMap, Documents, MapPoint, Scores, Usage
 from sparcode_es.report.markup import Child, Html
 from sparcode_es.report.numbers import decimal, percent, whole
 from sparcode_es.report.parts import KIND_COLOURS, KIND_NAMES, Section, chip, code, figure, grid, note, table

@@ -71,8 +71,7 @@ def item_counts(
 
     counted: which events are counted as c, bool, one an event of the sequences; None means all.
     """
-    lengths: np.ndarray = np.diff(sequences.offsets.astype(np.int64))
-    owner = np.repeat(np.arange(len(sequences)), lengths)
+    owner = sequences.owners
     counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
     for lag in range(1, config.window + 1):
         together = owner[:-lag] == owner[lag:]

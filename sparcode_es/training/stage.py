@@ -188,8 +188,6 @@ def _resume(stage: Stage, path: Path) -> StageState:
         return StageState()
     content = load_tensors(path)
     try:
-        if content["stage"] != stage.name:
-            return StageState()
         if content.get("events", stage.events) != stage.events:
             raise ConfigError(f"{path} belongs to a training on other events; remove it or train into another folder")
         stage.model.load_state_dict(content["model"])

@@ -85,6 +85,14 @@ def test_scores_with_and_without_a_history() -> None:
     np.testing.assert_allclose(scores, torch.stack([torch.zeros(3), 0.2 * (x @ (x[0] - x[negative]))]), atol=1e-6)
 
 
+def test_a_support_set_may_be_as_long_as_the_history() -> None:
+    """The first of 300 events counts as the latest does: one local step's direction is their mean."""
+    model = linear(support=300)
+    first, last, none = model.case_scores(cases([0, *[2] * 299], [*[2] * 299, 0], [2] * 300))(np.arange(3))
+    np.testing.assert_allclose(first, last, atol=1e-6)
+    assert not np.allclose(first, none, atol=1e-6)
+
+
 def test_only_the_last_layers_adapt() -> None:
     decision = Decision(2, [5, 4])
     assert [tuple(t.shape) for t in decision.last(2)] == [(4, 5), (4,), (1, 4), (1,)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.importer import detect_format
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
@@ -191,6 +194,30 @@ LOG = ("log.txt", "u1 a b c\nu2 b c a\n")
 )
 def test_features_and_files_that_are_not_there(tmp_path: Path, flags: tuple[str, ...], message: str) -> None:
     assert message in refused(tmp_path, LOG[1], "--format", "sequences", *flags, name=LOG[0])
+
+
+NUMBERS = b"1 2 3\n4 55 666\n" * (1 << 19)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("log", b"PAR1" + bytes(1 << 23), "parquet"),
+        ("log.csv", b"user,item\n" + NUMBERS, "csv"),
+        ("log.txt", NUMBERS, "sequences"),
+        ("log.txt.gz", gzip.compress(NUMBERS, 1), "sequences"),
+        ("log.gz", "ü".encode() * (1 << 14) + b"," + "ü".encode() * (1 << 20), "csv"),
+    ],
+)
+def test_a_format_is_told_by_the_first_lines_alone(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
+    """The last is text that was unpacked already; the end of what is looked at halves a character."""
+    (tmp_path / name).write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert detect_format(tmp_path / name) == expected
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_format_that_cannot_be_told(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from scipy import sparse
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import (
     Config,
-    ItemCodesConfig,
     QuantizerConfig,
     ScorerConfig,
     TokenizerConfig,
@@ -24,7 +23,7 @@ from sparcode_es.config import (
 )
 from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.features import FeatureSpec
-from sparcode_es.models.few import latest_items
+from sparcode_es.models.few import latest_events
 from sparcode_es.models.memory import BETA, GAMMA
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.models.tokenizers import Recency
@@ -193,8 +192,8 @@ def test_item_codes_are_weighted_lifts_and_none_without_a_weight() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=5), st.integers(1, 8), st.floats(0.1, 1))
-def test_latest_items(histories: list[list[int]], latest: int, decay: float) -> None:
-    numbers, boosts = latest_items(ItemCodesConfig(latest, decay), *csr(*histories))
+def test_latest_events(histories: list[list[int]], latest: int, decay: float) -> None:
+    numbers, boosts = latest_events(*csr(*histories), latest, decay)
     assert numbers.shape == boosts.shape == (len(histories), latest)
     for history, row, weights in zip(histories, numbers, boosts, strict=True):
         there = min(latest, len(history))
