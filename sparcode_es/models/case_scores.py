@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sparcode_es.codes import unique_codes
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.encode import assign_codes, encode_tokens
-from sparcode_es.models.few import latest_items
+from sparcode_es.models.few import latest_events
 from sparcode_es.models.memory import Memory
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class ItemPart:
 
     def __init__(self, model: SparCode, memory: Memory, cases: Cases) -> None:
         size = model.num_items
-        numbers, boosts = latest_items(model.config.item_codes, cases.history_offsets, cases.history_items)
+        settings = model.config.item_codes
+        numbers, boosts = latest_events(cases.history_offsets, cases.history_items, settings.latest, settings.decay)
         owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
         self.boosts = sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), size))
         self.lifts, self.weight = memory.lifts, float(memory.weight)

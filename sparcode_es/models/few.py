@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparcode_es.config import ItemCodesConfig
-
 
 def padded_histories(
     offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, max_length: int
@@ -20,11 +18,6 @@ def padded_histories(
     index = begins[:, None] + np.arange(lengths.max())
     histories = items[np.minimum(index, ends[:, None] - 1)].astype(np.int64)
     return histories, np.arange(len(rows)) * histories.shape[1] + lengths - 1
-
-
-def latest_items(config: ItemCodesConfig, offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The items that give n histories in CSR form their item codes, and the codes' boosts; see `latest_events`."""
-    return latest_events(offsets, items, config.latest, config.decay)
 
 
 def latest_events(

@@ -70,13 +70,13 @@ def pursuit(x: Tensor, dictionary: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     correlation = left = x @ dictionary.T  # [n, N]
     indices = torch.zeros(len(x), 0, dtype=torch.int64, device=x.device)
     weights = torch.zeros(len(x), 0, dtype=x.dtype, device=x.device)
-    for step in range(steps):
-        if step:
-            left = (x - (weights.unsqueeze(1) @ atoms).squeeze(1)) @ dictionary.T
+    for step in range(1, steps + 1):
         best = left.scatter(1, indices, -torch.inf).argmax(-1, keepdim=True)
         indices = torch.cat([indices, best], dim=1)
         atoms = dictionary[indices]  # [n, r, d]
         weights = _non_negative_fit(correlation.gather(1, indices), atoms @ atoms.mT)
+        if step < steps:
+            left = (x - (weights.unsqueeze(1) @ atoms).squeeze(1)) @ dictionary.T
     return indices, weights
 
 

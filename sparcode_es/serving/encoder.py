@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes
 from sparcode_es.errors import MismatchError
 from sparcode_es.models.encode import assign_codes, assign_few_codes, encode_tokens
@@ -26,7 +27,7 @@ def encode_histories(
     """
     lengths = np.diff(offsets.astype(np.int64))
     filled = np.flatnonzero(lengths) if model.config.tokenizer.source == "history" else np.arange(len(lengths))
-    kept = np.concatenate([[0], np.cumsum(lengths[filled])])
+    kept = csr.offsets_of(lengths[filled])
     rows = None if users is None else users[filled]
     tokens = encode_tokens(model, kept, items, rows)
     codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)

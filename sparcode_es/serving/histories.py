@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.errors import NotFoundError
-from sparcode_es.models.few import latest_items
+from sparcode_es.models.few import latest_events
 from sparcode_es.tables import StringTable
 
 
@@ -32,7 +33,7 @@ def with_item_codes(
     them; as they are where a model has no item codes, None."""
     if config is None:
         return codes, boosts
-    latest, weights = latest_items(config, offsets, items)
+    latest, weights = latest_events(offsets, items, config.latest, config.decay)
     return (
         np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1),
         np.concatenate([boosts, weights], axis=1),
@@ -47,5 +48,4 @@ def merge_codes(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_us
     distinct, inverse = unique_codes(keyed)
     total = np.bincount(inverse, weights=boosts[positive], minlength=len(distinct)).astype(np.float32)
     counts = np.bincount(distinct[:, 0], minlength=num_users)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
-    return UserCodes(offsets, distinct[:, 1:], total)
+    return UserCodes(csr.offsets_of(counts), distinct[:, 1:], total)

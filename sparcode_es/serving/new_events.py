@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
@@ -111,7 +112,7 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     order = events.by_user_and_time()
     order = order[np.argsort(rows[events.users[order]], kind="stable")]
     users, lengths = np.unique(rows[events.users], return_counts=True)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+    offsets = csr.offsets_of(lengths)
     sequences = Sequences(offsets, items[known][order].astype(np.uint32), users.astype(np.uint32))
     times = None if events.times is None else np.floor(events.times[order]).astype(np.int64)
     if times is not None:
@@ -137,7 +138,7 @@ def longer_histories(artifact: Artifact, new: Sequences) -> tuple[Sequences, np.
     # New users come after all others, so that the first rows of `new` are those of `old`.
     owners = np.concatenate([old.owners, new.owners])
     order = np.argsort(owners, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(new)))]).astype(np.uint64)
+    offsets = csr.offsets_of(np.bincount(owners, minlength=len(new)))
     items = np.concatenate([old.items, new.items])[order]
     return Sequences(offsets, items, new.users), order >= len(old.items)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.data.dataset import Cases, Dataset
@@ -67,6 +68,6 @@ def _codes_of(model: SparCode, cases: Cases) -> UserCodes:
 def encode_known(model: SparCode, artifact: Artifact, rows: np.ndarray) -> UserCodes:
     """The codes that the model gives some users of an artifact, from the histories that it holds. rows: int64 [n]."""
     histories = [artifact.user_seen(int(row)) for row in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.uint64)
+    offsets = csr.offsets_of([len(history) for history in histories])
     items = np.concatenate([*histories, np.zeros(0, np.uint32)]).astype(np.uint32)
     return encode_histories(model, offsets, items, rows)
