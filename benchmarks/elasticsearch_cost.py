@@ -12,6 +12,7 @@ import click
 import numpy as np
 from command import BenchCommand
 from environment import describe_environment
+from retrieval.postings import synthetic_manifest
 
 from sparcode_es import csr
 from sparcode_es.codes import UserCodes
@@ -55,8 +56,7 @@ def synthetic_artifact(folder: Path, items: int, codes_per_item: int, codes: int
     nobody = UserCodes(np.zeros(1, np.uint64), np.zeros((0, 2), np.uint32), np.zeros(0, np.float32))
     counts = write_users(folder, StringTable.build([]), nobody, _Nothing(), table)
     counts |= {"codes": len(rows), "items": items, "postings": len(keys)}
-    content = {"model_hash": "synthetic", "codebook_hash": "synthetic", "shared_heads": True, "M": 1, "bias": 0.0}
-    write_manifest(folder, {**content, "counts": counts})
+    write_manifest(folder, synthetic_manifest(counts))
     return Artifact.open(folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from retrieval.recipe import LATEST, World, best_of_code, followers
 from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
+from sparcode_es.config import PostingsConfig, to_mapping
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import to_grid
 from sparcode_es.postings.stream import NpyStream
@@ -52,9 +53,28 @@ def write_artifact(folder: Path, world: World) -> Artifact:
     user_ids = StringTable.build(f"u{user}" for user in range(recipe.users))
     users = write_users(folder, user_ids, user_codes(world), _Seen(world.user_seen), table)
     sizes = {"codes": len(table), "items": recipe.items, "postings": int(counts.sum()), "item_codes": recipe.items}
-    content = {"model_hash": "synthetic", "codebook_hash": "synthetic", "shared_heads": True, "M": 1, "bias": 0.0}
-    write_manifest(folder, {**content, "counts": users | sizes})
+    write_manifest(folder, synthetic_manifest(users | sizes))
     return Artifact.open(folder)
+
+
+def synthetic_manifest(counts: Mapping[str, int]) -> dict[str, Any]:
+    """What a build says of itself, for postings that no model gave."""
+    average = counts["postings"] / max(counts["codes"], 1)
+    sparsity = 1 - average / max(counts["items"], 1)
+    return {
+        "model_hash": "synthetic",
+        "codebook_hash": "synthetic",
+        "shared_heads": True,
+        "M": 1,
+        "config": to_mapping(PostingsConfig()),
+        "counts": dict(counts),
+        "bias": 0.0,
+        "sparsity": sparsity,
+        "average_items": average,
+        "sparsity_of_stored_codes": sparsity,
+        "average_items_of_stored_codes": average,
+        "rounding": {"max_relative_error": 2**-9},
+    }
 
 
 def _codes(world: World) -> np.ndarray:

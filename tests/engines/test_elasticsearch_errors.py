@@ -13,7 +13,7 @@ import pytest
 
 from sparcode_es.engines.base import Clause, Query
 from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
-from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
+from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, RefusedError, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import listed
 from sparcode_es.errors import (
@@ -175,6 +175,26 @@ def test_a_dropped_connection(fake: Fake, opened: ElasticsearchEngine) -> None:
     fake.say((0, b""))
     with pytest.raises(EngineUnavailableError, match="cannot reach"):
         opened.search(QUERY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("security_exception", EngineAuthError),
+        ("index_not_found_exception", NotFoundError),
+        ("illegal_argument_exception", RefusedError),
+        ("no_shard_available_action_exception", EngineUnavailableError),
+    ],
+)
+def test_a_document_that_cannot_be_had(
+    fake: Fake, opened: ElasticsearchEngine, kind: str, error: type[SparcodeError]
+) -> None:
+    """The answer is 200; its rows have words, and no status."""
+    row = {"_index": "shop-users", "_id": "u", "error": {"type": kind, "reason": "because"}}
+    fake.say((200, json.dumps({"docs": [row]}).encode()))
+    with pytest.raises(error, match="because") as caught:
+        opened.user("u")
+    assert type(caught.value) is error
 
 
 def test_nobody_listens() -> None:

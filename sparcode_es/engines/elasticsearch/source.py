@@ -32,10 +32,14 @@ FRESH_SECONDS = 30.0
 long the alias is believed to stand for the same one."""
 
 
+STATUSES = {"security_exception": 403, "illegal_argument_exception": 400, "parsing_exception": 400}
+"""Of the rows of `_mget` that fail, by what they say: they have no status."""
+
+
 def _status_of(error: Any) -> int:
-    """The status of a row of `_mget` that has only words: no such index, a question that is wrong, or a shard that is away."""
+    """The status of a row of `_mget`: no such index, one of `STATUSES`, or a shard that is away."""
     kind = str(error.get("type")) if isinstance(error, dict) else ""
-    return 404 if "not_found" in kind else 400 if kind in ("illegal_argument_exception", "parsing_exception") else 503
+    return 404 if "not_found" in kind else STATUSES.get(kind, 503)
 
 
 class ElasticsearchSource:
