@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import resource
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from sparcode_es_cli.index import artifact_to_load
+from sparcode_es_cli.main import main
 
 LOG = "".join(f"u{u} " + " ".join(f"i{(u + s) % 30}" for s in range(12)) + "\n" for u in range(60))
 SMALL = (
@@ -20,8 +23,22 @@ SMALL = (
 )
 
 
-def run(*arguments: object, preparing: Callable[[], None] | None = None, without: str = "") -> tuple[int, str]:
-    """Exit code and stderr of the command in a process of its own; `without`: packages that cannot be imported."""
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit code and stderr of the command, in this process."""
+    said = io.StringIO()
+    with (
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(io.StringIO()),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([str(argument) for argument in arguments])
+    assert "Traceback" not in said.getvalue()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, said.getvalue().strip()
+
+
+def run_apart(*arguments: object, preparing: Callable[[], None] | None = None, without: str = "") -> tuple[int, str]:
+    """The same in a process of its own; `without`: packages that cannot be imported."""
     code = "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split()))\nfrom sparcode_es_cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, without, *map(str, arguments)],
@@ -67,7 +84,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_data_commands_on_a_serving_install_name_the_extra(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(LOG)
     for arguments in (("import", tmp_path / "log.txt", "--out", tmp_path / "data"), ("fetch", "ml-100k")):
-        status, error = run("data", *arguments, without="pandas pyarrow torch")
+        status, error = run_apart("data", *arguments, without="pandas pyarrow torch")
         assert status == 15
         assert "pip install -e '.[train]'" in error
         assert error.endswith("pip install 'sparcode-es[train]'")
@@ -84,7 +101,7 @@ def test_an_output_that_cannot_be_written(work: Path, tmp_path: Path, step: str,
         "train": ("train", "--data", work / "data", "--out", out, *SMALL),
         "postings": ("postings", "build", "--checkpoint", work / "run/model.pt", "--data", work / "data", "--out", out),
     }[step]
-    status, error = run(
+    status, error = run_apart(
         *arguments, preparing=small_disk(4096 if step == "train" else 256) if how == "full disk" else None
     )
     assert status == 14, error
