@@ -26,13 +26,13 @@ SETTINGS: dict[str, dict[str, object]] = {
     "dropoutnet": {
         "dropoutnet.hidden": [100],
         "dropoutnet.rank": 50,
-        "training.tower.epochs": 24,
+        "training.tower.epochs": 12,
         "training.tower.evaluate_every": 4,
     },
     "melu": {
         "melu.dim": 32,
         "melu.hidden": [32],
-        "training.tower.epochs": 16,
+        "training.tower.epochs": 8,
         "training.tower.evaluate_every": 4,
         "training.tower.learning_rate": 0.005,
     },
