@@ -116,15 +116,15 @@ class Core:
             return page(work)
         if not self.fallback or _callers_own(work.error):
             return work.error
-        ask, reason, local = self._without_seen(work), str(work.error), None if reached else self._offline()
-        if local is None:
+        ask, reason, local = self._without_seen(work), str(work.error), self._offline()
+        if reached or local is None:
             answer = popular_page(self.popular, ask, reason, work.documents if reached else None)
         else:
             answer = popular_offline(local, self.popular, ask, reason)
         return replace(answer, unknown=work.unknown)
 
     def _offline(self) -> EmbeddedEngine | None:
-        """What an artifact knows, for when no server can be asked; popular items, too, in a process that has had none yet."""
+        """What an artifact knows, for when no server can be asked. It gives the popular items of a process that has had none yet."""
         if self._local is None and self.artifact is not None:
             self._local = EmbeddedEngine(self.artifact)
         if self._local is not None and not self.popular.items:

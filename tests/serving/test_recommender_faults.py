@@ -164,6 +164,15 @@ def test_a_server_that_was_never_there_and_its_artifact(artifact: Artifact) -> N
     assert "known yet" not in str(answer.reason)
 
 
+def test_the_artifacts_popular_items_while_the_servers_cannot_be_read(fake: FakeServer, artifact: Artifact) -> None:
+    """The server answers that it does not know the user, and not which items are popular."""
+    fake.always = lambda path: 503 if path.endswith("_mget") and "recs-users" not in path else None
+    with Recommender.from_elasticsearch(fake.url, "recs", artifact=artifact.path, limits=QUICK) as recommender:
+        answer = recommender.recommend("nobody", k=3)
+    assert (answer.source, [item.id for item in answer]) == ("popular", artifact.popular(3))
+    assert "nobody" in str(answer.reason)
+
+
 def test_who_stands_in_knows_what_was_seen_and_what_is_there(fake: FakeServer, artifact: Artifact) -> None:
     """As `query --fallback` does; once the server has answered, only what it said counts."""
     engine, fake.always = EmbeddedEngine(artifact), lambda path: 503
