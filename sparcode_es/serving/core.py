@@ -124,7 +124,7 @@ class Core:
         return replace(answer, unknown=work.unknown)
 
     def _offline(self) -> EmbeddedEngine | None:
-        """What an artifact knows, for when no server can be asked. It gives the popular items of a process that has had none yet."""
+        """What an artifact knows, while no server can be asked; a process that has had no popular items yet takes its."""
         if self._local is None and self.artifact is not None:
             self._local = EmbeddedEngine(self.artifact)
         if self._local is not None and not self.popular.items:
