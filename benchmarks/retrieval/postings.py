@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from retrieval.recipe import LATEST, World, best_of_code, followers
 from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
-from sparcode_es.config import PostingsConfig, to_mapping
+from sparcode_es.config import PostingsConfig
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.grid import to_grid
 from sparcode_es.postings.stream import NpyStream
 from sparcode_es.postings.write import write_items, write_manifest, write_users
@@ -53,28 +55,21 @@ def write_artifact(folder: Path, world: World) -> Artifact:
     user_ids = StringTable.build(f"u{user}" for user in range(recipe.users))
     users = write_users(folder, user_ids, user_codes(world), _Seen(world.user_seen), table)
     sizes = {"codes": len(table), "items": recipe.items, "postings": int(counts.sum()), "item_codes": recipe.items}
+    sizes["item_code_postings"] = int(counts[recipe.codes :].sum())
     write_manifest(folder, synthetic_manifest(users | sizes))
     return Artifact.open(folder)
 
 
-def synthetic_manifest(counts: Mapping[str, int]) -> dict[str, Any]:
+def synthetic_manifest(counts: dict[str, int]) -> dict[str, Any]:
     """What a build says of itself, for postings that no model gave."""
-    average = counts["postings"] / max(counts["codes"], 1)
-    sparsity = 1 - average / max(counts["items"], 1)
-    return {
-        "model_hash": "synthetic",
-        "codebook_hash": "synthetic",
-        "shared_heads": True,
-        "M": 1,
-        "config": to_mapping(PostingsConfig()),
-        "counts": dict(counts),
-        "bias": 0.0,
-        "sparsity": sparsity,
-        "average_items": average,
-        "sparsity_of_stored_codes": sparsity,
-        "average_items_of_stored_codes": average,
-        "rounding": {"max_relative_error": 2**-9},
-    }
+    scorer = SimpleNamespace(
+        model_hash="synthetic",
+        codebook_hash="synthetic",
+        shared_heads=True,
+        num_possible_codes=counts["codes"] - counts["item_codes"],
+        num_items=counts["items"],
+    )
+    return manifest_of(scorer, 1, 0.0, counts, 2**-9, PostingsConfig())
 
 
 def _codes(world: World) -> np.ndarray:

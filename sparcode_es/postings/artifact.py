@@ -158,7 +158,7 @@ class Artifact:
     @property
     def splits_seen(self) -> tuple[str, ...]:
         """The held-out splits whose answers had a say in the postings: folded in, or looked at by a cut by traffic."""
-        config = self.manifest.get("config", {})
+        config = self.manifest["config"]
         by_cut = config.get("cut") == "traffic"
         cut = {"valid": by_cut, "test": by_cut and config.get("traffic_test", False)}
         sources = {source["name"] for update in self.manifest.get("updates", []) for source in update["sources"]}

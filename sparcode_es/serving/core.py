@@ -116,7 +116,8 @@ class Core:
             return page(work)
         if not self.fallback or _callers_own(work.error):
             return work.error
-        ask, reason, local = self._without_seen(work), str(work.error), self._offline()
+        ask, reason = self._without_seen(work), str(work.error)
+        local = None if reached and self.popular.items else self._offline()
         if reached or local is None:
             answer = popular_page(self.popular, ask, reason, work.documents if reached else None)
         else:

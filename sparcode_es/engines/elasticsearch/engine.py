@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sparcode_es.engines.base import Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
-from sparcode_es.engines.elasticsearch.connection import Server, understood
+from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.source import ElasticsearchSource
 from sparcode_es.errors import NotFoundError, SparcodeError
 
@@ -68,9 +68,7 @@ class ElasticsearchEngine:
 
     def request(self, query: Query) -> str:
         """See `Engine.request`."""
-        with understood(self.server.where):
-            field_type = str(self.server.run(self.source.meta())["field_type"])
-        body = request.shown_body(query, field_type)
+        body = request.shown_body(query, str(self.info().field_type))
         preference = request.routing(query)["preference"]
         return f"GET {self.indices.items}/_search?preference={preference}\n{json.dumps(body, indent=2)}"
 
