@@ -98,7 +98,7 @@ def build(folder: Path, seed: int = 0) -> Artifact:
 def maker(artifact: Artifact | None) -> MakeRecommender:
     """Recommenders that encode histories, or none."""
     encoder = None if artifact is None else Encoder(artifact.item_ids)
-    limits = Limits(timeout=5, budget=10)
+    limits = Limits(timeout=20, budget=60)
     return lambda engine: Recommender.for_engine(engine, encoder=encoder, limits=limits)
 
 

@@ -28,7 +28,7 @@ from browser import chromium, find_chromium
 pytestmark = pytest.mark.slow
 SERVERS = [pytest.param(name, marks=pytest.mark.elasticsearch) for name in ("elasticsearch_7", "elasticsearch_9")]
 ALIAS = "page"
-TIMEOUT = 10_000
+TIMEOUT = 60_000
 
 
 @pytest.fixture(scope="module")
