@@ -65,7 +65,7 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         doubts.append(
             f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth"
         )
-    if not trained.may_be_of(dataset.events_hash):
+    if trained.events != dataset.events_hash:
         doubts.append(
             f"{checkpoint} was trained on other events than those of {data_path}, or another split of them: it may have learned "
             "what is asked here"

@@ -122,7 +122,7 @@ def built(checkpoint: Path, data_path: Path | None, out: Path, cuts: PostingsCon
     trained = read_checkpoint(checkpoint)
     model = require_sparcode(trained.model, checkpoint).to(pick_device(device, "--device"))
     dataset = Dataset.open(data_path or Path(trained.data))
-    if not trained.may_be_of(dataset.events_hash):
+    if trained.events != dataset.events_hash:
         click.echo(
             f"{dataset.path} holds other events than {checkpoint} was trained on, or another split of them: users get the codes "
             "of these",

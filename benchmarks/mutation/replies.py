@@ -50,7 +50,7 @@ class Replies:
         artifact = self.artifact
         counts = {"items": artifact.num_items, "users": artifact.num_users, "codes": artifact.num_codes}
         hashes = {"model_hash": artifact.model_hash, "codebook_hash": artifact.codebook_hash}
-        made = {"artifact": artifact.generation_hash, "popular": artifact.popular(20), "numbers": True}
+        made = {"artifact": artifact.generation_hash, "popular": artifact.popular(20)}
         return {"schema_version": 1, "field_type": "rank_features", "counts": counts, "M": 1, **hashes, **made}
 
     def _user(self, user: str) -> dict[str, Any]:

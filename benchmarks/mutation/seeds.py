@@ -96,7 +96,7 @@ def _trained(folder: Path, files: Path) -> None:
     assert isinstance(model, SparCode)
     model.eval()
     fit_memories(Trainer(config, data, folder / "run", lambda line: None, bars=False), model)
-    save_checkpoint(folder / "model.pt", model, data.item_ids, "data", {"epochs": 1})
+    save_checkpoint(folder / "model.pt", model, data.item_ids, "data", {"epochs": 1}, data.events_hash)
     encoder = HistoryEncoder.from_checkpoint(folder / "model.pt")
     build_from_data(encoder, data, folder / "postings")
     export_encoder(encoder.model, encoder.item_ids, folder / "encoder.onnx")

@@ -112,9 +112,9 @@ class EngineInfo:
     codebook_hash: str
     num_items: int
     num_users: int
-    field_type: str | None = None
-    artifact: str | None = None
+    artifact: str
     """The generation hash of the artifact that it holds."""
+    field_type: str | None = None
     splits_seen: tuple[str, ...] = ()
     """See `Artifact.splits_seen`: what is measured on them looks better than it is."""
 

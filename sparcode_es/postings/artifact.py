@@ -66,12 +66,11 @@ class Artifact:
         self.user_ids = self._table("user_ids", users)
         self.folded = self._folded_counts()
         self.user_times = np.broadcast_to(np.int64(NO_TIME), (users,))
-        if "user_times.npy" in manifest["files"]:
-            self.user_times = self._folder.array("user_times", np.int64, (users,))
         self._updates: tuple[np.ndarray, np.ndarray] | None = None
         if manifest.get("updates"):
             items = self._folder.array("item_updates", np.uint32, (self.num_items,))
             self._updates = items, self._folder.array("user_updates", np.uint32, (users,))
+            self.user_times = self._folder.array("user_times", np.int64, (users,))
 
     @classmethod
     def open(cls, path: Path | str, verify: bool = False) -> Artifact:

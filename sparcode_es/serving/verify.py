@@ -138,7 +138,7 @@ def _require_one_artifact(engine: Engine, artifact: Artifact, scorer: CodeScorer
         raise MismatchError(
             f"these are not of one model: {named}; use the index, postings and checkpoint that belong together"
         )
-    if info.artifact not in (None, artifact.generation_hash):
+    if info.artifact != artifact.generation_hash:
         raise MismatchError(
             f"{info.where} holds the artifact {info.artifact} in {info.generation}, {artifact.path} is another one of the same "
             f"model, {artifact.generation_hash}; give the one that was loaded as --postings, or load this one"

@@ -39,16 +39,12 @@ class Checkpoint:
     """The data folder's path when it was trained."""
     report: dict[str, Any]
     """Epochs, seconds, validation metrics."""
-    events: str = ""
-    """`Dataset.events_hash` of what it was trained on; "" where that was not noted."""
-
-    def may_be_of(self, events: str) -> bool:
-        """Whether it was trained on these events, an `events_hash`, as far as was noted."""
-        return self.events in ("", events)
+    events: str
+    """`Dataset.events_hash` of what it was trained on."""
 
 
 def save_checkpoint(
-    path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any], events: str = ""
+    path: Path, model: RankingModel, item_ids: StringTable, data: str, report: dict[str, Any], events: str
 ) -> None:
     """Write a model so that `load_checkpoint` needs nothing else. Atomic; raises `StorageError`.
 
@@ -136,7 +132,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if len(item_ids) != header["num_items"]:
             raise ValueError(f"{len(item_ids)} item ids for {header['num_items']} items")
         model = _model(header, content["model"])
-        data, events, report = str(header["data"]), str(header.get("events", "")), dict(header["report"])
+        data, events, report = str(header["data"]), str(header["events"]), dict(header["report"])
     except DAMAGE as error:
         raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
     model.eval()

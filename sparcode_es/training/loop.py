@@ -102,7 +102,7 @@ def _of_this_data(trainer: Trainer, path: Path, advice: str) -> Checkpoint:
     found, dataset = read_checkpoint(path), trainer.dataset
     if list(found.item_ids) != list(dataset.item_ids):
         raise ConfigError(f"{path} was trained on other items than those of {dataset.path}; {advice}")
-    if not found.may_be_of(dataset.events_hash):
+    if found.events != dataset.events_hash:
         raise ConfigError(
             f"{path} was trained on other events than those of {dataset.path}, or another split; {advice}"
         )

@@ -45,7 +45,7 @@ def on_other_events(run: Path, config: Config, dataset: Dataset) -> bool:
     and weights were chosen on those. Raises `MismatchError` for other items."""
     found = read_checkpoint(run / _names(config)[-1])
     require_same_items(found.item_ids, dataset)
-    return not found.may_be_of(dataset.events_hash)
+    return found.events != dataset.events_hash
 
 
 def _names(config: Config) -> tuple[str, ...]:

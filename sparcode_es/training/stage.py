@@ -188,7 +188,7 @@ def _resume(stage: Stage, path: Path) -> StageState:
         return StageState()
     content = load_tensors(path)
     try:
-        if content.get("events", stage.events) != stage.events:
+        if content["events"] != stage.events:
             raise ConfigError(f"{path} belongs to a training on other events; remove it or train into another folder")
         stage.model.load_state_dict(content["model"])
         stage.optimizer.load_state_dict(content["optimizer"])

@@ -28,7 +28,8 @@ def evaluate(world: World, checkpoint: Path, out: Path) -> Path:
 def test_two_systems_of_the_same_cases(tmp_path: Path) -> None:
     world = World(tmp_path / "world", random_world(3)[0])
     twin = TwoTower(replace(CONFIG, model="two_tower"), world.dataset.num_items, world.dataset.num_users)
-    save_checkpoint(tmp_path / "two_tower.pt", twin, world.dataset.item_ids, "data", {})
+    dataset = world.dataset
+    save_checkpoint(tmp_path / "two_tower.pt", twin, dataset.item_ids, "data", {}, dataset.events_hash)
     files = [
         evaluate(world, world.checkpoint, tmp_path / "a.json"),
         evaluate(world, tmp_path / "two_tower.pt", tmp_path / "b.json"),

@@ -38,7 +38,8 @@ def fill(server: Server, alias: str) -> str:
     """Make a small generation by hand, from mappings/ alone; returns its field type."""
     can = capabilities(server)
     kind = choose_field_type(can)
-    meta = {"schema_version": 1, "model_hash": "m", "codebook_hash": "c", "field_type": kind, "counts": {}}
+    hashes = {"model_hash": "m", "codebook_hash": "c", "artifact": "a"}
+    meta = {"schema_version": 1, **hashes, "field_type": kind, "counts": {}}
     server.call("PUT", f"/{alias}-1", items_body(kind, can.version, meta=meta))
     server.call("PUT", f"/{alias}-users-1", users_body(meta))
     lines = []

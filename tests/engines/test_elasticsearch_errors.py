@@ -25,7 +25,8 @@ from sparcode_es.errors import (
     SparcodeError,
 )
 
-META = {"schema_version": 1, "model_hash": "m", "codebook_hash": "c", "field_type": "rank_features", "counts": {}}
+HASHES = {"model_hash": "m", "codebook_hash": "c", "artifact": "a"}
+META = {"schema_version": 1, **HASHES, "field_type": "rank_features", "counts": {}}
 MAPPING = {"shop-1": {"mappings": {"_meta": META, "properties": {"codes": {"type": "rank_features"}}}}}
 QUERY = Query((Clause("1", 1.0),), k=2)
 Answer = tuple[int, bytes]

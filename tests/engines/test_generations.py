@@ -9,7 +9,8 @@ from serving.small_world import build
 from sparcode_es.engines.elasticsearch import generations
 from sparcode_es.engines.elasticsearch.generations import listed, prune, rollback
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
-from sparcode_es.errors import NotFoundError
+from sparcode_es.engines.elasticsearch.inspector import generation_contents
+from sparcode_es.errors import EngineError, NotFoundError
 from sparcode_es.postings.artifact import Artifact
 
 
@@ -80,6 +81,23 @@ def test_pruning_deletes_the_withdrawn_ones_first(store: Store, artifact: Artifa
     assert states(store) == {names[0]: "ready", names[1]: "ready*"}
     prune(store, "recs", 1)
     assert states(store) == {names[1]: "ready*"}
+
+
+def test_a_generation_without_its_codes_is_not_gone_back_to(store: Store, artifact: Artifact) -> None:
+    old, new = load(store, artifact), load(store, artifact)
+    del store.indices[old.replace("recs", "recs-codes", 1)]
+    for ask in (rollback, lambda server, name: generation_contents(server, name, old)):
+        with pytest.raises(EngineError, match=rf"no codes index of {old}: .*load it again with `sparcode-es index`"):
+            ask(store, "recs")
+    assert states(store) == {old: "ready", new: "ready*"}, "nothing was withdrawn"
+
+
+def test_a_generation_without_its_items_is_listed(store: Store, artifact: Artifact) -> None:
+    old, new = load(store, artifact), load(store, artifact)
+    del store.indices[old]
+    assert [(row["generation"], row["artifact"]) for row in listed(store, "recs")] == [
+        (old, None), (new, artifact.generation_hash)
+    ]  # fmt: skip
 
 
 def test_all_aliases_move_together(store: Store, artifact: Artifact) -> None:

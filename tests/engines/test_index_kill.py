@@ -163,23 +163,23 @@ def test_rollback_and_pruning(url: str, artifacts: tuple[Artifact, Artifact]) ->
     assert answer(server, "roll")[0] == second.model_hash
 
 
-def test_back_to_a_generation_from_before_the_codes_index(url: str, artifacts: tuple[Artifact, Artifact]) -> None:
-    """Rolled back to, inspected, replaced: only the codes are missing, and the message says what to do."""
+def test_a_generation_whose_codes_index_was_deleted(url: str, artifacts: tuple[Artifact, Artifact]) -> None:
+    """It answers; inspected, updated or rolled back to, the message says what to do; a load takes its place."""
     server = Server(ConnectionConfig(url=url))
-    old = load(server, artifacts[0], "before")
-    server.call("DELETE", f"/{old.replace('before', 'before-codes', 1)}")
-    assert answer(server, "before")[0] == artifacts[0].model_hash
-    with pytest.raises(EngineError, match=r"has no codes index.*load it again"):
-        ElasticsearchInspector(ElasticsearchEngine(server, "before"))
+    old = load(server, artifacts[0], "lost")
+    server.call("DELETE", f"/{old.replace('lost', 'lost-codes', 1)}")
+    assert answer(server, "lost")[0] == artifacts[0].model_hash
+    for suffix in (None, old.removeprefix("lost-")):
+        with pytest.raises(EngineError, match=rf"no codes index of {old}.*load it again"):
+            ElasticsearchInspector(ElasticsearchEngine(server, "lost", suffix))
     with pytest.raises(EngineError, match="leave out --update"):
-        update(server, artifacts[0], "before", lambda what, more, total: None)
-    new = load(server, artifacts[1], "before")
-    assert aliases(server, "before") == indices("before", new)
-    rollback(server, "before")
-    assert aliases(server, "before") == {old, old.replace("before", "before-users", 1)}
-    assert answer(server, "before")[0] == artifacts[0].model_hash
-    newest = load(server, artifacts[1], "before", keep=1)
-    assert names(server, "before") == aliases(server, "before") == indices("before", newest)
+        update(server, artifacts[0], "lost", lambda what, more, total: None)
+    new = load(server, artifacts[1], "lost")
+    with pytest.raises(EngineError, match=rf"no codes index of {old}.*load it again"):
+        rollback(server, "lost")
+    assert aliases(server, "lost") == indices("lost", new)
+    newest = load(server, artifacts[1], "lost", keep=1)
+    assert names(server, "lost") == aliases(server, "lost") == indices("lost", newest)
 
 
 def test_an_index_in_the_aliass_place_is_refused(url: str, artifacts: tuple[Artifact, Artifact]) -> None:

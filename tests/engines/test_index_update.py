@@ -18,14 +18,13 @@ from sparcode_es_cli.main import cli
 from serving.fresh_world import Updates, World, log_of, random_world
 from sparcode_es.config import PostingsConfig
 from sparcode_es.engines.base import Query
-from sparcode_es.engines.elasticsearch import bulk, templates
 from sparcode_es.engines.elasticsearch import update as update_module
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
 from sparcode_es.engines.elasticsearch.generations import listed
 from sparcode_es.engines.elasticsearch.index import IndexOptions, index
 from sparcode_es.engines.elasticsearch.inspector import ElasticsearchInspector
-from sparcode_es.engines.elasticsearch.layout import path_of, read_meta
+from sparcode_es.engines.elasticsearch.layout import read_meta
 from sparcode_es.engines.elasticsearch.runs import owner
 from sparcode_es.engines.elasticsearch.update import UpdateReport, update
 from sparcode_es.engines.embedded import EmbeddedEngine
@@ -101,23 +100,6 @@ def test_items_that_only_lose_postings(server: Server, tmp_path: Path) -> None:
     assert lost.any()
     updated(server, first, "cut")
     assert_holds(server, first, "cut")
-
-
-def test_a_codes_index_of_an_earlier_release(
-    server: Server, artifacts: Updates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its mapping is strict and knows no places on a map."""
-    name = "earlier"
-    bodies = templates.codes_body()
-    for field in "xy":
-        del bodies["mappings"]["properties"][field]
-    with monkeypatch.context() as patch:
-        patch.setattr("sparcode_es.engines.elasticsearch.index.codes_body", lambda meta: bodies)
-        patch.setattr(bulk, "places", lambda profiler: {})
-        loaded(server, artifacts.base, name)
-    updated(server, artifacts.first, name)
-    query = {"size": 0, "query": {"exists": {"field": "x"}}, "track_total_hits": True}
-    assert server.call("POST", path_of(f"{name}-codes", "_search"), query)["hits"]["total"]["value"] > 0
 
 
 def test_two_updates_at_once(server: Server, artifacts: Updates) -> None:

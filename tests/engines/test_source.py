@@ -31,7 +31,8 @@ class Index:
         name = call.path.split("/")[1]
         if call.path.endswith("_mapping"):
             name = self.live if name == "recs" else name
-            meta = {"schema_version": 1, "model_hash": "m", "codebook_hash": "c", "field_type": self.types[name]}
+            hashes = {"model_hash": "m", "codebook_hash": "c", "artifact": "a"}
+            meta = {"schema_version": 1, **hashes, "field_type": self.types[name]}
             kind = {"codes": {"type": self.types[name]}}
             return {name: {"mappings": {"_meta": {**meta, "counts": {}}, "properties": kind}}}
         rows = self.answers.pop(0) if self.answers else []

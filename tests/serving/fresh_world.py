@@ -120,7 +120,8 @@ class World:
         self.of_item = np.bincount(histories.items, minlength=ITEMS)
         self.model = remembering(self.blank(), histories, self.of_item, weights)
         self.checkpoint = folder / "model.pt"
-        save_checkpoint(self.checkpoint, self.model, self.dataset.item_ids, str(self.dataset.path), {})
+        data = str(self.dataset.path)
+        save_checkpoint(self.checkpoint, self.model, self.dataset.item_ids, data, {}, self.dataset.events_hash)
         self.artifact = build_from_data(self.encoder(), self.dataset, folder / "postings", config)
 
     def blank(self) -> SparCode:

@@ -162,7 +162,7 @@ class FakeServer:
     def meta(self) -> dict[str, Any]:
         counts = {"items": self.artifact.num_items, "users": self.artifact.num_users}
         hashes = {"model_hash": self.artifact.model_hash, "codebook_hash": self.artifact.codebook_hash}
-        made = {"artifact": self.artifact.generation_hash, "popular": self.artifact.popular(100), "numbers": True}
+        made = {"artifact": self.artifact.generation_hash, "popular": self.artifact.popular(100)}
         return {"schema_version": 1, "field_type": "rank_features", "counts": counts, **hashes, **made}
 
     def properties(self) -> dict[str, Any]:

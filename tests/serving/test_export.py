@@ -161,7 +161,7 @@ class _Seen:
 def world(both: tuple[SparCode, Path], tmp_path: Path) -> tuple[Path, Path, Path]:
     """Postings, checkpoint and exported encoder of one model."""
     model, path = both
-    save_checkpoint(tmp_path / "model.pt", model, IDS, "nowhere", {})
+    save_checkpoint(tmp_path / "model.pt", model, IDS, "nowhere", {}, "of none")
     build_postings(
         model, tmp_path / "postings", item_ids=IDS, item_docs=[{"title": None, "attributes": {}}] * ITEMS,
         user_ids=StringTable.build([]),

@@ -128,5 +128,5 @@ def test_other_systems_rank_for_users_without_a_history(name: str, deezer: Datas
 @pytest.mark.parametrize("more", [{"model": "melu"}, {"model": "dropoutnet", "latents.source": "svd"}])
 def test_a_model_that_reads_no_features_asks_for_none(more: dict[str, str], deezer: Dataset, tmp_path: Path) -> None:
     model = build_model(load_config(overrides=SMALL | {"tokenizer.use_features": False} | more), deezer)
-    save_checkpoint(tmp_path / "model.pt", model, deezer.item_ids, "", {})
+    save_checkpoint(tmp_path / "model.pt", model, deezer.item_ids, "", {}, deezer.events_hash)
     load_user_features(read_checkpoint(tmp_path / "model.pt").model, deezer)

@@ -151,7 +151,7 @@ def test_a_tower_that_nothing_can_begin_from_is_refused(chain: Path, tmp_path: P
     price = [FeatureSpec("price", "numerical", 1)]
     for users, features in ((dataset.num_users, price), (dataset.num_users + 1, [])):
         model = TwoTower(load_config(overrides=two_tower), dataset.num_items, users, item_features=features)
-        save_checkpoint(other, model, dataset.item_ids, str(chain), {})
+        save_checkpoint(other, model, dataset.item_ids, str(chain), {}, dataset.events_hash)
         with pytest.raises(ConfigError, match="trained on other features or users"):
             train(load_config(overrides=settings), dataset, tmp_path / "codes", tower=other, bars=False)
 
@@ -232,6 +232,26 @@ def test_damaged_checkpoints_are_refused_in_a_sentence(chain: Path, tmp_path: Pa
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
+
+
+def test_what_does_not_say_its_events_is_refused(chain: Path, tmp_path: Path) -> None:
+    config, dataset = (
+        load_config(overrides=SMALL | {"model": "two_tower", "training.tower.epochs": 1}),
+        Dataset.open(chain),
+    )
+    path = train(config, dataset, tmp_path, bars=False).model_path
+    content = torch.load(path, weights_only=True)
+    header = json.loads(content["header"])
+    del header["events"]
+    torch.save(content | {"header": json.dumps(header)}, path)
+    with pytest.raises(CheckpointError, match=rf"{path} is damaged: 'events'"):
+        read_checkpoint(path)
+    path.unlink()
+    content = torch.load(tmp_path / "tower.state", weights_only=True)
+    del content["events"]
+    torch.save(content, tmp_path / "tower.state")
+    with pytest.raises(CheckpointError, match=r"tower\.state belongs to another configuration"):
+        train(config, dataset, tmp_path, bars=False)
 
 
 def test_a_given_tower_is_begun_from_and_kept(chain: Path, tmp_path: Path) -> None:

@@ -302,7 +302,6 @@ def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
         "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
         "bias": manifest["bias"],
         "created_at": manifest.get("created_at"),
-        "numbers": True,
         "popular": artifact.popular(POPULAR),
     }
 

@@ -12,11 +12,18 @@ from sparcode_es.codes import Clause
 from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.elasticsearch.connection import Server
 from sparcode_es.engines.elasticsearch.engine import ElasticsearchEngine
-from sparcode_es.engines.elasticsearch.layout import codes_name, generations, has_codes, live_generation, path_of
+from sparcode_es.engines.elasticsearch.layout import (
+    codes_name,
+    generations,
+    live_generation,
+    path_of,
+    require_codes,
+    without_codes,
+)
 from sparcode_es.engines.elasticsearch.reading import code_names, each_document, msearch
 from sparcode_es.engines.elasticsearch.request import clause, merged, shown_body
 from sparcode_es.engines.inspector import FLOAT32, Dead, Group, Part, Reasons
-from sparcode_es.errors import EngineError, NotFoundError
+from sparcode_es.errors import NotFoundError
 from sparcode_es.postings.profile import ITEM, LEARNED, CodeProfile, document_digest
 
 TOGETHER = 1000
@@ -32,15 +39,15 @@ class ElasticsearchInspector:
         self.engine, self._server, self._indices = engine, engine.server, engine.indices
         info = engine.info()
         self._field_type = str(info.field_type)
-        if not self._has_codes(info.generation):
-            raise EngineError(_without_codes(info.generation))
+        self._require_codes(info.generation)
 
-    def _has_codes(self, generation: str) -> bool:
-        """Whether the codes index of the same generation is what is asked."""
+    def _require_codes(self, generation: str) -> None:
+        """Raise `EngineError` unless the codes index of the same generation is what is asked."""
         name, suffix = self.engine.name, self.engine.suffix
         if suffix is not None:
-            return has_codes(self._server, name, suffix)
-        return f"{name}-{live_generation(self._server, codes_name(name))}" == generation
+            require_codes(self._server, name, suffix)
+        elif f"{name}-{live_generation(self._server, codes_name(name))}" != generation:
+            raise without_codes(self._server, generation)
 
     def codes(self, terms: Sequence[str]) -> dict[str, CodeProfile]:
         """See `Inspector.codes`."""
@@ -208,12 +215,5 @@ def generation_contents(server: Server, name: str, wanted: str) -> GenerationCon
     if suffix not in known:
         there = ", ".join(f"{name}-{each}" for each in known) or "none"
         raise NotFoundError(f"{server.where} has no generation {wanted!r} of {name}; there are: {there}")
-    if not has_codes(server, name, suffix):
-        raise EngineError(_without_codes(f"{name}-{suffix}"))
+    require_codes(server, name, suffix)
     return GenerationContents(server, name, suffix, known[suffix])
-
-
-def _without_codes(generation: str) -> str:
-    return (
-        f"{generation} has no codes index: it was made by an earlier release; load it again with `sparcode-es index`."
-    )

@@ -26,6 +26,8 @@ COMPANIONS = {
 """What the names beside an alias end in."""
 LOADING, LOADED, READY = "loading", "loaded", "ready"
 """States of a generation, in its metadata: uploaded to, all uploaded but not yet live, live now or once."""
+OURS = {"model_hash", "artifact"}
+"""By what the metadata of a generation are told from another's."""
 WITHDRAWN = "withdrawn"
 """In the metadata of a generation that a rollback left behind: true."""
 
@@ -119,13 +121,20 @@ def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def has_codes(server: Server, name: str, suffix: str) -> bool:
-    """Whether a generation has a codes index: those that were made before there was one have none."""
+def require_codes(server: Server, name: str, suffix: str) -> None:
+    """Raise `EngineError` for a generation whose codes index was deleted."""
     try:
         server.call("GET", path_of(f"{codes_name(name)}-{suffix}", "_alias"))
-    except NotFoundError:
-        return False
-    return True
+    except NotFoundError as error:
+        raise without_codes(server, f"{name}-{suffix}") from error
+
+
+def without_codes(server: Server, generation: str) -> EngineError:
+    """What is said of a generation whose codes nobody can ask for."""
+    return EngineError(
+        f"{server.where} has no codes index of {generation}: it was deleted, or its alias was; load it again with "
+        "`sparcode-es index`."
+    )
 
 
 def live_generation(server: Server, name: str) -> str | None:
@@ -186,7 +195,7 @@ def _checked_meta(answer: Any, where: str, name: str, hint: str) -> dict[str, An
     index.encode()  # a name that no request can hold again
     mapping = body.get("mappings", {})
     meta: dict[str, Any] | None = mapping.get("_meta")
-    if not meta or "model_hash" not in meta:
+    if not meta or not meta.keys() >= OURS:
         raise EngineError(f"{index} was not made by `sparcode-es index`: its mapping has no metadata of ours; {hint}.")
     if meta.get("schema_version") != SCHEMA_VERSION:
         raise EngineError(

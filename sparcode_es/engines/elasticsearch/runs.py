@@ -127,6 +127,6 @@ def is_alive(run: dict[str, Any]) -> bool | None:
     if "beat" not in run:
         return False
     space = process_space()
-    if space is not None and run.get("space") == space and not runs_here(int(run["pid"])):
+    if space is not None and run["space"] == space and not runs_here(int(run["pid"])):
         return False
     return True if abs(time.time() - float(run["beat"])) <= STALE_SECONDS else None

@@ -15,7 +15,6 @@ import numpy as np
 
 from sparcode_es.codes import is_item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
-from sparcode_es.engines.conditions import Between
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import MALFORMED, PASSING, api_error, refuse_error, understood
 from sparcode_es.engines.elasticsearch.layout import Indices, meta_plan, path_of, users_name
@@ -87,7 +86,7 @@ class ElasticsearchSource:
                 num_items=int(counts.get("items", 0)),
                 num_users=int(counts.get("users", 0)),
                 field_type=meta["field_type"],
-                artifact=meta.get("artifact"),
+                artifact=meta["artifact"],
                 splits_seen=tuple(map(str, meta.get("splits_seen", ()))),
             )
 
@@ -148,21 +147,18 @@ class ElasticsearchSource:
         asked = [query for query in queries if query.clauses or query.text]
         types: dict[str | None, str] = {}
         for generation in dict.fromkeys(query.generation for query in asked):
-            types[generation] = yield from self._field_type(generation, asked)
+            types[generation] = yield from self._field_type(generation)
         answers: list[list[Hit] | SparcodeError] = []
         for start in range(0, len(asked), CHUNK):
             answers += yield from self._chunk(asked[start : start + CHUNK], types)
         found = iter(answers)
         return [next(found) if query.clauses or query.text else [] for query in queries]
 
-    def _field_type(self, generation: str | None, queries: Sequence[Query]) -> Plan[str]:
-        """The type of the codes' field. Raises `EngineError` for a range of numbers that the generation does not hold."""
+    def _field_type(self, generation: str | None) -> Plan[str]:
+        """The type of the codes' field."""
         if generation is None and time.monotonic() - self._live[0] <= FRESH_SECONDS:
             generation = self._live[1]
         meta = yield from self.meta(generation)
-        ranged = any(isinstance(each, Between) and each.numeric for query in queries for each in query.filter)
-        if ranged and not meta.get("numbers"):
-            raise EngineError(f"{meta['generation']} was indexed without numbers to compare; index again.")
         with understood(self.where):
             return str(meta["field_type"])
 
@@ -238,7 +234,7 @@ class ElasticsearchSource:
         found: dict[str, list[Contribution]] = {item: [] for item in items}
         if not items or not query.clauses:
             return found
-        field_type = yield from self._field_type(query.generation, ())
+        field_type = yield from self._field_type(query.generation)
         names = list(found)
         bodies = [request.explain_body(field_type, each.term, names) for each in query.clauses]
         answers = yield from self._msearch(self.indices.items, [query] * len(bodies), bodies)

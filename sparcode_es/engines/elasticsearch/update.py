@@ -31,7 +31,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     write_meta,
 )
 from sparcode_es.engines.elasticsearch.runs import Claim, Heartbeat, loading_generations, owner
-from sparcode_es.engines.elasticsearch.templates import codes_body, users_body
+from sparcode_es.engines.elasticsearch.templates import users_body
 from sparcode_es.errors import EngineError, MismatchError, SparcodeError
 from sparcode_es.postings.artifact import Artifact
 
@@ -88,7 +88,7 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
 
 def _pending(artifact: Artifact, meta: dict[str, Any]) -> tuple[str, int]:
     """The artifact that a generation holds, and how many of the updates that lead to `artifact` it has."""
-    holds = str(meta.get("artifact", meta["generation"].rpartition("-")[2]))
+    holds = str(meta["artifact"])
     steps = [str(each["from"]) for each in artifact.manifest.get("updates", [])] + [artifact.generation_hash]
     if holds not in steps or meta["model_hash"] != artifact.model_hash:
         raise MismatchError(
@@ -133,7 +133,6 @@ class _InPlace:
     def _write(self, items: np.ndarray, users: np.ndarray, progress: Progress) -> None:
         written = Sample(int(items.sum()))
         self._refresh_every("-1")
-        self._know_codes_fields()
         for what, index, documents, count in (
             ("items", self.items, written.of(bulk.item_documents(self.artifact, items)), int(items.sum())),
             ("users", self.users, bulk.user_documents(self.artifact, users), int(users.sum())),
@@ -159,13 +158,8 @@ class _InPlace:
     def _require_alone(self) -> None:
         """Raise `EngineError` when another run took this one for dead. A mark of one that was not alone stands for nothing."""
         mark = meta_of(self.server, self.items).get("update")
-        if mark is None or (mark.get("run") != self.run_id and mark.get("alone", True)):
+        if mark is None or (mark["run"] != self.run_id and mark["alone"]):
             raise EngineError(f"another `index` took over {self.items}, which stood still for long; {NEW_GENERATION}.")
-
-    def _know_codes_fields(self) -> None:
-        """A codes index of an earlier release may lack fields that the documents have now."""
-        fields = {"properties": codes_body()["mappings"]["properties"]}
-        self.server.call("PUT", path_of(self.codes, "_mapping"), fields)
 
     @property
     def _every(self) -> str:
