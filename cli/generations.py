@@ -41,7 +41,7 @@ def list_them(name: str, as_json: bool, **flags: Any) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['generation']}  {row['artifact']}  {row['state']}{'  live' if row['live'] else ''}")
+        click.echo(f"{row['generation']}  {row['artifact'] or '-'}  {row['state']}{'  live' if row['live'] else ''}")
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es generations rollback --index recs")

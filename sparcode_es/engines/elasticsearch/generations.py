@@ -11,10 +11,11 @@ from sparcode_es.engines.elasticsearch.layout import (
     WITHDRAWN,
     aliases_of,
     check_name,
+    codes_name,
     generations,
+    has_codes,
     live_generation,
     path_of,
-    require_codes,
     state_of,
     write_meta,
 )
@@ -23,18 +24,19 @@ from sparcode_es.errors import EngineError, NotFoundError, SparcodeError
 
 
 def point(server: Server, name: str, suffix: str) -> None:
-    """Move all aliases to a generation, in one request."""
+    """Move all aliases to a generation, in one request. One without a codes index leaves the alias of codes away."""
     actions: list[dict[str, Any]] = []
     for alias in aliases_of(name):
         live = live_generation(server, alias)
         if live is not None and live != suffix:
             actions.append({"remove": {"index": f"{alias}-{live}", "alias": alias}})
-        actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
+        if alias != codes_name(name) or has_codes(server, name, suffix):
+            actions.append({"add": {"index": f"{alias}-{suffix}", "alias": alias}})
     try:
         server.call("POST", "/_aliases", {"actions": actions})
     except SparcodeError:
         # Sent again after its answer was lost, a request that was carried out is refused: there is nothing left to move.
-        if any(live_generation(server, alias) != suffix for alias in aliases_of(name)):
+        if any(live_generation(server, action["add"]["alias"]) != suffix for action in actions if "add" in action):
             raise
 
 
@@ -57,7 +59,6 @@ def rollback(server: Server, name: str, to: str | None = None) -> str:
     if suffix not in older:
         than = "" if live is None else f" older than {live}"
         raise NotFoundError(f"{name} has no ready generation {to}{than}; `generations list` names them.")
-    require_codes(server, name, suffix)
     for each, meta in ready.items():
         if each >= suffix and bool(meta.get(WITHDRAWN)) != (each > suffix):
             write_meta(server, f"{name}-{each}", {**meta, WITHDRAWN: each > suffix})

@@ -121,12 +121,19 @@ def generations(server: Server, name: str) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def require_codes(server: Server, name: str, suffix: str) -> None:
-    """Raise `EngineError` for a generation whose codes index was deleted."""
+def has_codes(server: Server, name: str, suffix: str) -> bool:
+    """Whether a generation's codes index is there: answers do without it, so it may have been deleted by hand."""
     try:
         server.call("GET", path_of(f"{codes_name(name)}-{suffix}", "_alias"))
-    except NotFoundError as error:
-        raise without_codes(server, f"{name}-{suffix}") from error
+    except NotFoundError:
+        return False
+    return True
+
+
+def require_codes(server: Server, name: str, suffix: str) -> None:
+    """Raise `EngineError` for a generation whose codes index was deleted."""
+    if not has_codes(server, name, suffix):
+        raise without_codes(server, f"{name}-{suffix}")
 
 
 def without_codes(server: Server, generation: str) -> EngineError:
