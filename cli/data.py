@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 from sparcode_es_cli.extras import need_tables
+from sparcode_es_cli.options import PATH, add_options, json_option
 from sparcode_es_cli.words import counted
 
 from sparcode_es.data.dataset import Dataset
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Decorated = Callable[..., Any]
 SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "test"}
 COUNT = click.IntRange(min=1)
-FILE = click.Path(path_type=Path)
 NOTHING_TO_ASK = {
     "leave-one-out": "only users of three events or more have one",
     "users": "a held-out user of one event has none; hold out more with --held-out",
@@ -72,12 +72,10 @@ def preparation_options(function: Decorated) -> Decorated:
         ),
         click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
-        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
-        click.option("--schema", type=FILE, help="TOML file with [[feature]] tables: side, name, kind."),
+        json_option(),
+        click.option("--schema", type=PATH, help="TOML file with [[feature]] tables: side, name, kind."),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return add_options(function, options)
 
 
 def _refuse(names: tuple[str, ...], choice: str) -> None:
@@ -169,8 +167,8 @@ def command() -> None:
 
 @command.command()
 @click.argument("name", type=click.Choice([*ARCHIVE_MD5, "deezer"]))
-@click.option("--out", type=FILE, help="The data folder to write.  [default: data/NAME]")
-@click.option("--cache", type=FILE, help="Where archives are kept.  [default: the user's cache folder]")
+@click.option("--out", type=PATH, help="The data folder to write.  [default: data/NAME]")
+@click.option("--cache", type=PATH, help="Where archives are kept.  [default: the user's cache folder]")
 @EMBEDDINGS
 @preparation_options
 def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **flags: Any) -> None:
@@ -195,8 +193,8 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 
 
 @command.command("import")
-@click.argument("file", type=FILE)
-@click.option("--out", type=FILE, required=True, help="The data folder to write.")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The data folder to write.")
 @click.option("--name", help="The data set's name.  [default: the folder's]")
 @click.option(
     "--format",
@@ -214,7 +212,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 @click.option("--negative-ids", is_flag=True, help="Of csv and parquet: numbers below 0 are identifiers (hashes, say).")
 @click.option("--separator", help="Of csv.  [default: the first line's]")
 @click.option(
-    "--items", type=FILE, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
+    "--items", type=PATH, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
 )
 @click.option("--items-id-column", help="[default: the first column]")
 @click.option("--title-column", help="[default: title]")
@@ -225,7 +223,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
     "--list-column", "list_columns", multiple=True, help="An attribute that holds several values; repeatable."
 )
 @click.option("--list-separator", default="|", show_default=True)
-@click.option("--users", type=FILE, help="Table of users (csv, parquet, json, jsonl): user features.")
+@click.option("--users", type=PATH, help="Table of users (csv, parquet, json, jsonl): user features.")
 @click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
 def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, embeddings: Any, **flags: Any) -> None:
@@ -257,7 +255,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
 
 @command.command()
 @click.argument("schema", type=click.Choice(["deezer"]))
-@click.option("--out", type=FILE, required=True, help="A new folder for the files.")
+@click.option("--out", type=PATH, required=True, help="A new folder for the files.")
 @click.option("--users", type=click.IntRange(min=10), default=2000, show_default=True)
 @click.option("--songs", type=click.IntRange(min=10), default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -277,8 +275,8 @@ def synthesize(schema: str, out: Path, users: int, songs: int, seed: int) -> Non
 
 
 @command.command()
-@click.argument("folder", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.argument("folder", type=PATH)
+@json_option("Print one JSON document.")
 @click.option("--verify", is_flag=True, help="Recompute every file's checksum first.")
 def describe(folder: Path, as_json: bool, verify: bool) -> None:
     """Print counts, density, length quantiles, titles, attributes and features of a data folder.

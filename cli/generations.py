@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import click
 from sparcode_es_cli.connection import connection_options, index_option, open_server
+from sparcode_es_cli.options import json_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def generation_options(function: F) -> F:
     """Add --index, --json and the connection's flags."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(connection_options(function))
+    function = json_option("Print JSON.")(connection_options(function))
     return index_option("name")(function)
 
 

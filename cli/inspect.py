@@ -13,6 +13,7 @@ import click
 from sparcode_es_cli import inspect_print as show
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import chosen_inspector, engine_options
+from sparcode_es_cli.options import PATH, json_option
 from sparcode_es_cli.query import open_encoder, parse_filter, parse_history
 from sparcode_es_cli.query_notes import left_out
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 COUNT = click.IntRange(1, 1000)
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+as_json_option = json_option("Print one JSON document.")
 
 
 @click.group(
@@ -106,8 +107,8 @@ def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
     "--history",
     help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The model that encodes --history.")
-@click.option("--encoder", type=click.Path(path_type=Path), help="As in `query`: an exported encoder, needs no torch.")
+@click.option("--checkpoint", type=PATH, help="The model that encodes --history.")
+@click.option("--encoder", type=PATH, help="As in `query`: an exported encoder, needs no torch.")
 @click.option("--item", "item_id", required=True, help="The item.")
 @click.option("--why-not", "negative", is_flag=True, help="Say what keeps it from the first k.")
 @click.option(

@@ -12,6 +12,7 @@ import click
 from sparcode_es_cli import query_print as show
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_note, engine_options
 from sparcode_es_cli.log_options import chosen_log, log_options
+from sparcode_es_cli.options import PATH, json_option
 from sparcode_es_cli.query_notes import notes
 from sparcode_es_cli.words import counted
 
@@ -43,13 +44,13 @@ NO_REQUEST = "there is no request to show: popular items answer without one"
 )
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The model that encodes --history; with --user, refused when the index is another model's.",
 )
 @click.option(
     "--encoder",
     "exported",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
 )
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
@@ -81,7 +82,7 @@ NO_REQUEST = "there is no request to show: popular items answer without one"
     is_flag=True,
     help="Print the request for Kibana's Dev Tools, alone on stdout; the list goes to stderr.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 @log_options
 @engine_options
 def command(

@@ -9,6 +9,7 @@ import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
 from sparcode_es_cli.listening import listening, serve, what_answers
 from sparcode_es_cli.log_options import chosen_log, log_options
+from sparcode_es_cli.options import PATH
 
 from sparcode_es.errors import EngineUnavailableError, MissingExtraError, SparcodeError
 
@@ -53,7 +54,7 @@ KEEP_ALIVE = 75
     show_default=True,
     help="Bytes of a request's body; a longer one is answered with 413.",
 )
-@click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
+@click.option("--encoder", type=PATH, help="A file of `sparcode-es export`, for histories.")
 @log_options
 @engine_options
 def command(

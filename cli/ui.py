@@ -11,14 +11,13 @@ import click
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.engine_options import engine_options
 from sparcode_es_cli.listening import listening, serve, what_answers
+from sparcode_es_cli.options import PATH
 from sparcode_es_cli.query import open_encoder
 
 from sparcode_es.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from sparcode_es.ui.places import MakeRecommender, Places
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command(
