@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
-from click.core import ParameterSource
 from sparcode_es_cli.extras import need_tables
 from sparcode_es_cli.options import PATH, add_options, json_option
+from sparcode_es_cli.reading_options import FORMAT, LAYOUT, SKIP_BAD_ROWS, import_options, refuse, table_options
 from sparcode_es_cli.words import counted
 
 from sparcode_es.data.dataset import Dataset
@@ -20,9 +20,6 @@ from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
 from sparcode_es.tables import ID_BYTES
 from sparcode_es.visible import visible
-
-if TYPE_CHECKING:
-    from sparcode_es.data.tabular import Columns
 
 Decorated = Callable[..., Any]
 SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "test"}
@@ -34,7 +31,6 @@ NOTHING_TO_ASK = {
     "given": "the source labels no such user",
 }
 """Why a split can leave no case, by its protocol."""
-TABLE_FLAGS = ("user_column", "item_column", "time_column", "time_unit", "negative_ids", "separator")
 EMBEDDINGS = click.option(
     "--embeddings",
     type=click.Choice(["svd", "mf"]),
@@ -70,7 +66,7 @@ def preparation_options(function: Decorated) -> Decorated:
             is_flag=True,
             help="Drop events that repeat a user, item and time; in a log without times, a user and item.",
         ),
-        click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
+        SKIP_BAD_ROWS,
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
         json_option(),
         click.option("--schema", type=PATH, help="TOML file with [[feature]] tables: side, name, kind."),
@@ -78,21 +74,13 @@ def preparation_options(function: Decorated) -> Decorated:
     return add_options(function, options)
 
 
-def _refuse(names: tuple[str, ...], choice: str) -> None:
-    """Raise a usage error for a flag that is given and that this choice does not read."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} means nothing with {choice}; leave it out")
-
-
 def _preparation(flags: dict[str, Any]) -> Preparation:
     from sparcode_es.data.times import parse_time
 
     if flags["protocol"] != "temporal":
-        _refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
+        refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
     if flags["protocol"] == "leave-one-out":
-        _refuse(("held_out", "seed"), "--split leave-one-out")
+        refuse(("held_out", "seed"), "--split leave-one-out")
     bounds: dict[str, Any] = {
         name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")
     }
@@ -102,16 +90,6 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
         min_item=flags["min_item"] or flags["k_core"],
         drop_duplicates=flags["drop_duplicates"],
     )
-
-
-def columns_of(kind: str, flags: dict[str, Any]) -> Columns:
-    """The flags that say how a table's columns are read; refused for a format that has none."""
-    from sparcode_es.data.tabular import Columns
-
-    if kind in ("movielens", "sequences", "deezer"):
-        _refuse(TABLE_FLAGS, f"--format {kind}")
-    names = (flags["user_column"], flags["item_column"], flags["time_column"])
-    return Columns(*names, flags["time_unit"], flags["separator"], flags["negative_ids"])
 
 
 def _features(flags: dict[str, Any]) -> Any:
@@ -196,21 +174,10 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 @click.argument("file", type=PATH)
 @click.option("--out", type=PATH, required=True, help="The data folder to write.")
 @click.option("--name", help="The data set's name.  [default: the folder's]")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["auto", "movielens", "sequences", "csv", "parquet", "deezer"]),
-    default="auto",
-    show_default=True,
-)
+@FORMAT
 @EMBEDDINGS
-@click.option("--layout", type=click.Choice(["auto", "pairs", "lines"]), default="auto", help="Of sequences.")
-@click.option("--user-column", help="Of csv and parquet.")
-@click.option("--item-column", help="Its cells may be lists: each entry is an event.")
-@click.option("--time-column", help="Numbers or ISO 8601; without one, the order of rows is the order of time.")
-@click.option("--time-unit", type=click.Choice(["auto", "s", "ms", "us", "ns"]), default="auto", help="Of numbers.")
-@click.option("--negative-ids", is_flag=True, help="Of csv and parquet: numbers below 0 are identifiers (hashes, say).")
-@click.option("--separator", help="Of csv.  [default: the first line's]")
+@LAYOUT
+@table_options
 @click.option(
     "--items", type=PATH, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
 )
@@ -226,7 +193,7 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 @click.option("--users", type=PATH, help="Table of users (csv, parquet, json, jsonl): user features.")
 @click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
-def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, embeddings: Any, **flags: Any) -> None:
+def import_(file: Path, out: Path, name: str | None, embeddings: Any, **flags: Any) -> None:
     """Make a data folder of an interaction log.
 
     \b
@@ -236,7 +203,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
       sparcode-es data import deezer --format deezer --embeddings mf --out data/deezer-mf
     """
     need_tables()
-    from sparcode_es.data.importer import ImportOptions, SideTables, import_file
+    from sparcode_es.data.importer import SideTables, import_file
 
     sides = SideTables(
         items=flags["items"],
@@ -249,7 +216,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         user_id=flags["users_id_column"],
         features=_features(flags),
     )
-    options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
+    options = import_options(flags, sides=sides, embeddings=embeddings)
     _report(import_file(file, out, name or out.name, _preparation(flags), options, _note), flags["as_json"])
 
 
