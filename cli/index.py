@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_options, index_option, open_server
+from sparcode_es_cli.generations import keep_option
 from sparcode_es_cli.options import PATH, json_option, postings_option
 from sparcode_es_cli.postings import built, cut_options, cuts_of
 from tqdm import tqdm
@@ -45,9 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help='Keep the codes in _source too, at about six times the disk; the Kibana dashboard "SparCode why" reads them.',
 )
-@click.option(
-    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
-)
+@keep_option
 @click.option(
     "--shards", type=click.IntRange(1, 1024), default=1, show_default=True, help="Primary shards of the items' index."
 )

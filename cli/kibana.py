@@ -19,6 +19,9 @@ from sparcode_es_cli.connection import (
 from sparcode_es_cli.options import json_option
 
 VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]"
+)
 
 
 @click.group(
@@ -33,7 +36,7 @@ def command() -> None:
 @command.command(
     "export", epilog="\b\nExample:\n  sparcode-es kibana export --index recs --kibana-version 8 > recs.ndjson"
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@out_option
 @index_option("name")
 @click.option(
     "--kibana-version",
@@ -71,7 +74,7 @@ def export_objects(out: Path | None, name: str, version: str, as_json: bool) -> 
 @click.option("--user", required=True, help="A user that the index knows.")
 @click.option("--item", help="The item to explain.  [default: the first that is recommended]")
 @click.option("--code", help="The code to look at.  [default: the user's heaviest]")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@out_option
 @json_option("The requests as JSON: what, index and body of each.")
 @index_option("name")
 @connection_options

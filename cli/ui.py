@@ -11,7 +11,7 @@ import click
 from sparcode_es_cli.connection import connection_given, open_server
 from sparcode_es_cli.encoder_options import encoder_options, open_encoder
 from sparcode_es_cli.engine_options import engine_options
-from sparcode_es_cli.listening import listening, serve, what_answers
+from sparcode_es_cli.listening import host_option, listening, serve, what_answers
 from sparcode_es_cli.options import PATH
 
 from sparcode_es.errors import ConfigError, MissingExtraError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     epilog="\b\nExamples:\n  sparcode-es ui --postings runs/postings --checkpoint runs/mine/model.pt\n"
     "  sparcode-es ui --url http://localhost:9200 --index recs --encoder runs/mine/encoder.onnx"
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
+@host_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: any free one.")
 @click.option(
     "--allow-host", "allowed", multiple=True, metavar="NAME", help="A further name that the page is asked by."
