@@ -93,10 +93,10 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
 
 
 def _features(flags: dict[str, Any]) -> Any:
-    from sparcode_es.data.side import FeatureSpec, read_schema
+    from sparcode_es.data.side import DeclaredFeature, read_schema
 
     declared = [] if flags["schema"] is None else read_schema(flags["schema"])
-    declared += [FeatureSpec.parse(text) for text in flags["features"]]
+    declared += [DeclaredFeature.parse(text) for text in flags["features"]]
     return tuple(declared) or None
 
 
