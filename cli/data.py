@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 from sparcode_es_cli.extras import need_tables
@@ -14,6 +14,7 @@ from sparcode_es_cli.reading_options import FORMAT, LAYOUT, SKIP_BAD_ROWS, impor
 from sparcode_es_cli.words import counted
 
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.deezer_files import Embeddings
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
@@ -33,7 +34,7 @@ NOTHING_TO_ASK = {
 """Why a split can leave no case, by its protocol."""
 EMBEDDINGS = click.option(
     "--embeddings",
-    type=click.Choice(["svd", "mf"]),
+    type=click.Choice(get_args(Embeddings)),
     default="svd",
     show_default=True,
     help="Of Deezer's data: TT-SVD, or UT-ALS (mf).",

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from sparcode_es.data.dataset import Dataset, Side
-from sparcode_es.data.deezer import SONGS, Embeddings, import_deezer
+from sparcode_es.data.deezer import import_deezer
+from sparcode_es.data.deezer_files import SONGS, Embeddings
 from sparcode_es.data.describe import texts_of
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
