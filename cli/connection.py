@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from sparcode_es_cli.options import add_options
 
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig
 
@@ -34,18 +35,12 @@ CREDENTIALS = (
 
 def connection_options(function: F) -> F:
     """Add the flags; read them with `connection_config(flags)`, `connection_given(flags)` says whether one is set."""
-    return _with(function, (*WHERE, *CREDENTIALS))
+    return add_options(function, (*WHERE, *CREDENTIALS))
 
 
 def credentials_options(function: F) -> F:
     """Add the flags but for the server's name; read them with `credentials_config(flags, url)`."""
-    return _with(function, CREDENTIALS)
-
-
-def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return add_options(function, CREDENTIALS)
 
 
 def index_option(name: str) -> Callable[[F], F]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 import click
-from click.core import ParameterSource
 from sparcode_es_cli.extras import need_tables
+from sparcode_es_cli.options import PATH, add_options, json_option
+from sparcode_es_cli.reading_options import FORMAT, LAYOUT, SKIP_BAD_ROWS, import_options, refuse, table_options
 from sparcode_es_cli.words import counted
 
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.deezer_files import Embeddings
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
 from sparcode_es.data.splits import SplitOptions
@@ -20,13 +22,9 @@ from sparcode_es.data.write import Preparation
 from sparcode_es.tables import ID_BYTES
 from sparcode_es.visible import visible
 
-if TYPE_CHECKING:
-    from sparcode_es.data.tabular import Columns
-
 Decorated = Callable[..., Any]
 SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "test"}
 COUNT = click.IntRange(min=1)
-FILE = click.Path(path_type=Path)
 NOTHING_TO_ASK = {
     "leave-one-out": "only users of three events or more have one",
     "users": "a held-out user of one event has none; hold out more with --held-out",
@@ -34,10 +32,9 @@ NOTHING_TO_ASK = {
     "given": "the source labels no such user",
 }
 """Why a split can leave no case, by its protocol."""
-TABLE_FLAGS = ("user_column", "item_column", "time_column", "time_unit", "negative_ids", "separator")
 EMBEDDINGS = click.option(
     "--embeddings",
-    type=click.Choice(["svd", "mf"]),
+    type=click.Choice(get_args(Embeddings)),
     default="svd",
     show_default=True,
     help="Of Deezer's data: TT-SVD, or UT-ALS (mf).",
@@ -70,31 +67,21 @@ def preparation_options(function: Decorated) -> Decorated:
             is_flag=True,
             help="Drop events that repeat a user, item and time; in a log without times, a user and item.",
         ),
-        click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out instead of failing."),
+        SKIP_BAD_ROWS,
         click.option("--feature", "features", multiple=True, help="SIDE:NAME:KIND, as user:age:numerical; repeatable."),
-        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
-        click.option("--schema", type=FILE, help="TOML file with [[feature]] tables: side, name, kind."),
+        json_option(),
+        click.option("--schema", type=PATH, help="TOML file with [[feature]] tables: side, name, kind."),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _refuse(names: tuple[str, ...], choice: str) -> None:
-    """Raise a usage error for a flag that is given and that this choice does not read."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} means nothing with {choice}; leave it out")
+    return add_options(function, options)
 
 
 def _preparation(flags: dict[str, Any]) -> Preparation:
     from sparcode_es.data.times import parse_time
 
     if flags["protocol"] != "temporal":
-        _refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
+        refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
     if flags["protocol"] == "leave-one-out":
-        _refuse(("held_out", "seed"), "--split leave-one-out")
+        refuse(("held_out", "seed"), "--split leave-one-out")
     bounds: dict[str, Any] = {
         name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")
     }
@@ -106,21 +93,11 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
     )
 
 
-def columns_of(kind: str, flags: dict[str, Any]) -> Columns:
-    """The flags that say how a table's columns are read; refused for a format that has none."""
-    from sparcode_es.data.tabular import Columns
-
-    if kind in ("movielens", "sequences", "deezer"):
-        _refuse(TABLE_FLAGS, f"--format {kind}")
-    names = (flags["user_column"], flags["item_column"], flags["time_column"])
-    return Columns(*names, flags["time_unit"], flags["separator"], flags["negative_ids"])
-
-
 def _features(flags: dict[str, Any]) -> Any:
-    from sparcode_es.data.side import FeatureSpec, read_schema
+    from sparcode_es.data.side import DeclaredFeature, read_schema
 
     declared = [] if flags["schema"] is None else read_schema(flags["schema"])
-    declared += [FeatureSpec.parse(text) for text in flags["features"]]
+    declared += [DeclaredFeature.parse(text) for text in flags["features"]]
     return tuple(declared) or None
 
 
@@ -169,8 +146,8 @@ def command() -> None:
 
 @command.command()
 @click.argument("name", type=click.Choice([*ARCHIVE_MD5, "deezer"]))
-@click.option("--out", type=FILE, help="The data folder to write.  [default: data/NAME]")
-@click.option("--cache", type=FILE, help="Where archives are kept.  [default: the user's cache folder]")
+@click.option("--out", type=PATH, help="The data folder to write.  [default: data/NAME]")
+@click.option("--cache", type=PATH, help="Where archives are kept.  [default: the user's cache folder]")
 @EMBEDDINGS
 @preparation_options
 def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **flags: Any) -> None:
@@ -195,26 +172,15 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
 
 
 @command.command("import")
-@click.argument("file", type=FILE)
-@click.option("--out", type=FILE, required=True, help="The data folder to write.")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The data folder to write.")
 @click.option("--name", help="The data set's name.  [default: the folder's]")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["auto", "movielens", "sequences", "csv", "parquet", "deezer"]),
-    default="auto",
-    show_default=True,
-)
+@FORMAT
 @EMBEDDINGS
-@click.option("--layout", type=click.Choice(["auto", "pairs", "lines"]), default="auto", help="Of sequences.")
-@click.option("--user-column", help="Of csv and parquet.")
-@click.option("--item-column", help="Its cells may be lists: each entry is an event.")
-@click.option("--time-column", help="Numbers or ISO 8601; without one, the order of rows is the order of time.")
-@click.option("--time-unit", type=click.Choice(["auto", "s", "ms", "us", "ns"]), default="auto", help="Of numbers.")
-@click.option("--negative-ids", is_flag=True, help="Of csv and parquet: numbers below 0 are identifiers (hashes, say).")
-@click.option("--separator", help="Of csv.  [default: the first line's]")
+@LAYOUT
+@table_options
 @click.option(
-    "--items", type=FILE, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
+    "--items", type=PATH, help="Table of items (csv, parquet, json, jsonl): titles, attributes, item features."
 )
 @click.option("--items-id-column", help="[default: the first column]")
 @click.option("--title-column", help="[default: title]")
@@ -225,10 +191,10 @@ def fetch(name: str, out: Path | None, cache: Path | None, embeddings: Any, **fl
     "--list-column", "list_columns", multiple=True, help="An attribute that holds several values; repeatable."
 )
 @click.option("--list-separator", default="|", show_default=True)
-@click.option("--users", type=FILE, help="Table of users (csv, parquet, json, jsonl): user features.")
+@click.option("--users", type=PATH, help="Table of users (csv, parquet, json, jsonl): user features.")
 @click.option("--users-id-column", help="[default: the first column]")
 @preparation_options
-def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, embeddings: Any, **flags: Any) -> None:
+def import_(file: Path, out: Path, name: str | None, embeddings: Any, **flags: Any) -> None:
     """Make a data folder of an interaction log.
 
     \b
@@ -238,7 +204,7 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
       sparcode-es data import deezer --format deezer --embeddings mf --out data/deezer-mf
     """
     need_tables()
-    from sparcode_es.data.importer import ImportOptions, SideTables, import_file
+    from sparcode_es.data.importer import SideTables, import_file
 
     sides = SideTables(
         items=flags["items"],
@@ -251,13 +217,13 @@ def import_(file: Path, out: Path, name: str | None, kind: Any, layout: Any, emb
         user_id=flags["users_id_column"],
         features=_features(flags),
     )
-    options = ImportOptions(kind, columns_of(kind, flags), layout, sides, flags["skip_bad_rows"], embeddings)
+    options = import_options(flags, sides=sides, embeddings=embeddings)
     _report(import_file(file, out, name or out.name, _preparation(flags), options, _note), flags["as_json"])
 
 
 @command.command()
 @click.argument("schema", type=click.Choice(["deezer"]))
-@click.option("--out", type=FILE, required=True, help="A new folder for the files.")
+@click.option("--out", type=PATH, required=True, help="A new folder for the files.")
 @click.option("--users", type=click.IntRange(min=10), default=2000, show_default=True)
 @click.option("--songs", type=click.IntRange(min=10), default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -277,8 +243,8 @@ def synthesize(schema: str, out: Path, users: int, songs: int, seed: int) -> Non
 
 
 @command.command()
-@click.argument("folder", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.argument("folder", type=PATH)
+@json_option("Print one JSON document.")
 @click.option("--verify", is_flag=True, help="Recompute every file's checksum first.")
 def describe(folder: Path, as_json: bool, verify: bool) -> None:
     """Print counts, density, length quantiles, titles, attributes and features of a data folder.

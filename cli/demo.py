@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sparcode_es_cli.connection import connection_config, connection_given, connection_options
 from sparcode_es_cli.engine_options import AnyEngine
+from sparcode_es_cli.options import PATH, json_option
 
 from sparcode_es.visible import visible
 
@@ -29,12 +30,12 @@ COLUMNS = [f"{metric}@{k}" for k in KS for metric in ("precision", "recall", "nd
 
 
 @click.command(epilog="\b\nExample:\n  sparcode-es demo --out runs/demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True)
 @click.option("--user", "user_id", default="1", show_default=True, help="Whose recommendations are printed.")
 @click.option("-k", "count", type=click.IntRange(1), default=10, show_default=True, help="Recommendations to print.")
 @click.option("--index", default="sparcode-demo", show_default=True, help="The alias, where a server is named.")
 @connection_options
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+@json_option("Print everything as one JSON document.")
 def command(out: Path, user_id: str, count: int, as_json: bool, index: str, **flags: Any) -> None:
     """Fetch MovieLens-100K, train SparCode and its two-tower twin, index, ask the engine.
 

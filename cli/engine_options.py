@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import click
 from sparcode_es_cli.connection import connection_config, connection_given, connection_options, index_option
+from sparcode_es_cli.options import add_options, postings_option
 
 from sparcode_es.errors import ConfigError
 
@@ -30,25 +31,14 @@ OPTIONS = (
         show_default=True,
         help="auto: elasticsearch when --url (ES_URL) or --cloud-id (ES_CLOUD_ID) names a server, else embedded.",
     ),
-    click.option(
-        "--postings",
-        type=click.Path(path_type=Path),
-        default=Path("runs/postings"),
-        envvar="SPARCODE_POSTINGS",
-        show_envvar=True,
-        show_default=True,
-        help="The postings artifact.",
-    ),
+    postings_option("The postings artifact."),
     index_option("index"),
 )
 
 
 def engine_options(function: F) -> F:
     """Add --engine, --postings, --index and the connection's flags."""
-    function = connection_options(function)
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+    return add_options(connection_options(function), OPTIONS)
 
 
 @contextmanager

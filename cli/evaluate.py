@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+from sparcode_es_cli.options import PATH, json_option
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Cases, Dataset
@@ -24,8 +25,8 @@ METRICS = ("precision", "recall", "ndcg", "coverage")
 @click.command(
     epilog="\b\nExample:\n  sparcode-es evaluate --checkpoint runs/ml-100k/model.pt --data data/ml-100k --split test"
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model that encodes histories.")
-@click.option("--data", "data_path", type=click.Path(path_type=Path), required=True, help="The data folder.")
+@click.option("--checkpoint", type=PATH, required=True, help="The model that encodes histories.")
+@click.option("--data", "data_path", type=PATH, required=True, help="The data folder.")
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option(
     "--metrics",
@@ -33,7 +34,7 @@ METRICS = ("precision", "recall", "ndcg", "coverage")
     type=click.Choice(["standard", "deezer"]),
     help="precision divides by k, or by min(k, targets).  [default: deezer where the data came with their split]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, with slices.")
+@json_option("Print the metrics as JSON, with slices.")
 @engine_options
 def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_json: bool, **engine_flags: Any) -> None:
     """Encode the histories of a split, ask the engine for 50 items, and print precision, recall, NDCG and coverage.

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import click
+from sparcode_es_cli.options import PATH, json_option
 
 
 @click.command(
     epilog="\b\nExample:\n  sparcode-es export --checkpoint runs/mine/model.pt --out runs/mine/encoder.onnx\n"
     '  sparcode-es query --history "i3 i17 i8" --encoder runs/mine/encoder.onnx'
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="model.pt of `sparcode-es train`.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write, encoder.onnx say.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--checkpoint", type=PATH, required=True, help="model.pt of `sparcode-es train`.")
+@click.option("--out", type=PATH, required=True, help="The file to write, encoder.onnx say.")
+@json_option()
 def command(checkpoint: Path, out: Path, as_json: bool) -> None:
     """Write the model's encoder of histories as ONNX, for `query --encoder` on an install without torch."""
     from sparcode_es_cli.extras import need_training

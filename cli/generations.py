@@ -8,13 +8,17 @@ from typing import Any, TypeVar
 
 import click
 from sparcode_es_cli.connection import connection_options, index_option, open_server
+from sparcode_es_cli.options import json_option
 
 F = TypeVar("F", bound=Callable[..., Any])
+keep_option = click.option(
+    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
+)
 
 
 def generation_options(function: F) -> F:
     """Add --index, --json and the connection's flags."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(connection_options(function))
+    function = json_option("Print JSON.")(connection_options(function))
     return index_option("name")(function)
 
 
@@ -61,9 +65,7 @@ def rollback(name: str, wanted: str | None, as_json: bool, **flags: Any) -> None
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es generations prune --index recs --keep 2")
-@click.option(
-    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
-)
+@keep_option
 @generation_options
 def prune(name: str, keep: int, as_json: bool, **flags: Any) -> None:
     """Delete what killed runs left, and generations: withdrawn ones first, then the oldest, never the live one."""

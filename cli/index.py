@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_options, index_option, open_server
+from sparcode_es_cli.generations import keep_option
+from sparcode_es_cli.options import PATH, json_option, postings_option
 from sparcode_es_cli.postings import built, cut_options, cuts_of
 from tqdm import tqdm
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from sparcode_es.engines.elasticsearch.connection import Server
     from sparcode_es.postings.artifact import Artifact
 
-FOLDER = click.Path(path_type=Path)
-
 
 @click.command(
     epilog="\b\nExample:\n"
@@ -30,17 +30,9 @@ FOLDER = click.Path(path_type=Path)
     "  sparcode-es index --url http://localhost:9200 --postings runs/postings --update"
 )
 @index_option("name")
-@click.option(
-    "--postings",
-    type=FOLDER,
-    default=Path("runs/postings"),
-    envvar="SPARCODE_POSTINGS",
-    show_envvar=True,
-    show_default=True,
-    help="The postings artifact; with --checkpoint, where it is written.",
-)
-@click.option("--checkpoint", type=FOLDER, help="Build the postings of this model.pt first.")
-@click.option("--data", "data_path", type=FOLDER, help="The model's data folder; where it was trained when left out.")
+@postings_option("The postings artifact; with --checkpoint, where it is written.")
+@click.option("--checkpoint", type=PATH, help="Build the postings of this model.pt first.")
+@click.option("--data", "data_path", type=PATH, help="The model's data folder; where it was trained when left out.")
 @cut_options
 @click.option(
     "--field-type",
@@ -54,9 +46,7 @@ FOLDER = click.Path(path_type=Path)
     is_flag=True,
     help='Keep the codes in _source too, at about six times the disk; the Kibana dashboard "SparCode why" reads them.',
 )
-@click.option(
-    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Generations kept, the live one too."
-)
+@keep_option
 @click.option(
     "--shards", type=click.IntRange(1, 1024), default=1, show_default=True, help="Primary shards of the items' index."
 )
@@ -75,7 +65,7 @@ FOLDER = click.Path(path_type=Path)
     help="Write only what `postings update` changed, into the live generation; it must hold what the postings were updated "
     "from. Searches see the change at its end; no rollback undoes it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
 @connection_options
 def command(
     name: str,

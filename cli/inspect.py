@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from sparcode_es_cli import inspect_print as show
 from sparcode_es_cli.connection import connection_given, open_server
+from sparcode_es_cli.encoder_options import asked_options, check_asked, open_encoder, parse_history, require_encoder
 from sparcode_es_cli.engine_options import chosen_inspector, engine_options
-from sparcode_es_cli.query import open_encoder, parse_filter, parse_history
+from sparcode_es_cli.options import json_option
+from sparcode_es_cli.query import parse_filter
 from sparcode_es_cli.query_notes import left_out
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 COUNT = click.IntRange(1, 1000)
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+as_json_option = json_option("Print one JSON document.")
 
 
 @click.group(
@@ -101,13 +103,10 @@ def user(user_id: str, count: int, as_json: bool, **flags: Any) -> None:
     "  sparcode-es inspect why --user 123 --item 42 --why-not --exclude-seen\n"
     '  sparcode-es inspect why --history "12 55 7" --checkpoint runs/ml-100k/model.pt --item 42'
 )
-@click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option(
-    "--history",
-    help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
+@asked_options(
+    checkpoint="The model that encodes --history.",
+    encoder="As in `query`: an exported encoder, needs no torch.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The model that encodes --history.")
-@click.option("--encoder", type=click.Path(path_type=Path), help="As in `query`: an exported encoder, needs no torch.")
 @click.option("--item", "item_id", required=True, help="The item.")
 @click.option("--why-not", "negative", is_flag=True, help="Say what keeps it from the first k.")
 @click.option(
@@ -121,7 +120,7 @@ def why(
     user_id: str | None,
     history: str | None,
     checkpoint: Path | None,
-    encoder: Path | None,
+    exported: Path | None,
     item_id: str,
     negative: bool,
     count: int,
@@ -141,11 +140,10 @@ def why(
     from sparcode_es.engines.conditions import parse_filter as parse_conditions
     from sparcode_es.inspection import why as reasons
 
-    if (user_id is None) == (history is None):
-        raise click.UsageError("give either --user or --history")
+    check_asked(user_id, history)
     with chosen_inspector(flags) as inspector:
         if user_id is None:
-            entry = _encoded(inspector, parse_history(history or ""), checkpoint, encoder)
+            entry = _encoded(inspector, parse_history(history or ""), checkpoint, exported)
         else:
             entry = inspector.engine.user(user_id)
         exclude = frozenset(entry.seen) if exclude_seen else frozenset()
@@ -241,8 +239,7 @@ def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None, 
     from sparcode_es.engines.base import UserEntry
     from sparcode_es.serving.encoding import history_clauses, require_model, unknown_items
 
-    if (checkpoint is None) == (exported is None):
-        raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
+    require_encoder(checkpoint, exported)
     encoder = open_encoder(checkpoint, exported)
     assert encoder is not None
     require_model(inspector.engine.info(), encoder.hashes)

@@ -16,8 +16,12 @@ from sparcode_es_cli.connection import (
     index_option,
     open_server,
 )
+from sparcode_es_cli.options import json_option
 
 VERSIONS = sparcode_es_mappings.KIBANA_VERSIONS
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]"
+)
 
 
 @click.group(
@@ -32,7 +36,7 @@ def command() -> None:
 @command.command(
     "export", epilog="\b\nExample:\n  sparcode-es kibana export --index recs --kibana-version 8 > recs.ndjson"
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
+@out_option
 @index_option("name")
 @click.option(
     "--kibana-version",
@@ -42,7 +46,7 @@ def command() -> None:
     show_default=True,
     help="The Kibana that the file is for.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report of --out as JSON.")
+@json_option("Print the report of --out as JSON.")
 def export_objects(out: Path | None, name: str, version: str, as_json: bool) -> None:
     """Write an NDJSON file for Kibana's Stack Management → Saved Objects → Import. No server is asked."""
     if as_json and out is None:
@@ -70,8 +74,8 @@ def export_objects(out: Path | None, name: str, version: str, as_json: bool) -> 
 @click.option("--user", required=True, help="A user that the index knows.")
 @click.option("--item", help="The item to explain.  [default: the first that is recommended]")
 @click.option("--code", help="The code to look at.  [default: the user's heaviest]")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: standard output]")
-@click.option("--json", "as_json", is_flag=True, help="The requests as JSON: what, index and body of each.")
+@out_option
+@json_option("The requests as JSON: what, index and body of each.")
 @index_option("name")
 @connection_options
 def snippets(
@@ -104,7 +108,7 @@ def snippets(
 )
 @index_option("name")
 @click.option("--kibana-version", "version", type=click.Choice(VERSIONS), help="Its version.  [default: what it says]")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
 @credentials_options
 def import_objects(kibana_url: str, name: str, version: str | None, as_json: bool, **flags: Any) -> None:
     """Put the objects into Kibana, over older ones of the same alias and over nothing else."""

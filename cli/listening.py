@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TERMINATED = 128 + signal.SIGTERM
 """As shells say it."""
+host_option = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default."
+)
 
 
 def what_answers(info: EngineInfo) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from sparcode_es_cli.options import add_options
 
 if TYPE_CHECKING:
     from sparcode_es_cli.engine_options import AnyEngine
@@ -38,9 +39,7 @@ OPTIONS = (
 
 def log_options(function: F) -> F:
     """Add the flags; `chosen_log(flags, engine)` opens what they choose."""
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+    return add_options(function, OPTIONS)
 
 
 def chosen_log(flags: dict[str, Any], engine: AnyEngine) -> QueryLog | None:

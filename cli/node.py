@@ -6,12 +6,11 @@ import json
 import re
 
 import click
+from sparcode_es_cli.options import json_option
 from sparcode_es_cli.words import counted
 
 from sparcode_es.engines.node.local import VERSIONS, LocalNode, NodeState, running_nodes
 from sparcode_es.errors import NotFoundError
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Heap(click.ParamType):
@@ -44,7 +43,7 @@ def command() -> None:
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 5), help="Processes in the cluster.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the first listens; a free port when left out.")
 @click.option("--heap", type=Heap(), default="1g", show_default=True, help="Java heap of each process, as 512m.")
-@json_option
+@json_option("Print JSON.")
 def up(version: str, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
     """Start a server and wait until it answers."""
     click.echo(f"starting Elasticsearch {version}; the first time it is fetched", err=True)
@@ -56,7 +55,7 @@ def up(version: str, nodes: int, port: int | None, heap: str, as_json: bool) -> 
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es node status")
-@json_option
+@json_option("Print JSON.")
 def status(as_json: bool) -> None:
     """List the servers that were started and not taken down."""
     rows = [_row(state) for state in running_nodes()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from sparcode_es_cli.options import PATH, POSTINGS, POSTINGS_VARIABLE, add_options, json_option, postings_option
 from sparcode_es_cli.update import update
 
 from sparcode_es.config import PostingsConfig
@@ -16,7 +17,6 @@ from sparcode_es.config import PostingsConfig
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
 
-FOLDER = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -62,9 +62,7 @@ CUTS = (
 
 def cut_options(function: F) -> F:
     """Add the flags of `PostingsConfig`: what of the scores is kept."""
-    for option in reversed(CUTS):
-        function = option(function)
-    return function
+    return add_options(function, CUTS)
 
 
 def cuts_of(flags: dict[str, Any]) -> PostingsConfig:
@@ -84,11 +82,9 @@ command.add_command(update)
 @command.command(
     epilog="\b\nExample:\n  sparcode-es postings build --checkpoint runs/ml-100k/model.pt --data data/ml-100k --sparsity 0.9"
 )
-@click.option("--checkpoint", type=FOLDER, required=True, help="model.pt of `sparcode-es train`.")
-@click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder it was trained on.")
-@click.option(
-    "--out", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS", show_envvar=True, show_default=True
-)
+@click.option("--checkpoint", type=PATH, required=True, help="model.pt of `sparcode-es train`.")
+@click.option("--data", "data_path", type=PATH, required=True, help="The data folder it was trained on.")
+@postings_option(None, "--out")
 @cut_options
 @click.option(
     "--device",
@@ -97,7 +93,7 @@ command.add_command(update)
     show_default=True,
     help="Where the scores are made. They are the same but for the last digits; `postings update` makes its on the CPU.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
 def build(checkpoint: Path, data_path: Path, out: Path, device: str, as_json: bool, **settings: Any) -> None:
     """Score every (code, item) pair and write the artifact.
 
@@ -132,8 +128,8 @@ def built(checkpoint: Path, data_path: Path | None, out: Path, cuts: PostingsCon
 
 
 @command.command(epilog="\b\nExample:\n  sparcode-es postings check runs/postings")
-@click.argument("path", type=FOLDER, default=Path("runs/postings"), envvar="SPARCODE_POSTINGS")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.argument("path", type=PATH, default=POSTINGS, envvar=POSTINGS_VARIABLE)
+@json_option()
 def check(path: Path, as_json: bool) -> None:
     """Recompute every file's checksum, check the numbers' ranges, and print the report.
 

@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli import query_print as show
+from sparcode_es_cli.encoder_options import (
+    asked_options,
+    check_asked,
+    check_encoder,
+    open_encoder,
+    parse_history,
+    require_encoder,
+)
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_note, engine_options
 from sparcode_es_cli.log_options import chosen_log, log_options
+from sparcode_es_cli.options import json_option
 from sparcode_es_cli.query_notes import notes
 from sparcode_es_cli.words import counted
 
 from sparcode_es.errors import ConfigError, EngineUnavailableError, SparcodeError
-from sparcode_es.files import parse_json
 
 if TYPE_CHECKING:
     from sparcode_es.serving.ask import Ask, Options
-    from sparcode_es.serving.encoder import HistoryEncoder
-    from sparcode_es.serving.exported import ExportedEncoder
+    from sparcode_es.serving.encoding import Encoder
     from sparcode_es.serving.results import Recommendations
 
 FILTER = re.compile(r"([^<>=!]+)(>=|<=|!=|=|>|<)(.+)", re.DOTALL)
@@ -36,21 +43,9 @@ NO_REQUEST = "there is no request to show: popular items answer without one"
     "  sparcode-es query --user 123 --filter genre=Drama --filter 'year>=1990' --max-per genre=3\n"
     '  sparcode-es query --history "12 55 7" --checkpoint runs/ml-100k/model.pt --explain'
 )
-@click.option("--user", "user_id", help="A user that the index knows; needs no model.")
-@click.option(
-    "--history",
-    help="Somebody new's item ids, oldest first, between spaces or as JSON; needs --checkpoint or --encoder.",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="The model that encodes --history; with --user, refused when the index is another model's.",
-)
-@click.option(
-    "--encoder",
-    "exported",
-    type=click.Path(path_type=Path),
-    help="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
+@asked_options(
+    checkpoint="The model that encodes --history; with --user, refused when the index is another model's.",
+    encoder="In place of --checkpoint: a file of `sparcode-es export`; needs no torch.",
 )
 @click.option("-k", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many items.")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which k items of the list.")
@@ -81,7 +76,7 @@ NO_REQUEST = "there is no request to show: popular items answer without one"
     is_flag=True,
     help="Print the request for Kibana's Dev Tools, alone on stdout; the list goes to stderr.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 @log_options
 @engine_options
 def command(
@@ -98,12 +93,10 @@ def command(
     """Recommend items for a user that the index knows, or for a history."""
     from sparcode_es.serving.ask import Ask
 
-    if (user_id is None) == (history is None):
-        raise click.UsageError("give either --user or --history")
-    if checkpoint is not None and exported is not None:
-        raise click.UsageError("give either --checkpoint or --encoder")
-    if history is not None and checkpoint is None and exported is None:
-        raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
+    check_asked(user_id, history)
+    check_encoder(checkpoint, exported)
+    if history is not None:
+        require_encoder(checkpoint, exported)
     options = recommend_options(flags)
     if history is not None:
         options["history"] = parse_history(history)
@@ -132,7 +125,7 @@ def command(
 
 def _recommended(
     engine: AnyEngine,
-    encoder: HistoryEncoder | ExportedEncoder | None,
+    encoder: Encoder | None,
     ask: Ask,
     fallback: bool,
     flags: dict[str, Any],
@@ -244,29 +237,3 @@ def _number(flag: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ConfigError(f"{flag} takes a number where it has {text!r}") from error
-
-
-def parse_history(text: str) -> list[str]:
-    """`12 55 7`, or a JSON list for identifiers with spaces in them."""
-    if not text.lstrip().startswith("["):
-        return text.split()
-    try:
-        return [str(item) for item in parse_json(text)]
-    except ValueError as error:
-        raise ConfigError(f"--history is not a JSON list: {error}") from error
-
-
-def open_encoder(checkpoint: Path | None, exported: Path | None) -> HistoryEncoder | ExportedEncoder | None:
-    """What encodes histories, of a checkpoint or an exported file; None for neither."""
-    if exported is not None:
-        from sparcode_es.serving.exported import ExportedEncoder
-
-        return ExportedEncoder.open(exported)
-    if checkpoint is None:
-        return None
-    from sparcode_es_cli.extras import need_training
-
-    need_training()
-    from sparcode_es.serving.encoder import HistoryEncoder
-
-    return HistoryEncoder.from_checkpoint(checkpoint)

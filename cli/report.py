@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from sparcode_es_cli.connection import connection_given, connection_options, index_option, open_server
+from sparcode_es_cli.options import PATH, POSTINGS, json_option, postings_option
 
 from sparcode_es.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from sparcode_es.report.holding import Holding
-
-PATH = click.Path(path_type=Path)
-POSTINGS = Path("runs/postings")
-"""The artifact of a call that names nothing."""
 
 
 @click.command(
@@ -28,13 +25,7 @@ POSTINGS = Path("runs/postings")
     "  sparcode-es report --url http://localhost:9200 --index recs --user 123"
 )
 @click.option("--training", type=PATH, help="A folder of `sparcode-es train`.")
-@click.option(
-    "--postings",
-    type=PATH,
-    envvar="SPARCODE_POSTINGS",
-    show_envvar=True,
-    help=f"A postings artifact.  [default: {POSTINGS}, where nothing else is named]",
-)
+@postings_option(f"A postings artifact.  [default: {POSTINGS}, where nothing else is named]", default=None)
 @index_option("index")
 @click.option("--checkpoint", type=PATH, help="Draw the map of codes from this model's code vectors; needs torch.")
 @click.option(
@@ -57,7 +48,7 @@ POSTINGS = Path("runs/postings")
 )
 @click.option("--title", help="The page's heading.  [default: what the report is of]")
 @click.option("--out", type=PATH, default=Path("report.html"), show_default=True, help="The file to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print the page's facts as one JSON document.")
+@json_option("Print the page's facts as one JSON document.")
 @connection_options
 def command(
     training: Path | None,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options
-from sparcode_es_cli.listening import listening, serve, what_answers
+from sparcode_es_cli.listening import host_option, listening, serve, what_answers
 from sparcode_es_cli.log_options import chosen_log, log_options
+from sparcode_es_cli.options import PATH
 
 from sparcode_es.errors import EngineUnavailableError, MissingExtraError, SparcodeError
 
@@ -20,7 +21,7 @@ KEEP_ALIVE = 75
 
 
 @click.command(epilog="\b\nExample:\n  sparcode-es serve --url http://localhost:9200 --index recs --port 8000")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
+@host_option
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Seconds a request."
@@ -53,7 +54,7 @@ KEEP_ALIVE = 75
     show_default=True,
     help="Bytes of a request's body; a longer one is answered with 413.",
 )
-@click.option("--encoder", type=click.Path(path_type=Path), help="A file of `sparcode-es export`, for histories.")
+@click.option("--encoder", type=PATH, help="A file of `sparcode-es export`, for histories.")
 @log_options
 @engine_options
 def command(

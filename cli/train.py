@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from sparcode_es_cli.options import PATH, json_option
 
 from sparcode_es.config import Config, ModelName, load_config, preset_names, to_toml
 from sparcode_es.errors import ConfigError
@@ -23,21 +24,17 @@ MODELS = get_args(ModelName)
 @click.command(
     epilog="\b\nExample:\n  sparcode-es train --data data/ml-100k --out runs/ml-100k --preset ml-100k --set training.seed=1"
 )
-@click.option("--data", "data_path", type=click.Path(path_type=Path), help="The data folder (see `sparcode-es data`).")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder for checkpoints and log; a killed run goes on there."
-)
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file, over the preset.")
+@click.option("--data", "data_path", type=PATH, help="The data folder (see `sparcode-es data`).")
+@click.option("--out", type=PATH, help="The folder for checkpoints and log; a killed run goes on there.")
+@click.option("--config", "config_path", type=PATH, help="A TOML file, over the preset.")
 @click.option("--preset", type=click.Choice(preset_names()), help="A configuration that ships with the package.")
 @click.option("--model", type=click.Choice(MODELS), help="What to train; over preset and file.")
 @click.option("--seed", type=int, help="Short for --set training.seed=N.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key, as in TOML; may be repeated.")
-@click.option(
-    "--tower", type=click.Path(path_type=Path), help="A two_tower.pt to begin from instead of training a tower."
-)
+@click.option("--tower", type=PATH, help="A two_tower.pt to begin from instead of training a tower.")
 @click.option(
     "--refit",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Train again what this finished folder trained, on the validation events too, with what validation chose there.",
 )
 @click.option(
@@ -46,7 +43,7 @@ MODELS = get_args(ModelName)
     help="Write the log into this folder for TensorBoard too; needs the extra tensorboard.",
 )
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as TOML and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
 def command(
     data_path: Path | None,
     out: Path | None,

@@ -9,30 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from sparcode_es_cli.connection import connection_given, open_server
+from sparcode_es_cli.encoder_options import encoder_options, open_encoder
 from sparcode_es_cli.engine_options import engine_options
-from sparcode_es_cli.listening import listening, serve, what_answers
-from sparcode_es_cli.query import open_encoder
+from sparcode_es_cli.listening import host_option, listening, serve, what_answers
+from sparcode_es_cli.options import PATH
 
 from sparcode_es.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from sparcode_es.ui.places import MakeRecommender, Places
 
-PATH = click.Path(path_type=Path)
-
 
 @click.command(
     epilog="\b\nExamples:\n  sparcode-es ui --postings runs/postings --checkpoint runs/mine/model.pt\n"
     "  sparcode-es ui --url http://localhost:9200 --index recs --encoder runs/mine/encoder.onnx"
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only by default.")
+@host_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: any free one.")
 @click.option(
     "--allow-host", "allowed", multiple=True, metavar="NAME", help="A further name that the page is asked by."
 )
 @click.option("--compare", "others", type=PATH, multiple=True, help="A further artifact, to compare with.")
-@click.option("--checkpoint", type=PATH, help="The model, for histories put together on the page; needs torch.")
-@click.option("--encoder", type=PATH, help="In its place: a file of `sparcode-es export`.")
+@encoder_options(
+    checkpoint="The model, for histories put together on the page; needs torch.",
+    encoder="In its place: a file of `sparcode-es export`.",
+)
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Seconds an answer."
 )
@@ -43,7 +44,7 @@ def command(
     allowed: tuple[str, ...],
     others: tuple[Path, ...],
     checkpoint: Path | None,
-    encoder: Path | None,
+    exported: Path | None,
     budget: float,
     **flags: Any,
 ) -> None:
@@ -63,9 +64,7 @@ def command(
     from sparcode_es.serving.encoding import require_model
     from sparcode_es.serving.recommender import Recommender
 
-    if checkpoint is not None and encoder is not None:
-        raise click.UsageError("give either --checkpoint or --encoder")
-    opened = open_encoder(checkpoint, encoder)
+    opened = open_encoder(checkpoint, exported)
     flags["timeout"] = min(budget, flags["timeout"])
     limits = Limits(flags["timeout"], budget)
     with _places(flags, others, lambda engine: Recommender.for_engine(engine, encoder=opened, limits=limits)) as places:

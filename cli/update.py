@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from sparcode_es_cli.data import TABLE_FLAGS, columns_of, import_
+from sparcode_es_cli.options import PATH, json_option, postings_option
+from sparcode_es_cli.reading_options import import_options, reading_options
 from sparcode_es_cli.words import counted
 
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
     from sparcode_es.serving.new_events import Fold, Log
-
-FOLDER = click.Path(path_type=Path)
-LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
-"""The flags of `data import` that say how a log is read."""
 
 
 @click.command(
@@ -25,19 +22,11 @@ LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
     "  sparcode-es postings update --checkpoint runs/mine/model.pt --data data/mine today.txt --format sequences\n"
     "  sparcode-es postings update --checkpoint runs/mine/model.pt --data data/mine --fold valid --out runs/fresh"
 )
-@click.argument("log", type=FOLDER, required=False)
-@click.option(
-    "--postings",
-    type=FOLDER,
-    default=Path("runs/postings"),
-    envvar="SPARCODE_POSTINGS",
-    show_envvar=True,
-    show_default=True,
-    help="The artifact to update.",
-)
-@click.option("--checkpoint", type=FOLDER, required=True, help="The model.pt that it was built from.")
-@click.option("--data", "data_path", type=FOLDER, required=True, help="The data folder that it was built from.")
-@click.option("--out", type=FOLDER, help="Where the updated artifact is written.  [default: in place of the old one]")
+@click.argument("log", type=PATH, required=False)
+@postings_option("The artifact to update.")
+@click.option("--checkpoint", type=PATH, required=True, help="The model.pt that it was built from.")
+@click.option("--data", "data_path", type=PATH, required=True, help="The data folder that it was built from.")
+@click.option("--out", type=PATH, help="Where the updated artifact is written.  [default: in place of the old one]")
 @click.option(
     "--fold",
     "splits",
@@ -45,7 +34,8 @@ LOG_FLAGS = {"kind", "layout", "skip_bad_rows", *TABLE_FLAGS}
     multiple=True,
     help="Count the data folder's own held-out events too; do not evaluate on them afterwards. Repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
+@reading_options
 def update(
     log: Path | None,
     postings: Path,
@@ -95,18 +85,12 @@ def update(
     _report(updated, time.perf_counter() - started, as_json)
 
 
-update.params += [each for each in import_.params if each.name in LOG_FLAGS]
-
-
 def _read(path: Path, flags: dict[str, Any]) -> Log:
-    from sparcode_es.data.importer import ImportOptions, read_log
+    from sparcode_es.data.importer import read_log
     from sparcode_es.files import sha256_of
     from sparcode_es.serving.new_events import Log
 
-    options = ImportOptions(
-        flags["kind"], columns_of(flags["kind"], flags), flags["layout"], skip_bad_rows=flags["skip_bad_rows"]
-    )
-    events = read_log(path, options)
+    events = read_log(path, import_options(flags))
     return Log(path.name, sha256_of(path), events)
 
 

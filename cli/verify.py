@@ -10,15 +10,16 @@ from typing import Any
 
 import click
 from sparcode_es_cli.engine_options import chosen_engine, engine_options, note_engine
+from sparcode_es_cli.options import PATH, json_option
 from sparcode_es_cli.words import counted
 
 
 @click.command(epilog="\b\nExample:\n  sparcode-es verify --checkpoint runs/ml-100k/model.pt --users 1000")
-@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The model.")
+@click.option("--checkpoint", type=PATH, required=True, help="The model.")
 @click.option(
     "--data",
     "data_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The data folder of a model that reads users' features alone.  [default: the one it was trained on]",
 )
 @click.option("--users", type=click.IntRange(1), default=1000, show_default=True, help="How many users are drawn.")
@@ -26,7 +27,7 @@ from sparcode_es_cli.words import counted
     "-k", "count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many items are compared."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which users are drawn.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option()
 @engine_options
 def command(
     checkpoint: Path, data_path: Path | None, users: int, count: int, seed: int, as_json: bool, **engine_flags: Any

@@ -9,7 +9,7 @@ from typing import Any
 from mutation.mutate import fresh, json_bytes, mutate_bytes, mutate_folder, mutate_text
 from sparcode_es.data.dataset import Dataset, ListFeature
 from sparcode_es.data.importer import Format, ImportOptions, SideTables, import_file
-from sparcode_es.data.side import FeatureSpec, read_schema
+from sparcode_es.data.side import DeclaredFeature, read_schema
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.tabular import Columns
 from sparcode_es.data.write import Preparation
@@ -82,7 +82,7 @@ def sides(rng: random.Random, seeds: Path, work: Path) -> None:
 
         path.write_bytes(json_bytes(rng, json.loads((seeds / "files" / name).read_bytes())))
     files = seeds / "files"
-    specs: list[FeatureSpec] = read_schema(path if name == "schema.toml" else files / "schema.toml")
+    specs: list[DeclaredFeature] = read_schema(path if name == "schema.toml" else files / "schema.toml")
     items = path if name.startswith("items") else files / "items.csv"
     users = path if name.startswith("users") else files / "users.csv"
     chosen = tuple(rng.sample(specs, rng.randint(0, len(specs))))

@@ -12,7 +12,7 @@ import torch
 from sparcode_es.config import load_config
 from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
 from sparcode_es.data.importer import ImportOptions, SideTables, import_file
-from sparcode_es.data.side import FeatureSpec
+from sparcode_es.data.side import DeclaredFeature
 from sparcode_es.data.write import Preparation
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.encoder import HistoryEncoder
@@ -29,10 +29,10 @@ SMALL = {
     "item_codes.weight": 1.0, "scorer.memory_weight": 1.0,
 }  # fmt: skip
 SPECS = (
-    FeatureSpec("user", "age", "numerical"),
-    FeatureSpec("item", "kind", "categorical"),
-    FeatureSpec("item", "place", "vector"),
-    FeatureSpec("item", "genres", "list"),
+    DeclaredFeature("user", "age", "numerical"),
+    DeclaredFeature("item", "kind", "categorical"),
+    DeclaredFeature("item", "place", "vector"),
+    DeclaredFeature("item", "genres", "list"),
 )
 LOG = '{"stage": "tower", "epoch": 1, "loss": 3.0, "seconds": 1.0, "ndcg@50": 0.1}\n{"stage": "item_codes", "weight 0.0": 0.1}\n'
 

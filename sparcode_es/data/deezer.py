@@ -1,13 +1,7 @@
-"""Deezer's cold-start data set (Briand et al., KDD '21; Zenodo record 5121674): a folder of Parquet files → a data folder.
+"""Deezer's cold-start data set: a folder of Parquet files (see `sparcode_es.data.deezer_files`) → a data folder.
 
-    song_embeddings.parquet      song_index, features_svd, features_mf
-    user_embeddings.parquet      user_index, svd_embeddings, mf_embeddings; the warm users only
-    user_features_PART_KIND.parquet, PART of train, validation, test, KIND of svd, mf: user_index, d1d30_songs,
-                                 fields X_embedding0, X_embedding1, …, and scalars
-
-TT-SVD (svd) vectors have 128 numbers and UT-ALS (mf) vectors 256. An early release has one `user_features_PART.parquet` for
-both kinds; it is read where the file of the kind is missing. The files hold gigabytes: they are read some columns and some
-rows at a time, and a field goes to the data folder's array as it is read.
+The files hold gigabytes: they are read some columns and some rows at a time, and a field goes to the data folder's array as it
+is read.
 """
 
 from __future__ import annotations
@@ -16,11 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from sparcode_es.data.dataset import TEST, TRAIN, VALID, Dataset, Role, Side
+from sparcode_es.data.dataset import TRAIN, Dataset, Role, Side
+from sparcode_es.data.deezer_files import PARTS, SONGS, USERS, Embeddings, feature_names
 from sparcode_es.data.events import Events, ReadReport
 from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.splits import SplitOptions
@@ -29,16 +24,13 @@ from sparcode_es.data.write import Preparation, Source, write_dataset
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
-Embeddings = Literal["svd", "mf"]
-PARTS = {"train": TRAIN, "validation": VALID, "test": TEST}
-SONGS, USERS = "song_embeddings.parquet", "user_embeddings.parquet"
 FIELD = re.compile(r"(.+_embedding)(\d+)")
 KEYS = ("user_index", "d1d30_songs")
 
 
 def feature_file(folder: Path, part: str, kind: Embeddings) -> Path:
     """The file of the users of a part. Raises `DataError` when there is none."""
-    names = (f"user_features_{part}_{kind}.parquet", f"user_features_{part}.parquet")
+    names = feature_names(part, kind)
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise DataError(

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparcode_es.data.deezer import PARTS, SONGS, USERS
+from sparcode_es.data.deezer_files import PARTS, SONGS, USERS, Embeddings, feature_names
 from sparcode_es.errors import DataError
 from sparcode_es.files import atomic_folder
 
-SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}
+SHARES = (0.7, 0.2, 0.1)
+"""Of the users, by part."""
 ACTIONS = {
     "favorite": "songs albums artists playlists",
     "skipped": "songs artists albums",
@@ -36,7 +37,7 @@ FIELDS = tuple(f"{action}_{thing}" for action, things in ACTIONS.items() for thi
 """The 18 fields of actions; age and country come before them."""
 OFTEN = {"streamed": 0.9, "onboarding_like": 0.6, "skipped": 0.4, "favorite": 0.3, "search": 0.3, "banned": 0.05}
 """How many users do an action on their first day."""
-SIZES = {"svd": 128, "mf": 256}
+SIZES: dict[Embeddings, int] = {"svd": 128, "mf": 256}
 SCALE = {"svd": 0.01, "mf": 0.5}
 AGES, COUNTRIES, FOCUS = 6, 10, 6.0
 
@@ -99,7 +100,7 @@ def write_synthetic(folder: Path, options: SyntheticOptions | None = None) -> No
     rng = np.random.default_rng(options.seed)
     world = _world(options, rng)
     first_day, month = zip(*(_listen(world, user, options, rng) for user in range(options.users)), strict=True)
-    bounds = [round(options.users * share) for share in np.cumsum([0.0, *SHARES.values()])]
+    bounds = [round(options.users * share) for share in np.cumsum([0.0, *SHARES])]
     with atomic_folder(folder) as work:
         maps = {kind: _embedding_map(options.latent, size, rng) for kind, size in SIZES.items()}
         songs = {kind: SCALE[kind] * (world.songs @ turn) for kind, turn in maps.items()}
@@ -115,7 +116,7 @@ def write_synthetic(folder: Path, options: SyntheticOptions | None = None) -> No
             for part, begin, end in zip(PARTS, bounds[:-1], bounds[1:], strict=True):
                 rows = slice(begin, end)
                 ages = 18 + 7 * world.age[rows]
-                path = work / f"user_features_{part}_{kind}.parquet"
+                path = work / feature_names(part, kind)[0]
                 _write_users(
                     path, begin, month[rows], fields, {name: c[rows] for name, c in counts.items()}, ages, rows
                 )

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from sparcode_es.data.deezer_files import PARTS, SONGS, USERS, Embeddings, feature_names
 from sparcode_es.data.fetch import Fetcher
 from sparcode_es.errors import DataError
 
 RECORD = "https://zenodo.org/api/records/5121674"
-PARTS = ("train", "validation", "test")
 
 
-def fetch_deezer(
-    fetcher: Fetcher, embeddings: Literal["svd", "mf"], note: Callable[[str], None], record: str = RECORD
-) -> Path:
+def fetch_deezer(fetcher: Fetcher, embeddings: Embeddings, note: Callable[[str], None], record: str = RECORD) -> Path:
     """The folder in the cache with the files of one kind of embeddings, each downloaded if it is not there and whole.
 
     No checksum is built in: each comes from the record, over the same connection as the file. Raises `DataError` when Zenodo
@@ -45,11 +43,11 @@ def _listed(text: str, record: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _wanted(listed: dict[str, dict[str, Any]], embeddings: str, record: str) -> list[str]:
+def _wanted(listed: dict[str, dict[str, Any]], embeddings: Embeddings, record: str) -> list[str]:
     """The five files to download, by name; an early release has no users' files for each kind."""
-    names = ["song_embeddings.parquet", "user_embeddings.parquet"]
+    names = [SONGS, USERS]
     for part in PARTS:
-        choices = (f"user_features_{part}_{embeddings}.parquet", f"user_features_{part}.parquet")
+        choices = feature_names(part, embeddings)
         names.append(next((name for name in choices if name in listed), choices[0]))
     missing = [name for name in names if name not in listed]
     if missing:

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from sparcode_es.data.dataset import Dataset, Side
-from sparcode_es.data.deezer import SONGS, Embeddings, import_deezer
+from sparcode_es.data.deezer import import_deezer
+from sparcode_es.data.deezer_files import SONGS, Embeddings
 from sparcode_es.data.describe import texts_of
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
 from sparcode_es.data.movielens import RATINGS, read_movielens
 from sparcode_es.data.sequences import Layout, read_sequences
-from sparcode_es.data.side import FeatureSpec, feature_tables, item_texts, read_side
+from sparcode_es.data.side import DeclaredFeature, declared_tables, item_texts, read_side
 from sparcode_es.data.tabular import Columns, read_table
 from sparcode_es.data.text import HEAD, JSON_LINES, head, read_bytes, suffix_of
 from sparcode_es.data.write import ItemText, Preparation, Source, write_dataset
@@ -31,9 +32,9 @@ TITLE = "title"
 """The titles' column where none is named."""
 NUMBER = re.compile(r"-?\d{1,18}")
 MOVIELENS_FEATURES = (
-    FeatureSpec("user", "age", "numerical"),
-    FeatureSpec("user", "gender", "categorical"),
-    FeatureSpec("user", "occupation", "categorical"),
+    DeclaredFeature("user", "age", "numerical"),
+    DeclaredFeature("user", "gender", "categorical"),
+    DeclaredFeature("user", "occupation", "categorical"),
 )
 """The features of MovieLens, where the copy at hand has its users' columns."""
 
@@ -53,7 +54,7 @@ class SideTables:
     separator: str = "|"
     users: Path | None = None
     user_id: str | None = None
-    features: tuple[FeatureSpec, ...] | None = None
+    features: tuple[DeclaredFeature, ...] | None = None
     """None: none, but MovieLens's own for MovieLens."""
 
 
@@ -160,7 +161,7 @@ def _read(path: Path, kind: str, options: ImportOptions) -> Events:
 
 
 def _tables(
-    features: Sequence[FeatureSpec], users: pd.DataFrame | None, items: pd.DataFrame | None, separator: str
+    features: Sequence[DeclaredFeature], users: pd.DataFrame | None, items: pd.DataFrame | None, separator: str
 ) -> list[FeatureTable]:
     repeated = {
         f"{f.side}:{f.name}" for f in features if sum((g.side, g.name) == (f.side, f.name) for g in features) > 1
@@ -168,12 +169,12 @@ def _tables(
     if repeated:
         raise DataError(f"the feature {sorted(repeated)[0]} is declared twice")
     return [
-        *feature_tables(features, "user", users, separator),
-        *feature_tables(features, "item", items, separator),
+        *declared_tables(features, "user", users, separator),
+        *declared_tables(features, "item", items, separator),
     ]
 
 
-def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[FeatureSpec]) -> dict[str, ItemText]:
+def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[DeclaredFeature]) -> dict[str, ItemText]:
     if items is None:
         return {}
     present = [str(name) for name in items.columns]

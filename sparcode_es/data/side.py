@@ -31,7 +31,7 @@ else:
 
 
 @dataclass(frozen=True)
-class FeatureSpec:
+class DeclaredFeature:
     """A feature that a user declares: which side, which column of its table, and how it is read."""
 
     side: Side
@@ -39,7 +39,7 @@ class FeatureSpec:
     kind: Kind
 
     @classmethod
-    def parse(cls, text: str) -> FeatureSpec:
+    def parse(cls, text: str) -> DeclaredFeature:
         """From `SIDE:NAME:KIND`, as on the command line."""
         parts = text.split(":")
         if len(parts) != 3 or parts[0] not in ("user", "item") or parts[2] not in KINDS or not parts[1]:
@@ -52,7 +52,7 @@ class FeatureSpec:
         return cls(parts[0], parts[1], parts[2])  # type: ignore[arg-type]
 
 
-def read_schema(path: Path) -> list[FeatureSpec]:
+def read_schema(path: Path) -> list[DeclaredFeature]:
     """Features declared in a TOML file: `[[feature]]` tables with side, name and kind."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def read_schema(path: Path) -> list[FeatureSpec]:
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) != {"side", "name", "kind"}:
             raise DataError(f"a [[feature]] of {path} must have side, name and kind, and nothing else: {entry}")
-    return [FeatureSpec.parse(f"{entry['side']}:{entry['name']}:{entry['kind']}") for entry in entries]
+    return [DeclaredFeature.parse(f"{entry['side']}:{entry['name']}:{entry['kind']}") for entry in entries]
 
 
 def read_side(path: Path, id_column: str | None = None) -> pd.DataFrame:
@@ -185,51 +185,55 @@ def item_texts(
     }
 
 
-def feature_tables(
-    specs: Sequence[FeatureSpec], side: Side, frame: pd.DataFrame | None, separator: str
+def declared_tables(
+    declared: Sequence[DeclaredFeature], side: Side, frame: pd.DataFrame | None, separator: str
 ) -> list[FeatureTable]:
     """The declared features of one side, read from its table. Raises `DataError` for a missing table or column."""
-    chosen = [spec for spec in specs if spec.side == side]
+    chosen = [feature for feature in declared if feature.side == side]
     if not chosen:
         return []
     if frame is None:
         raise DataError(f"the feature {side}:{chosen[0].name} needs a table of {side}s; give --{side}s FILE")
-    return [FeatureTable(side, spec.name, spec.kind, _values(spec, frame, separator)) for spec in chosen]
+    return [FeatureTable(side, feature.name, feature.kind, _values(feature, frame, separator)) for feature in chosen]
 
 
-def _values(spec: FeatureSpec, frame: pd.DataFrame, separator: str) -> dict[str, Any]:
-    if spec.kind == "vector" and spec.name not in frame.columns:
-        return _joined_vector(spec, frame)
-    if spec.name not in frame.columns:
+def _values(feature: DeclaredFeature, frame: pd.DataFrame, separator: str) -> dict[str, Any]:
+    if feature.kind == "vector" and feature.name not in frame.columns:
+        return _joined_vector(feature, frame)
+    if feature.name not in frame.columns:
         columns = ", ".join(str(c) for c in list(frame.columns)[:20])
-        raise DataError(f"the table of {spec.side}s has no column {spec.name!r} for the feature; it has: {columns}")
-    column = frame[spec.name]
+        raise DataError(
+            f"the table of {feature.side}s has no column {feature.name!r} for the feature; it has: {columns}"
+        )
+    column = frame[feature.name]
     known = [(str(row), value) for row, value in zip(frame.index, column, strict=True) if not is_missing(value)]
-    if spec.kind == "categorical":
+    if feature.kind == "categorical":
         return {row: as_text(value) for row, value in known}
-    if spec.kind == "list":
+    if feature.kind == "list":
         return {row: [as_text(v) for v in as_list(value, separator) if not is_missing(v)] for row, value in known}
     try:
-        if spec.kind == "numerical":
+        if feature.kind == "numerical":
             return {row: float(value) for row, value in known}
         return {row: np.array(as_list(value, separator), dtype=np.float32) for row, value in known}
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"the {spec.kind} feature {spec.side}:{spec.name} has a value that is no number: {error}"
+            f"the {feature.kind} feature {feature.side}:{feature.name} has a value that is no number: {error}"
         ) from error
 
 
-def _joined_vector(spec: FeatureSpec, frame: pd.DataFrame) -> dict[str, Any]:
+def _joined_vector(feature: DeclaredFeature, frame: pd.DataFrame) -> dict[str, Any]:
     """A vector spread over the columns NAME0, NAME1, … (as Deezer's data set has them)."""
     columns: list[str] = []
-    while f"{spec.name}{len(columns)}" in frame.columns:
-        columns.append(f"{spec.name}{len(columns)}")
+    while f"{feature.name}{len(columns)}" in frame.columns:
+        columns.append(f"{feature.name}{len(columns)}")
     if not columns:
         raise DataError(
-            f"the table of {spec.side}s has neither a column {spec.name!r} nor {spec.name}0, {spec.name}1, …"
+            f"the table of {feature.side}s has neither a column {feature.name!r} nor {feature.name}0, {feature.name}1, …"
         )
     try:
         rows = frame[columns].to_numpy(dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"the vector feature {spec.side}:{spec.name} has a value that is no number: {error}") from error
+        raise DataError(
+            f"the vector feature {feature.side}:{feature.name} has a value that is no number: {error}"
+        ) from error
     return {str(row): values for row, values in zip(frame.index, rows, strict=True)}

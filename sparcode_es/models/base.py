@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import Config, StageConfig
-from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
+from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences, Side
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
 from sparcode_es.models.features import FeatureSpec, FeatureTables
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.models.tokenizers import Tokenizer
-
-Side = Literal["user", "item"]
 
 
 class Tower(Protocol):

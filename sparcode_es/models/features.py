@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.data.dataset import Role
+from sparcode_es.data.dataset import Kind, Role, Side
 from sparcode_es.errors import MismatchError
 
 
@@ -24,7 +23,7 @@ class FeatureSpec:
     """
 
     name: str
-    kind: Literal["categorical", "numerical", "vector", "list"]
+    kind: Kind
     size: int
     longest: int = 1
     role: Role = "input"
@@ -59,9 +58,7 @@ class FeatureTables(nn.Module):
     any size.
     """
 
-    def __init__(
-        self, side: Literal["user", "item"], specs: Sequence[FeatureSpec], rows: int, persistent: bool = True
-    ) -> None:
+    def __init__(self, side: Side, specs: Sequence[FeatureSpec], rows: int, persistent: bool = True) -> None:
         super().__init__()
         self.side, self.specs, self.persistent = side, inputs(specs), persistent
         self.loaded = persistent
@@ -134,7 +131,7 @@ class FeatureEncoder(FeatureTables):
 
     def __init__(
         self,
-        side: Literal["user", "item"],
+        side: Side,
         specs: Sequence[FeatureSpec],
         rows: int,
         dim: int,

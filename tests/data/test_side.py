@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sparcode_es.data.features import FeatureTable
-from sparcode_es.data.side import FeatureSpec, as_list, feature_tables, item_texts, read_side
+from sparcode_es.data.side import DeclaredFeature, as_list, declared_tables, item_texts, read_side
 from sparcode_es.data.write import ItemText
 from sparcode_es.engines.conditions import holds, parse_boosts, parse_filter, weight_of
 from sparcode_es.errors import DataError
@@ -78,8 +78,8 @@ def test_booleans_are_what_filters_and_boosts_look_for(table: pd.DataFrame) -> N
 
 
 def test_booleans_are_categories_of_the_same_spelling(table: pd.DataFrame) -> None:
-    specs = [FeatureSpec("item", "sale", "categorical"), FeatureSpec("item", "seen", "list")]
-    assert feature_tables(specs, "item", table, "|") == [
+    specs = [DeclaredFeature("item", "sale", "categorical"), DeclaredFeature("item", "seen", "list")]
+    assert declared_tables(specs, "item", table, "|") == [
         FeatureTable("item", "sale", "categorical", {"a": "true", "b": "false"}),
         FeatureTable("item", "seen", "list", {"a": ["true", "false"], "b": ["false"], "c": []}),
     ]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import sparcode_es_cli.query_print
 from click.testing import CliRunner
+from sparcode_es_cli.encoder_options import parse_history
 from sparcode_es_cli.main import cli
-from sparcode_es_cli.query import parse_history
 from sparcode_es_cli.query_notes import notes
 
 from serving.small_world import FakeServer, Fault
