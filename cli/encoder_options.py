@@ -45,15 +45,11 @@ def check_asked(user_id: str | None, history: str | None) -> None:
         raise click.UsageError("give either --user or --history")
 
 
-def check_encoder(checkpoint: Path | None, exported: Path | None) -> None:
-    """Raise a usage error where both --checkpoint and --encoder are given."""
+def check_encoder(checkpoint: Path | None, exported: Path | None, needed: bool = False) -> None:
+    """Raise a usage error where both --checkpoint and --encoder are given, or neither though it is needed for a history."""
     if checkpoint is not None and exported is not None:
         raise click.UsageError("give either --checkpoint or --encoder")
-
-
-def require_encoder(checkpoint: Path | None, exported: Path | None) -> None:
-    """Raise a usage error unless one of --checkpoint and --encoder is given, as a history needs."""
-    if (checkpoint is None) == (exported is None):
+    if needed and checkpoint is None and exported is None:
         raise click.UsageError("--history needs --checkpoint or --encoder, of the model that the index was built from")
 
 

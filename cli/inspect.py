@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from sparcode_es_cli import inspect_print as show
 from sparcode_es_cli.connection import connection_given, open_server
-from sparcode_es_cli.encoder_options import asked_options, check_asked, open_encoder, parse_history, require_encoder
+from sparcode_es_cli.encoder_options import asked_options, check_asked, check_encoder, open_encoder, parse_history
 from sparcode_es_cli.engine_options import chosen_inspector, engine_options
 from sparcode_es_cli.options import json_option
 from sparcode_es_cli.query import parse_filter
@@ -239,7 +239,7 @@ def _encoded(inspector: Inspector, history: list[str], checkpoint: Path | None, 
     from sparcode_es.engines.base import UserEntry
     from sparcode_es.serving.encoding import history_clauses, require_model, unknown_items
 
-    require_encoder(checkpoint, exported)
+    check_encoder(checkpoint, exported, needed=True)
     encoder = open_encoder(checkpoint, exported)
     assert encoder is not None
     require_model(inspector.engine.info(), encoder.hashes)

@@ -16,7 +16,6 @@ from sparcode_es_cli.encoder_options import (
     check_encoder,
     open_encoder,
     parse_history,
-    require_encoder,
 )
 from sparcode_es_cli.engine_options import AnyEngine, chosen_engine, engine_note, engine_options
 from sparcode_es_cli.log_options import chosen_log, log_options
@@ -94,9 +93,7 @@ def command(
     from sparcode_es.serving.ask import Ask
 
     check_asked(user_id, history)
-    check_encoder(checkpoint, exported)
-    if history is not None:
-        require_encoder(checkpoint, exported)
+    check_encoder(checkpoint, exported, needed=history is not None)
     options = recommend_options(flags)
     if history is not None:
         options["history"] = parse_history(history)

@@ -237,7 +237,8 @@ def test_codes_and_dead(run: Run) -> None:
         (["why", "--user", "user 1", "--item", "nothing"], 5, "nothing"),
         (["why", "--user", "user 1", "--item", "é0", "--filter", "genre"], 3, "--filter"),
         (["why", "--item", "é0"], 2, "--user"),
-        (["why", "--history", "é0", "--item", "é0"], 2, "--checkpoint"),
+        (["why", "--history", "é0", "--item", "é0"], 2, "--history needs --checkpoint or --encoder"),
+        (["why", "--history", "é0", "--item", "é0", "--checkpoint", "a", "--encoder", "b"], 2, "give either"),
         (["codes", "--top", "0"], 2, "--top"),
     ],
 )
