@@ -56,7 +56,7 @@ def synthetic_artifact(folder: Path, items: int, codes_per_item: int, codes: int
     nobody = UserCodes(np.zeros(1, np.uint64), np.zeros((0, 2), np.uint32), np.zeros(0, np.float32))
     counts = write_users(folder, StringTable.build([]), nobody, _Nothing(), table)
     counts |= {"codes": len(rows), "items": items, "postings": len(keys), "item_codes": 0, "item_code_postings": 0}
-    write_manifest(folder, synthetic_manifest(counts))
+    write_manifest(folder, synthetic_manifest(folder, counts))
     return Artifact.open(folder)
 
 

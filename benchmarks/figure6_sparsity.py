@@ -102,9 +102,9 @@ def measure_cut(bench: Bench, cut: Cut) -> tuple[Measured, dict[str, float]]:
 def _size(artifact: Artifact) -> dict[str, float]:
     manifest = artifact.manifest
     return {
-        "sparsity": manifest["sparsity_of_stored_codes"],
-        "average_items": manifest["average_items_of_stored_codes"],
-        "items_without_postings": manifest["counts"]["items_without_postings"],
+        "sparsity": manifest.sparsity_of_stored_codes,
+        "average_items": manifest.average_items_of_stored_codes,
+        "items_without_postings": manifest.counts.items_without_postings,
     }
 
 

@@ -8,11 +8,11 @@ The postings are those of `speed_retrieval.py`. `raw` rows send the items' docum
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,7 +32,10 @@ from sparcode_es.engines.elasticsearch.index import IndexOptions, index, loading
 from sparcode_es.engines.elasticsearch.templates import items_body
 from sparcode_es.engines.elasticsearch.update import update
 from sparcode_es.engines.node import VERSIONS, LocalNode
+from sparcode_es.files import sums_of
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.manifest import Changed, Update
+from sparcode_es.postings.write import write_manifest
 
 NAME = "upload"
 WORKERS = (1, 2, 3, 4)
@@ -107,14 +110,24 @@ def update_row(server: Server, artifact: Artifact, folder: Path, share: float) -
 def touched(artifact: Artifact, folder: Path, share: float) -> Artifact:
     """A copy that says that an update changed some of its items, as `postings update` writes it."""
     shutil.copytree(artifact.path, folder)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     items = np.zeros(artifact.num_items, dtype=np.uint32)
     items[np.random.default_rng(0).choice(len(items), max(1, round(share * len(items))), replace=False)] = 1
-    for name, rows in (("item_updates", items), ("user_updates", np.zeros(artifact.num_users, dtype=np.uint32))):
+    users = np.zeros(artifact.num_users, dtype=np.uint32)
+    for name, rows in {"item_updates": items, "user_updates": users, "user_times": artifact.user_times}.items():
         np.save(folder / f"{name}.npy", rows)
-        manifest["files"][f"{name}.npy"] = {"bytes": (folder / f"{name}.npy").stat().st_size, "sha256": ""}
-    manifest |= {"updates": [{"from": artifact.generation_hash}], "updated_from": artifact.generation_hash}
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    before = artifact.generation_hash
+    record = Update(
+        sources=(),
+        events=0,
+        unknown_item_events=0,
+        unknown_items=0,
+        new_users=0,
+        times=None,
+        from_=before,
+        new_codes=0,
+        changed=Changed(codes=0, items=int(items.sum()), postings=0, users=0),
+    )
+    write_manifest(folder, replace(artifact.manifest, files=sums_of(folder), updates=(record,), updated_from=before))
     return Artifact.open(folder)
 
 

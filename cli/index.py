@@ -140,10 +140,9 @@ def artifact_to_load(
 def _cuts_of_what_is_there(postings: Path) -> PostingsConfig | None:
     """What cut the artifact in a folder; None where there is none that can be read."""
     from sparcode_es.postings.artifact import Artifact
-    from sparcode_es.postings.prune import cut_by
 
     try:
-        return cut_by(Artifact.open(postings))
+        return Artifact.open(postings).manifest.config
     except ArtifactError:
         return None
 

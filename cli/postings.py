@@ -12,7 +12,7 @@ import click
 from sparcode_es_cli.options import PATH, POSTINGS, POSTINGS_VARIABLE, add_options, json_option, postings_option
 from sparcode_es_cli.update import update
 
-from sparcode_es.config import PostingsConfig
+from sparcode_es.config import PostingsConfig, to_mapping
 
 if TYPE_CHECKING:
     from sparcode_es.postings.artifact import Artifact
@@ -138,24 +138,26 @@ def check(path: Path, as_json: bool) -> None:
     from sparcode_es.postings.artifact import Artifact
 
     artifact = Artifact.open(path, verify=True)
-    _report(artifact, as_json, {"verified_files": len(artifact.manifest["files"])})
+    _report(artifact, as_json, {"verified_files": len(artifact.manifest.files)})
 
 
-def _report(artifact: Any, as_json: bool, also: dict[str, Any] | None = None) -> None:
+def _report(artifact: Artifact, as_json: bool, also: dict[str, Any] | None = None) -> None:
     manifest = artifact.manifest
-    counts = manifest["counts"]
-    size = sum(file["bytes"] for file in manifest["files"].values())
-    postings = sum(manifest["files"][f"{name}.npy"]["bytes"] for name in ("item_numbers", "scores", "code_offsets"))
+    size = sum(file.bytes for file in manifest.files.values())
+    postings = sum(manifest.files[f"{name}.npy"].bytes for name in ("item_numbers", "scores", "code_offsets"))
     report = {
         "postings": str(artifact.path),
         "model_hash": artifact.model_hash,
         "generation": artifact.generation_hash,
-        **{name: manifest[name] for name in ("bias", "sparsity", "average_items")},
-        **{name: manifest[name] for name in ("sparsity_of_stored_codes", "average_items_of_stored_codes")},
-        "max_rounding_error": manifest["rounding"]["max_relative_error"],
+        "bias": manifest.bias,
+        "sparsity": manifest.sparsity,
+        "average_items": manifest.average_items,
+        "sparsity_of_stored_codes": manifest.sparsity_of_stored_codes,
+        "average_items_of_stored_codes": manifest.average_items_of_stored_codes,
+        "max_rounding_error": manifest.rounding.max_relative_error,
         "bytes": size,
-        "bytes_per_posting": postings / max(counts["postings"], 1),
-        **{f"num_{name}": value for name, value in counts.items()},
+        "bytes_per_posting": postings / max(artifact.num_postings, 1),
+        **{f"num_{name}": value for name, value in to_mapping(manifest.counts).items()},
         **(also or {}),
     }
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def update(
     need_tables()
     from sparcode_es.data.dataset import Dataset
     from sparcode_es.files import only_writer
-    from sparcode_es.postings.artifact import Artifact, read_manifest
+    from sparcode_es.postings.artifact import Artifact
+    from sparcode_es.postings.manifest import read_manifest
     from sparcode_es.serving.new_events import checked_fold
 
     started = time.perf_counter()
@@ -116,17 +118,21 @@ def _tell_left_out(events: int, items: int) -> None:
 
 
 def _report(artifact: Artifact, seconds: float, as_json: bool) -> None:
-    record = artifact.manifest["updates"][-1]
-    _tell_left_out(record["unknown_item_events"], record["unknown_items"])
+    manifest, record = artifact.manifest, artifact.manifest.updates[-1]
+    _tell_left_out(record.unknown_item_events, record.unknown_items)
     report = {
         "postings": str(artifact.path),
         "generation": artifact.generation_hash,
-        "updated_from": artifact.manifest["updated_from"],
+        "updated_from": manifest.updated_from,
         "model_hash": artifact.model_hash,
-        **{name: record[name] for name in ("events", "unknown_item_events", "unknown_items", "new_users", "new_codes")},
-        **{f"changed_{name}": count for name, count in record["changed"].items()},
+        "events": record.events,
+        "unknown_item_events": record.unknown_item_events,
+        "unknown_items": record.unknown_items,
+        "new_users": record.new_users,
+        "new_codes": record.new_codes,
+        **{f"changed_{name}": count for name, count in asdict(record.changed).items()},
         "num_postings": artifact.num_postings,
-        "folded_events": artifact.manifest["counts"]["folded_events"],
+        "folded_events": manifest.counts.folded_events,
         "seconds": round(seconds, 2),
     }
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparcode_es.errors import SparcodeError
-from sparcode_es.files import sha256_of
+from sparcode_es.files import FileSum, parse_json, sha256_of
 
 
 def unreadable(file: Path, error: Exception, advice: str) -> str:
@@ -42,14 +42,27 @@ class ArrayFolder:
         # A plain view of the same mapped memory: slicing a np.memmap is several times slower.
         return np.asarray(array)
 
-    def check(self, files: Mapping[str, Any], verify: bool) -> None:
+    def manifest(self, content: bytes, keys: Set[str], version: int, foreign: str) -> dict[str, Any]:
+        """What its manifest.json says. Raises `error` for one of another version, or without these keys, which is `foreign`."""
+        try:
+            manifest = parse_json(content)
+        except ValueError as error:
+            raise self.error(unreadable(self.path / "manifest.json", error, self.advice)) from error
+        if not isinstance(manifest, dict) or not manifest.keys() >= keys:
+            raise self.error(foreign)
+        if manifest["schema_version"] != version:
+            found = manifest["schema_version"]
+            raise self.error(f"{self.path} has schema version {found}, this release reads {version}; {self.advice}")
+        return manifest
+
+    def check(self, files: Mapping[str, FileSum], verify: bool) -> None:
         """Raise `error` unless every file of a manifest is there in its size, and with `verify` has its SHA-256."""
         for name, expected in files.items():
             file = self.path / name
             if not file.is_file():
                 raise self.error(f"{self.path} is incomplete: {name} is missing; {self.advice}")
             size = file.stat().st_size
-            if size != expected["bytes"]:
-                raise self.error(f"{file} is damaged: {size} bytes, not {expected['bytes']}; {self.advice}")
-            if verify and sha256_of(file) != expected["sha256"]:
+            if size != expected.bytes:
+                raise self.error(f"{file} is damaged: {size} bytes, not {expected.bytes}; {self.advice}")
+            if verify and sha256_of(file) != expected.sha256:
                 raise self.error(f"{file} is damaged: its SHA-256 is not the manifest's; {self.advice}")

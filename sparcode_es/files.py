@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -245,3 +246,17 @@ def sha256_of(path: Path) -> str:
         for block in iter(lambda: content.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+def sums_of(folder: Path) -> dict[str, FileSum]:
+    """Size and SHA-256 of every file of a folder but manifest.json, by name."""
+    files = (file for file in sorted(folder.iterdir()) if file.name != "manifest.json")
+    return {file.name: FileSum(file.stat().st_size, sha256_of(file)) for file in files}

@@ -13,10 +13,13 @@ from retrieval.recipe import LATEST, World, best_of_code, followers
 from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows
 from sparcode_es.config import PostingsConfig
+from sparcode_es.files import sums_of
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.grid import to_grid
+from sparcode_es.postings.manifest import Manifest, Totals
 from sparcode_es.postings.stream import NpyStream
+from sparcode_es.postings.transpose import count_by_item
 from sparcode_es.postings.write import write_items, write_manifest, write_users
 from sparcode_es.tables import StringTable
 
@@ -56,20 +59,22 @@ def write_artifact(folder: Path, world: World) -> Artifact:
     users = write_users(folder, user_ids, user_codes(world), _Seen(world.user_seen), table)
     sizes = {"codes": len(table), "items": recipe.items, "postings": int(counts.sum()), "item_codes": recipe.items}
     sizes["item_code_postings"] = int(counts[recipe.codes :].sum())
-    write_manifest(folder, synthetic_manifest(users | sizes))
+    write_manifest(folder, synthetic_manifest(folder, users | sizes))
     return Artifact.open(folder)
 
 
-def synthetic_manifest(counts: dict[str, int]) -> dict[str, Any]:
-    """What a build says of itself, for postings that no model gave."""
-    scorer = SimpleNamespace(
-        model_hash="synthetic",
-        codebook_hash="synthetic",
-        shared_heads=True,
-        num_possible_codes=counts["codes"] - counts["item_codes"],
-        num_items=counts["items"],
+def synthetic_manifest(folder: Path, counts: dict[str, int]) -> Manifest:
+    """What a build says of itself, for the postings in a folder, which no model gave."""
+    learned = counts["codes"] - counts["item_codes"]
+    items, user_codes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("item_numbers", "user_codes"))
+    totals = Totals(
+        **counts,
+        items_without_postings=int((count_by_item(items, counts["items"]) == 0).sum()),
+        observed_codes=len(np.unique(user_codes[user_codes < learned])),
+        possible_codes=learned,
     )
-    return manifest_of(scorer, 1, 0.0, counts, 2**-9, PostingsConfig())
+    scorer = SimpleNamespace(model_hash="synthetic", codebook_hash="synthetic", shared_heads=True)
+    return manifest_of(scorer, 1, 0.0, totals, 2**-9, PostingsConfig(), sums_of(folder))
 
 
 def _codes(world: World) -> np.ndarray:

@@ -38,9 +38,9 @@ DEEPEST = 32
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Make the dataclass `cls` from nested tables. Raises `ConfigError` for unknown keys and wrong types."""
+    """Make the dataclass `cls` from nested tables. Raises `ConfigError` for unknown and missing keys and wrong types."""
     hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    known = {_key(f): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     arguments = {}
     for key, value in values.items():
         path = f"{where}{key}"
@@ -48,8 +48,16 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {where}{near[0]}?" if near else f"known keys: {', '.join(known)}"
             raise ConfigError(f"unknown configuration key {path}; {hint}")
-        arguments[key] = _convert(hints[key], value, path)
+        arguments[known[key].name] = _convert(hints[known[key].name], value, path)
+    for key, f in known.items():
+        if f.name not in arguments and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}{key} is missing")
     return cls(**arguments)
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    """A field's key in a table: `from_` is called `from` there, which Python keeps for itself."""
+    return field.name.removesuffix("_")
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -69,6 +77,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{path} must be a list, not {value!r}")
         return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} must be a table, not {value!r}")
+        return {key: _convert(args[1], v, f"{path}.{key}") for key, v in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -79,15 +91,18 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """Nested plain tables of a config, without its None values (TOML has none)."""
-    result: dict[str, Any] = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if dataclasses.is_dataclass(value):
-            result[f.name] = to_mapping(value)
-        elif value is not None:
-            result[f.name] = list(value) if isinstance(value, tuple) else value
-    return result
+    """Nested plain tables of a dataclass. Without its None values (TOML has none), but for those of fields without a default,
+    which `from_mapping` asks for."""
+    values = ((f, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return {_key(f): _plain(value) for f, value in values if value is not None or f.default is dataclasses.MISSING}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def read_by_model(config: Config) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.arrays import ArrayFolder
+from sparcode_es.arrays import ArrayFolder, unreadable
 from sparcode_es.data.filters import repeats
 from sparcode_es.errors import DataError
-from sparcode_es.files import parse_json
+from sparcode_es.files import FileSum, parse_json
 from sparcode_es.tables import StringTable, read_document
 
 SCHEMA_VERSION = 1
@@ -171,7 +171,7 @@ class Dataset:
         path = Path(path)
         manifest = _read_manifest(path)
         try:
-            _folder(path).check(manifest["files"], verify)
+            _folder(path).check({name: FileSum(**said) for name, said in manifest["files"].items()}, verify)
             return cls(path, manifest)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
             raise DataError(f"{path / 'manifest.json'} is damaged ({error!r}); import the data again") from error
@@ -316,9 +316,9 @@ def _folder(path: Path) -> ArrayFolder:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
+    file, folder = path / "manifest.json", _folder(path)
     try:
-        manifest = parse_json(file.read_bytes())
+        content = file.read_bytes()
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is not a data folder: it has no manifest.json. `sparcode-es data import` makes one."
@@ -327,13 +327,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is a file, and a data folder is expected; `sparcode-es data import {path} --out FOLDER` makes one of a log"
         ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
-    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
-        raise DataError(f"{file} is not the manifest of a data folder")
-    if manifest["schema_version"] != SCHEMA_VERSION:
-        version = manifest["schema_version"]
-        raise DataError(
-            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; import the data again"
-        )
-    return manifest
+    except OSError as error:
+        raise DataError(unreadable(file, error, folder.advice)) from error
+    return folder.manifest(content, MANIFEST_KEYS, SCHEMA_VERSION, f"{file} is not the manifest of a data folder")

@@ -17,7 +17,7 @@ from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.filters import k_core, repeated
 from sparcode_es.data.splits import SplitOptions, label_events
 from sparcode_es.errors import DataError
-from sparcode_es.files import atomic_folder, check_replaceable, sha256_of
+from sparcode_es.files import atomic_folder, check_replaceable, sums_of
 from sparcode_es.tables import StringTable
 
 
@@ -114,9 +114,7 @@ def write_dataset(
         for feature in features:
             ids = ordered.user_ids if feature.side == "user" else ordered.item_ids
             manifest["schema"].append(feature.save(folder, ids))
-        manifest["files"] = {
-            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in sorted(folder.iterdir())
-        }
+        manifest["files"] = {name: asdict(file) for name, file in sums_of(folder).items()}
         (folder / "manifest.json").write_text(
             json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )

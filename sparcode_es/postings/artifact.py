@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparcode_es.arrays import ArrayFolder, unreadable
 from sparcode_es.codes import ITEM_HEAD, Clause, term_of
 from sparcode_es.errors import ArtifactError, DataError
-from sparcode_es.files import parse_json
+from sparcode_es.postings.manifest import REBUILD, Manifest, content_of, folder_of, parsed, source_of
 from sparcode_es.postings.terms import TermRows
 from sparcode_es.postings.transpose import BLOCK_POSTINGS, count_by_item, count_rows_by_item, transpose
 from sparcode_es.tables import StringTable, read_document
 
-SCHEMA_VERSION = 1
-MANIFEST_KEYS = {"schema_version", "model_hash", "codebook_hash", "shared_heads", "M", "counts", "bias", "files"}
-FIGURES = ("bias", "sparsity", "average_items", "sparsity_of_stored_codes", "average_items_of_stored_codes")
 ATTEMPTS = 10
 """How often an artifact is opened again because it was replaced meanwhile."""
 FOLDED_PARTS = {"offsets": np.int64, "items": np.int32, "counts": np.float32}
 """The arrays of a table of folded counts, in CSR form: files `folded_TABLE.PART.npy`."""
 NO_TIME = np.iinfo(np.int64).min
-REBUILD = "build it again with `sparcode-es postings build`"
 
 
 class Artifact:
@@ -37,37 +30,36 @@ class Artifact:
     [P], ascending within a code; `scores` uint16 [P], grid values (see `sparcode_es.postings.grid`); `item_ids` and
     `user_ids`, searchable tables; `item_docs`, a table of JSON texts; `user_code_offsets` uint64 [U + 1], `user_codes`
     uint32 (rows of `codes`), `user_boosts` float32; `user_seen_offsets` uint64 [U + 1], `user_seen` uint32 (item
-    numbers, oldest first); `manifest`; `path`. Of updates: `folded`, the counts that they added, by table and part (see
+    numbers, oldest first); `manifest`; `generation_hash`, 12 hexadecimal digits that differ when anything but the time of
+    building does; `path`. Of updates: `folded`, the counts that they added, by table and part (see
     `sparcode_es.postings.folded`); `user_times` int64 [U], seconds: the last time of each user in their logs, else NO_TIME.
 
     All of it is mapped when it is opened, and stays what it was when another artifact takes its place at `path`.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path, self.manifest, self._folder = path, manifest, _folder(path)
-        counts = manifest["counts"]
-        self.num_codes, self.num_items, self.num_users, self.num_postings = (
-            int(counts[name]) for name in ("codes", "items", "users", "postings")
-        )
-        self.shared_heads = bool(manifest["shared_heads"])
-        self.model_hash, self.codebook_hash = str(manifest["model_hash"]), str(manifest["codebook_hash"])
-        codes, users = self.num_codes, self.num_users
+    def __init__(self, path: Path, manifest: Manifest, generation_hash: str) -> None:
+        self.path, self.manifest, self.generation_hash, self._folder = path, manifest, generation_hash, folder_of(path)
+        counts = manifest.counts
+        codes, users = counts.codes, counts.users
+        self.num_codes, self.num_items, self.num_users, self.num_postings = codes, counts.items, users, counts.postings
+        self.shared_heads = manifest.shared_heads
+        self.model_hash, self.codebook_hash = manifest.model_hash, manifest.codebook_hash
         self.code_offsets = self._offsets("code_offsets", codes, self.num_postings)
-        self.codes = self._folder.array("codes", np.uint32, (codes, 1 + int(manifest["M"])))
+        self.codes = self._folder.array("codes", np.uint32, (codes, 1 + manifest.M))
         self.item_numbers = self._folder.array("item_numbers", np.uint32, (self.num_postings,))
         self.scores = self._folder.array("scores", np.uint16, (self.num_postings,))
-        self.user_code_offsets = self._offsets("user_code_offsets", users, int(counts["user_codes"]))
-        self.user_codes = self._folder.array("user_codes", np.uint32, (int(counts["user_codes"]),))
-        self.user_boosts = self._folder.array("user_boosts", np.float32, (int(counts["user_codes"]),))
-        self.user_seen_offsets = self._offsets("user_seen_offsets", users, int(counts["user_seen"]))
-        self.user_seen_items = self._folder.array("user_seen", np.uint32, (int(counts["user_seen"]),))
+        self.user_code_offsets = self._offsets("user_code_offsets", users, counts.user_codes)
+        self.user_codes = self._folder.array("user_codes", np.uint32, (counts.user_codes,))
+        self.user_boosts = self._folder.array("user_boosts", np.float32, (counts.user_codes,))
+        self.user_seen_offsets = self._offsets("user_seen_offsets", users, counts.user_seen)
+        self.user_seen_items = self._folder.array("user_seen", np.uint32, (counts.user_seen,))
         self.item_ids = self._table("item_ids", self.num_items)
         self.item_docs = self._table("item_docs", self.num_items, searchable=False)
         self.user_ids = self._table("user_ids", users)
         self.folded = self._folded_counts()
         self.user_times = np.broadcast_to(np.int64(NO_TIME), (users,))
         self._updates: tuple[np.ndarray, np.ndarray] | None = None
-        if manifest.get("updates"):
+        if manifest.updates:
             items = self._folder.array("item_updates", np.uint32, (self.num_items,))
             self._updates = items, self._folder.array("user_updates", np.uint32, (users,))
             self.user_times = self._folder.array("user_times", np.int64, (users,))
@@ -81,26 +73,25 @@ class Artifact:
         """
         path = Path(path)
         for _ in range(ATTEMPTS):
-            content = _manifest_at(path)
+            content = content_of(path)
             try:
                 artifact = cls._of_manifest(path, content, verify)
             except ArtifactError:
-                if _manifest_at(path) == content:
+                if content_of(path) == content:
                     raise
             else:
-                if _manifest_at(path) == content:
+                if content_of(path) == content:
                     return artifact
         raise ArtifactError(f"{path} was replaced {ATTEMPTS} times while it was opened; try again")
 
     @classmethod
     def _of_manifest(cls, path: Path, content: bytes, verify: bool) -> Artifact:
         """The artifact whose manifest.json is `content`, its files checked."""
-        manifest = _parsed(path, content)
+        manifest, generation = parsed(path, content)
         try:
-            _require_facts(manifest)
-            _folder(path).check(manifest["files"], verify)
-            artifact = cls(path, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+            folder_of(path).check(manifest.files, verify)
+            artifact = cls(path, manifest, generation)
+        except (KeyError, ValueError, OSError) as error:
             raise ArtifactError(f"{path / 'manifest.json'} is damaged ({error!r}); {REBUILD}") from error
         artifact._check_ranges(verify)
         return artifact
@@ -124,7 +115,7 @@ class Artifact:
 
     def _folded_counts(self) -> dict[str, dict[str, np.ndarray]]:
         found: dict[str, dict[str, np.ndarray]] = {}
-        for file in self.manifest["files"]:
+        for file in self.manifest.files:
             if file.startswith("folded_"):
                 table, part, _ = file.removeprefix("folded_").split(".")
                 array = self._folder.array(f"folded_{table}.{part}", FOLDED_PARTS[part], None)
@@ -149,18 +140,13 @@ class Artifact:
             if int(offsets[0]) != 0 or (offsets[1:] < offsets[:-1]).any():
                 raise ArtifactError(f"{self.path} is damaged: {name} does not rise from 0; {REBUILD}")
 
-    @functools.cached_property
-    def generation_hash(self) -> str:
-        """12 hexadecimal digits that differ when anything but the time of building does."""
-        return generation_of(self.manifest)
-
     @property
     def splits_seen(self) -> tuple[str, ...]:
         """The held-out splits whose answers had a say in the postings: folded in, or looked at by a cut by traffic."""
-        config = self.manifest["config"]
-        by_cut = config.get("cut") == "traffic"
-        cut = {"valid": by_cut, "test": by_cut and config.get("traffic_test", False)}
-        sources = {source["name"] for update in self.manifest.get("updates", []) for source in update["sources"]}
+        config = self.manifest.config
+        by_cut = config.cut == "traffic"
+        cut = {"valid": by_cut, "test": by_cut and config.traffic_test}
+        sources = {source.name for update in self.manifest.updates for source in update.sources}
         return tuple(split for split, looked in cut.items() if looked or source_of(split) in sources)
 
     def last_updates(self) -> tuple[np.ndarray, np.ndarray]:
@@ -246,58 +232,3 @@ class Artifact:
             for i in range(len(part)):
                 start, stop = part.offsets[i], part.offsets[i + 1]
                 yield part.first + i, part.code_rows[start:stop], part.scores[start:stop]
-
-
-def _folder(path: Path) -> ArrayFolder:
-    return ArrayFolder(path, ArtifactError, REBUILD)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What an artifact's manifest.json says, none of its files opened. Raises `ArtifactError` as `Artifact.open` does."""
-    return _parsed(path, _manifest_at(path))
-
-
-def source_of(split: str) -> str:
-    """What a held-out split is called among the sources of the manifest's `updates`."""
-    return f"the split {split}"
-
-
-def generation_of(manifest: dict[str, Any]) -> str:
-    """See `Artifact.generation_hash`."""
-    content = {key: value for key, value in manifest.items() if key not in ("created_at", "built_at")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _require_facts(manifest: dict[str, Any]) -> None:
-    """KeyError, TypeError or ValueError where something is missing that a build says of itself, or is of another kind."""
-    for value in (*(manifest[name] for name in FIGURES), manifest["rounding"]["max_relative_error"]):
-        float(value)
-    for value in (*manifest["counts"].values(), *(file["bytes"] for file in manifest["files"].values())):
-        int(value)
-    dict(manifest["config"])
-
-
-def _manifest_at(path: Path) -> bytes:
-    file = path / "manifest.json"
-    try:
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(
-            f"there is no postings artifact at {path}; `sparcode-es postings build` makes one, --postings names another"
-        ) from error
-    except OSError as error:
-        raise ArtifactError(unreadable(file, error, REBUILD)) from error
-
-
-def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    """What the manifest.json of `path` says. Raises `ArtifactError` for one of another kind or version."""
-    try:
-        manifest = parse_json(content)
-    except ValueError as error:
-        raise ArtifactError(f"cannot read {path / 'manifest.json'}: {error}; {REBUILD}") from error
-    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
-        raise ArtifactError(f"{path} is not a postings artifact: its manifest.json is another kind's")
-    if manifest["schema_version"] != SCHEMA_VERSION:
-        version = manifest["schema_version"]
-        raise ArtifactError(f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}; {REBUILD}")
-    return manifest

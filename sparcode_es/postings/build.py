@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from sparcode_es import csr
+from sparcode_es import __version__, csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
-from sparcode_es.config import PostingsConfig, to_mapping
+from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError, StorageError
-from sparcode_es.files import atomic_folder, check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, Artifact, read_manifest
+from sparcode_es.files import FileSum, atomic_folder, check_replaceable, sums_of
+from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.manifest import MANIFEST_KEYS, Manifest, Rounding, Totals, read_manifest
 from sparcode_es.postings.prune import needs_second_pass, prune
 from sparcode_es.postings.rows import remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer, bias_for_sparsity
@@ -30,11 +32,11 @@ from sparcode_es.tables import StringTable
 def require_nothing_folded(out: Path, scorer: CodeScorer) -> None:
     """Raise `StorageError` when `out` holds this model's postings with later events folded in: a build would lose them."""
     try:
-        manifest = read_manifest(out)
-        folded = manifest["model_hash"] == scorer.model_hash and len(manifest.get("updates", []))
-    except (ArtifactError, TypeError):
+        manifest, _ = read_manifest(out)
+    except ArtifactError:
         return
-    if folded:
+    folded = len(manifest.updates)
+    if folded and manifest.model_hash == scorer.model_hash:
         raise StorageError(
             f"{out} holds this model's postings with later events folded in ({folded} times `postings update`), which a build "
             "would lose; load it as it is, without --checkpoint, or build into another folder, or remove it first"
@@ -82,9 +84,9 @@ def build_postings(
         counts |= write_users(folder, user_ids, user_codes, user_seen, table)
         counts |= {"observed_codes": len(observed), "possible_codes": scorer.num_possible_codes}
         counts |= {"codes": len(table), "item_codes": len(table) - len(codes)}
-        write_manifest(
-            folder, manifest_of(scorer, codes.shape[1] - 1, float(np.float32(bias)), counts, rounding, config)
-        )
+        totals, exact_bias = Totals(**counts), float(np.float32(bias))
+        manifest = manifest_of(scorer, codes.shape[1] - 1, exact_bias, totals, rounding, config, sums_of(folder))
+        write_manifest(folder, manifest)
     return Artifact.open(out)
 
 
@@ -170,28 +172,28 @@ def manifest_of(
     scorer: CodeScorer,
     codebooks: int,
     bias: float,
-    counts: dict[str, int],
+    counts: Totals,
     rounding: float,
     config: PostingsConfig,
-) -> dict[str, Any]:
-    """§4.4's figures over all N^M possible codes, and over the codes that were scored; item codes count in neither.
-
-    codebooks: M; bias: b̃ of Eq. 15; rounding: the largest relative error.
-    """
-    postings, possible, items = counts["postings"], scorer.num_possible_codes, scorer.num_items
-    postings -= counts["item_code_postings"]
-    stored = counts["codes"] - counts["item_codes"]
-    return {
-        "model_hash": scorer.model_hash,
-        "codebook_hash": scorer.codebook_hash,
-        "shared_heads": scorer.shared_heads,
-        "M": codebooks,
-        "config": to_mapping(config),
-        "counts": counts,
-        "bias": bias,
-        "sparsity": 1 - postings / max(possible * items, 1),
-        "average_items": postings / max(possible, 1),
-        "sparsity_of_stored_codes": 1 - postings / max(stored * items, 1),
-        "average_items_of_stored_codes": postings / max(stored, 1),
-        "rounding": {"max_relative_error": rounding},
-    }
+    files: Mapping[str, FileSum],
+) -> Manifest:
+    """What a build says of itself now. codebooks: M; bias: b̃ of Eq. 15; rounding: the largest relative error."""
+    postings = counts.postings - counts.item_code_postings
+    possible, stored, items = counts.possible_codes, counts.codes - counts.item_codes, counts.items
+    return Manifest(
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        sparcode_es=__version__,
+        model_hash=scorer.model_hash,
+        codebook_hash=scorer.codebook_hash,
+        shared_heads=scorer.shared_heads,
+        M=codebooks,
+        config=config,
+        counts=counts,
+        bias=bias,
+        sparsity=1 - postings / max(possible * items, 1),
+        average_items=postings / max(possible, 1),
+        sparsity_of_stored_codes=1 - postings / max(stored * items, 1),
+        average_items_of_stored_codes=postings / max(stored, 1),
+        rounding=Rounding(rounding),
+        files=files,
+    )

@@ -7,7 +7,6 @@ import numpy as np
 from sparcode_es import csr
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.groups import rank_in_group
-from sparcode_es.postings.prune import cut_by
 from sparcode_es.postings.transpose import transpose
 
 STEP = 1
@@ -18,13 +17,12 @@ class Cuts:
     """The cuts of `prune`, as conditions that each pair which they took meets. A bias (Eq. 15) is none of them."""
 
     def __init__(self, artifact: Artifact) -> None:
-        config = cut_by(artifact)
+        config, counts = artifact.manifest.config, artifact.manifest.counts
         self._per_code, self._per_item = config.max_postings_per_code, config.max_codes_per_item
         self._by_traffic = config.cut == "traffic"
-        counts = artifact.manifest["counts"]
-        self._learned = artifact.num_codes - int(counts["item_codes"])
+        self._learned = artifact.num_codes - counts.item_codes
         if self._by_traffic:
-            left = artifact.num_postings - int(counts["item_code_postings"])
+            left = artifact.num_postings - counts.item_code_postings
             most = round((1 - (config.sparsity or 0)) * self._learned * artifact.num_items)
             # A maximum an item comes after the traffic: how many that left is not known.
             self._by_traffic = left >= most or self._per_item is not None

@@ -11,7 +11,8 @@ from sparcode_es.codes import item_code_rows
 from sparcode_es.errors import ArtifactError
 from sparcode_es.models.memory import Memory, counts_table
 from sparcode_es.models.sparcode import SparCode
-from sparcode_es.postings.artifact import FOLDED_PARTS, REBUILD, Artifact
+from sparcode_es.postings.artifact import FOLDED_PARTS, Artifact
+from sparcode_es.postings.manifest import REBUILD
 
 Counts = dict[str, sparse.csr_matrix]
 """`codes`: n(k, c) of the quantizer's codes, [N, I]; `items`: of the item codes, [I, I]. Only of memories with a weight."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from sparcode_es import csr
-from sparcode_es.config import PostingsConfig, from_mapping
+from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.groups import rank_in_group
@@ -32,14 +32,9 @@ def needs_second_pass(config: PostingsConfig) -> bool:
     return by_item or config.cut == "traffic"
 
 
-def cut_by(artifact: Artifact) -> PostingsConfig:
-    """What cut the artifact."""
-    return from_mapping(PostingsConfig, artifact.manifest["config"])
-
-
 def updatable_config(artifact: Artifact) -> PostingsConfig:
     """What cut the artifact. Raises `ArtifactError` when some of its codes alone cannot be scored and cut again."""
-    config = cut_by(artifact)
+    config = artifact.manifest.config
     if needs_second_pass(config):
         raise ArtifactError(
             f"{artifact.path} was cut by what depends on every code's scores (--cut traffic, --max-codes-per-item or "

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,12 @@ from sparcode_es import csr
 from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import MismatchError
-from sparcode_es.files import atomic_folder, check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, generation_of, read_manifest
+from sparcode_es.files import atomic_folder, check_replaceable, sums_of
+from sparcode_es.postings.artifact import NO_TIME, Artifact
 from sparcode_es.postings.build import manifest_of
 from sparcode_es.postings.folded import Counts, save_counts
 from sparcode_es.postings.grown import GrownCodes
+from sparcode_es.postings.manifest import MANIFEST_KEYS, Changed, FoldedEvents, Totals, Update, read_manifest
 from sparcode_es.postings.prune import updatable_config
 from sparcode_es.postings.rows import CodePostings, remembered_postings, scored_postings
 from sparcode_es.postings.score import CodeScorer
@@ -50,7 +50,7 @@ class Changes:
     """Of `users`, in their order."""
     user_times: np.ndarray
     """The last new event of each of `users`, in their order, int64 [n], seconds; NO_TIME where it has no time."""
-    record: dict[str, Any]
+    events: FoldedEvents
     """Where the events came from and how many they are, for the manifest."""
 
 
@@ -78,7 +78,7 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     config = updatable_config(artifact)
     require_same_model(artifact, scorer)
-    manifest = artifact.manifest
+    old, before = artifact.manifest, artifact.generation_hash
     grown = GrownCodes.of(np.asarray(artifact.codes), changes.user_codes.codes)
     touched = rows_of(grown.codes, changes.codes)
     rows = np.union1d(touched[touched >= 0], grown.new)
@@ -91,21 +91,18 @@ def update_postings(artifact: Artifact, scorer: CodeScorer, out: Path, changes: 
         counts = _postings_counts(artifact, written, folder) | _write_users(artifact, grown, changes, folder)
         _write_marks(artifact, written, changes, folder)
         save_counts(folder, changes.counts)
-        counts["folded_events"] = manifest["counts"].get("folded_events", 0) + changes.record["events"]
-        error = max(written.error, float(manifest["rounding"]["max_relative_error"]))
-        codebooks = artifact.codes.shape[1] - 1
-        content = manifest_of(scorer, codebooks, float(manifest["bias"]), counts, error, config)
-        changed = {
-            "codes": len(rows),
-            "postings": written.changed,
-            "items": int(written.changed_items.sum()),
-            "users": len(changes.users),
-        }
-        record = {"from": artifact.generation_hash, **changes.record, "new_codes": len(grown.new), "changed": changed}
-        content["updated_from"] = artifact.generation_hash
-        content["updates"] = [*manifest.get("updates", []), record]
-        content["built_at"] = manifest.get("built_at", manifest.get("created_at"))
-        write_manifest(folder, content)
+        counts["folded_events"] = (old.counts.folded_events or 0) + changes.events.events
+        error = max(written.error, old.rounding.max_relative_error)
+        built = manifest_of(scorer, old.M, old.bias, Totals(**counts), error, config, sums_of(folder))
+        changed = Changed(
+            codes=len(rows),
+            items=int(written.changed_items.sum()),
+            postings=written.changed,
+            users=len(changes.users),
+        )
+        update = Update(**vars(changes.events), from_=before, new_codes=len(grown.new), changed=changed)
+        built_at = old.built_at or old.created_at
+        write_manifest(folder, replace(built, updates=(*old.updates, update), updated_from=before, built_at=built_at))
         _require_unchanged(artifact, out)
     return Artifact.open(out)
 
@@ -123,7 +120,7 @@ def _require_unchanged(artifact: Artifact, out: Path) -> None:
     """Raise `MismatchError` when `out` is the artifact's own place and another run has put another one there."""
     if out.resolve() != artifact.path.resolve():
         return
-    there = generation_of(read_manifest(out))
+    _, there = read_manifest(out)
     if there != artifact.generation_hash:
         raise MismatchError(
             f"another run put the artifact {there} in the place of {artifact.generation_hash} at {out} meanwhile; run the "
@@ -160,7 +157,7 @@ def _scored(
 ) -> Iterator[CodePostings]:
     """The postings of some codes, as a full build with the artifact's bias would make them (item codes come last)."""
     scored = np.ascontiguousarray(codes[codes[:, 0] != ITEM_HEAD])
-    bias, most = np.float32(artifact.manifest["bias"]), config.max_postings_per_code
+    bias, most = np.float32(artifact.manifest.bias), config.max_postings_per_code
     found = scored_postings(scorer, scored, bias, config, most, folder)
     remembered = scorer.item_codes
     if remembered is None:
@@ -190,11 +187,13 @@ def _note_changes(written: _Written, row: int, old: tuple[np.ndarray, np.ndarray
 
 def _postings_counts(artifact: Artifact, written: _Written, folder: Path) -> dict[str, int]:
     items = np.load(folder / "item_numbers.npy", mmap_mode="r", allow_pickle=False)
-    old = artifact.manifest["counts"]
+    old = artifact.manifest.counts
     codes = len(written.counts)
-    scored = codes - old["item_codes"]
+    scored = codes - old.item_codes
     return {
-        **{name: old[name] for name in ("items", "item_codes", "possible_codes")},
+        "items": old.items,
+        "item_codes": old.item_codes,
+        "possible_codes": old.possible_codes,
         "codes": codes,
         "postings": len(items),
         "item_code_postings": int(written.counts[scored:].sum()),
@@ -226,12 +225,12 @@ def _write_users(artifact: Artifact, grown: GrownCodes, changes: Changes, folder
     arrays = {"user_code_offsets": offsets, "user_codes": codes, "user_boosts": boosts}
     for name, array in (arrays | {"user_seen_offsets": seen_offsets, "user_seen": seen}).items():
         np.save(folder / f"{name}.npy", array)
-    counts = artifact.manifest["counts"]
-    scored = len(grown.codes) - counts["item_codes"]
+    old = artifact.manifest.counts
+    scored = len(grown.codes) - old.item_codes
     return {
         "users": users,
         "user_codes": len(codes),
-        "user_codes_dropped": counts["user_codes_dropped"],
+        "user_codes_dropped": old.user_codes_dropped,
         "user_seen": len(seen),
         "observed_codes": len(np.unique(codes[codes < scored])),
     }
@@ -260,7 +259,7 @@ def replace_rows(
 def _write_marks(artifact: Artifact, written: _Written, changes: Changes, folder: Path) -> None:
     """Write which update changed an item's postings or a user last, 1 for the first; 0: none since the build. And when each
     user's last event was."""
-    update = len(artifact.manifest.get("updates", [])) + 1
+    update = len(artifact.manifest.updates) + 1
     item_updates, user_updates = artifact.last_updates()
     items = item_updates.copy()
     items[written.changed_items] = update

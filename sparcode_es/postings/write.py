@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from sparcode_es import __version__, csr
+from sparcode_es import csr
 from sparcode_es.codes import UserCodes, rows_of
-from sparcode_es.files import sha256_of
-from sparcode_es.postings.artifact import SCHEMA_VERSION
+from sparcode_es.config import to_mapping
+from sparcode_es.postings.manifest import Manifest
 from sparcode_es.tables import StringTable
 
 
@@ -61,18 +60,9 @@ def write_users(
     }
 
 
-def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write manifest.json: `content`, the schema version, the time, and the size and SHA-256 of every file."""
-    files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        for file in sorted(folder.iterdir())
-        if file.name != "manifest.json"
-    }
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "sparcode_es": __version__,
-        **content,
-        "files": files,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json."""
+    content = to_mapping(manifest)
+    if not manifest.updates:
+        del content["updates"]
+    (folder / "manifest.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

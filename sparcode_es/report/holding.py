@@ -10,6 +10,7 @@ import numpy as np
 
 from sparcode_es import __version__
 from sparcode_es.codes import ITEM_HEAD
+from sparcode_es.config import to_mapping
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_inspector import EmbeddedInspector
 from sparcode_es.engines.inspector import Inspector
@@ -138,12 +139,12 @@ class ArtifactHolding:
             generation=artifact.generation_hash,
             model_hash=artifact.model_hash,
             codebook_hash=artifact.codebook_hash,
-            counts={name: count for name, count in manifest["counts"].items() if isinstance(count, int)},
-            bias=manifest["bias"],
-            sparsity=manifest.get("sparsity"),
-            bytes=sum(int(file["bytes"]) for file in manifest["files"].values()),
-            created_at=manifest.get("created_at"),
-            updates=len(manifest.get("updates") or ()),
+            counts=to_mapping(manifest.counts),
+            bias=manifest.bias,
+            sparsity=manifest.sparsity,
+            bytes=sum(file.bytes for file in manifest.files.values()),
+            created_at=manifest.created_at,
+            updates=len(manifest.updates),
         )
 
     def tallies(self) -> dict[str, Tallies]:

@@ -17,6 +17,7 @@ from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.folded import Counts, fold_counts, memories, read_counts, touched_codes
+from sparcode_es.postings.manifest import EventSource, FoldedEvents
 from sparcode_es.postings.update import Changes, require_same_model, update_postings
 from sparcode_es.serving.encoder import HistoryEncoder, encode_histories
 from sparcode_es.serving.new_events import Fold, longer_histories
@@ -42,17 +43,17 @@ def update_from_data(encoder: HistoryEncoder, fold: Fold) -> Artifact:
     counts = added(count_pairs(model, histories, is_new), count_pairs(model, dataset.full_histories(), fold.held_out))
     total = added(read_counts(artifact, model), counts)
     fold_counts(model, total)
-    record = {
-        "sources": [{"name": name, "sha256": digest} for name, digest in fold.sources],
-        "events": len(new.sequences.items) + int(fold.held_out.sum()),
-        "unknown_item_events": new.unknown_events,
-        "unknown_items": new.unknown_items,
-        "new_users": len(new.new_users),
-        "times": None if new.times is None else list(new.times),
-    }
+    events = FoldedEvents(
+        sources=tuple(EventSource(name, digest) for name, digest in fold.sources),
+        events=len(new.sequences.items) + int(fold.held_out.sum()),
+        unknown_item_events=new.unknown_events,
+        unknown_items=new.unknown_items,
+        new_users=len(new.new_users),
+        times=new.times,
+    )
     users, codes = histories.users.astype(np.int64), _codes_of(model, histories)
     changes = Changes(
-        touched_codes(model, counts), total, users, new.new_users, codes, histories, new.user_times, record
+        touched_codes(model, counts), total, users, new.new_users, codes, histories, new.user_times, events
     )
     return update_postings(artifact, model, fold.out, changes)
 

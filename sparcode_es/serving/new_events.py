@@ -15,7 +15,8 @@ from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
 from sparcode_es.data.events import Events
 from sparcode_es.errors import DataError, MismatchError
 from sparcode_es.files import check_replaceable
-from sparcode_es.postings.artifact import MANIFEST_KEYS, NO_TIME, Artifact, source_of
+from sparcode_es.postings.artifact import NO_TIME, Artifact
+from sparcode_es.postings.manifest import MANIFEST_KEYS, source_of
 from sparcode_es.postings.prune import updatable_config
 
 Split = Literal["valid", "test"]
@@ -145,7 +146,7 @@ def longer_histories(artifact: Artifact, new: Sequences) -> tuple[Sequences, np.
 
 def require_new(artifact: Artifact, sources: list[tuple[str, str]]) -> None:
     """Raise `DataError` when one of these (name, SHA-256) was folded in before: its events would count twice."""
-    known = {source["sha256"] for update in artifact.manifest.get("updates", []) for source in update["sources"]}
+    known = {source.sha256 for update in artifact.manifest.updates for source in update.sources}
     for name, digest in sources:
         if digest in known:
             raise DataError(f"{name} was folded into {artifact.path} before; give a log of events that came after it")

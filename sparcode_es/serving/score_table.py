@@ -23,7 +23,7 @@ class ScoreTable:
     def __init__(self, artifact: Artifact, scorer: CodeScorer) -> None:
         self.artifact, self.scorer = artifact, scorer
         self.cuts = Cuts(artifact)
-        self._bias = float(artifact.manifest["bias"])
+        self._bias = artifact.manifest.bias
         self._known: dict[int, np.ndarray] = {}
         self._missing: dict[int, int] = {}
 

@@ -309,7 +309,7 @@ def test_a_cut_by_traffic_looks_at_earlier_histories_or_at_those_that_ask(ring: 
         foreseen: float(np.isfinite(artifact_scores(found)(rows)[rows, best]).mean()) for foreseen, found in cut.items()
     }
     assert kept[False] < kept[True]
-    assert cut[False].manifest["counts"]["postings"] == cut[True].manifest["counts"]["postings"]
+    assert cut[False].manifest.counts.postings == cut[True].manifest.counts.postings
 
 
 def _measured(label: str, hits: list[float]) -> Measured:

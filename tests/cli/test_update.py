@@ -97,7 +97,7 @@ def test_the_order_of_time_counts_not_that_of_rows(world: World) -> None:
     left, right = (Artifact.open(world.folder / name) for name in ("csv", "txt"))
     for name in ("user_seen_items", "scores", "item_numbers"):
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
-    assert left.manifest["updates"][-1]["times"] == [8, 200]
+    assert left.manifest.updates[-1].times == (8, 200)
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_killed_before_the_end_the_old_artifact_stays(world: World) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert Artifact.open(world.artifact.path, verify=True).generation_hash == world.artifact.generation_hash
     assert CliRunner().invoke(cli, words).exit_code == 0
-    assert len(Artifact.open(world.artifact.path, verify=True).manifest["updates"]) == 1
+    assert len(Artifact.open(world.artifact.path, verify=True).manifest.updates) == 1
     assert not list(world.folder.glob(".postings*"))
 
 

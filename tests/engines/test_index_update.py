@@ -76,7 +76,7 @@ def test_the_live_generation_comes_to_hold_the_update(server: Server, artifacts:
     before = read_meta(server, "fresh")
     report = updated(server, artifacts.first, "fresh")
     assert report.generation == before["generation"], "no new generation"
-    assert report.items == artifacts.first.manifest["updates"][-1]["changed"]["items"] > 0
+    assert report.items == artifacts.first.manifest.updates[-1].changed.items > 0
     assert report.users == 2
     assert_holds(server, artifacts.first, "fresh")
     meta = read_meta(server, "fresh")

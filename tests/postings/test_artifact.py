@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from sparcode_es.errors import ArtifactError
 from sparcode_es.files import atomic_folder
 from sparcode_es.postings import artifact as module
 from sparcode_es.postings.artifact import Artifact
+from sparcode_es.postings.manifest import Changed, EventSource, Update, read_manifest
 from sparcode_es.postings.transpose import count_rows_by_item
+from sparcode_es.postings.write import write_manifest
 from sparcode_es.tables import StringTable
 
 FILES = ["scores.npy", "item_numbers.npy", "code_offsets.npy", "codes.npy", "item_ids.bytes.npy", "user_boosts.npy"]
@@ -90,14 +95,59 @@ def test_a_changed_manifest(build: Any, key: str, value: object) -> None:
         Artifact.open(file.parent)
 
 
-@pytest.mark.parametrize("key", ["sparsity", "rounding", "config", "sparsity_of_stored_codes"])
+@pytest.mark.parametrize("key", ["sparsity", "rounding", "config", "counts.items_without_postings", "created_at"])
 def test_a_manifest_that_lacks_what_a_build_says_of_itself(build: Any, key: str) -> None:
     file = build().path / "manifest.json"
     manifest = json.loads(file.read_text())
-    del manifest[key]
+    *tables, last = key.split(".")
+    del functools.reduce(operator.getitem, tables, manifest)[last]
     file.write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=rf"damaged \(KeyError\('{key}'\)\)"):
+    with pytest.raises(ArtifactError, match=rf"manifest\.json is damaged: {key} is missing; build it again"):
         Artifact.open(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("counts", {"users": "5"}, "counts.users must be int, not '5'"),
+        ("files", {"codes.npy": 3}, "files.codes.npy must be a table, not 3"),
+        ("updates", [{"from": 7}], r"updates\[0\].from must be str, not 7"),
+        ("updates", [{"changed": {"codes": 1.5}}], r"updates\[0\].changed.codes must be int, not 1.5"),
+        ("config", {"cut": "chance"}, "config.cut must be one of bias, traffic, not 'chance'"),
+        ("codebook", "feed", "unknown configuration key codebook; did you mean codebook_hash"),
+    ],
+)
+def test_a_manifest_that_says_what_no_build_does(build: Any, key: str, value: object, said: str) -> None:
+    file = build().path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(ArtifactError, match=f"manifest.json is damaged: {said}"):
+        Artifact.open(file.parent)
+
+
+def test_a_manifest_is_written_as_it_was_read(build: Any, tmp_path: Path) -> None:
+    """Byte for byte; an update of a log without times says so."""
+    built = build()
+    update = Update(
+        sources=(EventSource("new.txt", "beef"),),
+        events=3,
+        unknown_item_events=0,
+        unknown_items=0,
+        new_users=1,
+        times=None,
+        from_=built.generation_hash,
+        new_codes=0,
+        changed=Changed(codes=2, items=3, postings=4, users=1),
+    )
+    updated = dataclasses.replace(built.manifest, updates=(update,), updated_from=built.generation_hash)
+    for manifest in (updated, built.manifest):
+        write_manifest(tmp_path, manifest)
+        assert read_manifest(tmp_path)[0] == manifest
+        said = json.loads((tmp_path / "manifest.json").read_text())
+        assert [(each["from"], each["times"]) for each in said.get("updates", [])] == [
+            (each.from_, each.times) for each in manifest.updates
+        ]
+    assert (tmp_path / "manifest.json").read_bytes() == (built.path / "manifest.json").read_bytes()
+    assert read_manifest(tmp_path)[1] == built.generation_hash
 
 
 @pytest.fixture

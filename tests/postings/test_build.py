@@ -81,9 +81,9 @@ def test_against_brute_force(
         artifact = build_small(scorer, Path(folder) / "p", config)
         expected = brute(to_grid(scorer.scores + np.float32(scorer.bias)), per_code, per_item, floor)
         np.testing.assert_array_equal(dense(artifact), expected)
-        counts = artifact.manifest["counts"]
-        assert counts["postings"] == (expected > 0).sum()
-        assert counts["items_without_postings"] == (expected.max(axis=0) == 0).sum()
+        counts = artifact.manifest.counts
+        assert counts.postings == (expected > 0).sum()
+        assert counts.items_without_postings == (expected.max(axis=0) == 0).sum()
         by_item = {item: dict(zip(rows, grid, strict=True)) for item, rows, grid in artifact.by_item(block=5)}
         for item in range(num_items):
             assert by_item[item] == {c: expected[c, item] for c in np.flatnonzero(expected[:, item])}
@@ -155,11 +155,11 @@ def test_report_of_section_4_4(build: Any, make_scorer: Any) -> None:
     artifact = build(make_scorer(N=4, M=2))
     manifest = artifact.manifest
     postings = artifact.num_postings
-    assert artifact.num_codes == manifest["counts"]["observed_codes"] < 16
-    assert manifest["sparsity"] == pytest.approx(1 - postings / (16 * 37))
-    assert manifest["average_items"] == pytest.approx(postings / 16)
-    assert manifest["sparsity_of_stored_codes"] == pytest.approx(1 - postings / (artifact.num_codes * 37))
-    assert 0 < manifest["rounding"]["max_relative_error"] <= 2**-9
+    assert artifact.num_codes == manifest.counts.observed_codes < 16
+    assert manifest.sparsity == pytest.approx(1 - postings / (16 * 37))
+    assert manifest.average_items == pytest.approx(postings / 16)
+    assert manifest.sparsity_of_stored_codes == pytest.approx(1 - postings / (artifact.num_codes * 37))
+    assert 0 < manifest.rounding.max_relative_error <= 2**-9
 
 
 def item_codes(num_items: int, seed: int) -> ItemCodes:
@@ -194,11 +194,11 @@ def test_item_codes_follow_the_scored_codes(
         np.testing.assert_array_equal(dense(artifact), brute(wanted, per_code, per_item, 0))
         assert [artifact.term(3**M + i) for i in range(num_items)] == [f"item_{i}" for i in range(num_items)]
         assert artifact.code_row(f"item_{num_items}") is None
-        counts = artifact.manifest["counts"]
-        assert (counts["codes"], counts["item_codes"]) == (3**M + num_items, num_items)
-        scored = counts["postings"] - counts["item_code_postings"]
+        counts = artifact.manifest.counts
+        assert (counts.codes, counts.item_codes) == (3**M + num_items, num_items)
+        scored = counts.postings - counts.item_code_postings
         assert scored == (dense(artifact)[: 3**M] > 0).sum()
-        assert artifact.manifest["sparsity"] == pytest.approx(1 - scored / (3**M * num_items))
+        assert artifact.manifest.sparsity == pytest.approx(1 - scored / (3**M * num_items))
 
 
 def test_item_codes_that_are_not_finite_are_refused(build: Any, make_scorer: Any) -> None:
@@ -214,7 +214,7 @@ def test_all_codes_on_request_and_codes_without_a_row_are_counted(build: Any, ma
 def test_users_come_back(build: Any, scorer: Any) -> None:
     artifact = build(scorer)
     assert artifact.num_users == 5
-    assert sum(len(artifact.user_clauses(u)) for u in range(5)) == artifact.manifest["counts"]["user_codes"]
+    assert sum(len(artifact.user_clauses(u)) for u in range(5)) == artifact.manifest.counts.user_codes
     for clause in artifact.user_clauses(0):
         row = artifact.code_row(clause.term)
         assert row is not None

@@ -121,7 +121,7 @@ def test_answers_are_kept_better_than_by_a_bias(tmp_path: Path) -> None:
 def test_a_floor_holds_after_the_cut(tmp_path: Path) -> None:
     config = PostingsConfig(sparsity=0.97, cut="traffic", traffic_items=5, min_codes_per_item=1)
     artifact, _ = build(tmp_path / "floor", config)
-    assert artifact.manifest["counts"]["items_without_postings"] == 0
+    assert artifact.manifest.counts.items_without_postings == 0
     assert artifact.num_postings >= 120
 
 

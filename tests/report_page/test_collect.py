@@ -12,6 +12,7 @@ import pytest
 from engines.shelf import CODES, ITEMS, Scorer, make_shelf
 from html_page import Page
 from sparcode_es.codes import ITEM_HEAD
+from sparcode_es.config import to_mapping
 from sparcode_es.engines.base import Query
 from sparcode_es.engines.elasticsearch.connection import ConnectionConfig, Server
 from sparcode_es.engines.elasticsearch.generations import delete
@@ -65,9 +66,9 @@ def learned(artifact: Artifact) -> np.ndarray:
 def test_the_place(report: Report, holding: Holding, artifact: Artifact) -> None:
     (place,) = report.places
     assert (place.model_hash, place.codebook_hash) == (artifact.model_hash, artifact.codebook_hash)
-    assert place.counts == {name: n for name, n in artifact.manifest["counts"].items() if isinstance(n, int)}
-    assert place.sparsity == pytest.approx(artifact.manifest["sparsity"])
-    assert place.bias == artifact.manifest["bias"]
+    assert place.counts == to_mapping(artifact.manifest.counts)
+    assert place.sparsity == pytest.approx(artifact.manifest.sparsity)
+    assert place.bias == artifact.manifest.bias
     assert place.bytes is not None
     assert place.bytes > 0
     assert report.sections() == ["places", "usage", "code_map", "scores", "documents", "examples"]
@@ -103,7 +104,7 @@ def test_usage(report: Report, artifact: Artifact) -> None:
         assert (curve[0], curve[-1]) == ((0.0, 0.0), (1.0, pytest.approx(1.0)))
         assert list(curve) == sorted(curve)
     assert sum(kind.traffic for kind in usage.kinds.values()) == pytest.approx(1)
-    assert usage.dead.items_without_postings.count == artifact.manifest["counts"]["items_without_postings"] == 10
+    assert usage.dead.items_without_postings.count == artifact.manifest.counts.items_without_postings == 10
     traffic = [profile.traffic for profile in usage.busiest]
     assert traffic == sorted(traffic, reverse=True)
     assert usage.perplexity is not None
@@ -127,7 +128,7 @@ def test_scores(report: Report, holding: Holding, artifact: Artifact) -> None:
             # Each code's own quantiles are exact, what lies between them is not.
             assert found == pytest.approx(found | expected, rel=0.35, abs=0.05)
     start, end = scores.sparsity[0], scores.sparsity[-1]
-    assert start == (0.0, pytest.approx(artifact.manifest["sparsity"]))
+    assert start == (0.0, pytest.approx(artifact.manifest.sparsity))
     assert end[1] == pytest.approx(1, abs=2 / (CODES * ITEMS))
     cut, share = scores.sparsity[60]
     if scores.exact:

@@ -96,12 +96,12 @@ def test_two_updates_are_one(tmp_path: Path, seed: int) -> None:
     first = world.update(world.artifact, log_of(new), "first")
     second = world.update(first, log_of(later), "second")
     assert_same(second, world.update(world.artifact, log_of(joined(new, later)), "both"))
-    assert second.manifest["updated_from"] == first.generation_hash
-    assert [each["from"] for each in second.manifest["updates"]] == [
+    assert second.manifest.updated_from == first.generation_hash
+    assert [each.from_ for each in second.manifest.updates] == [
         world.artifact.generation_hash,
         first.generation_hash,
     ]
-    assert second.manifest["counts"]["folded_events"] == sum(map(len, [*new.values(), *later.values()]))
+    assert second.manifest.counts.folded_events == sum(map(len, [*new.values(), *later.values()]))
     items, users = second.last_updates()
     assert set(items.tolist()) <= {0, 1, 2}
     assert users[0] == 0
@@ -150,15 +150,15 @@ def test_only_touched_postings_change(tmp_path: Path) -> None:
     assert items == {item_term(world.dataset.item_ids.find(f"i{i}") or 0) for i in (2, 3, 4, 5)}
     known = {clause.term for clause in before.user_clauses(before.user_ids.find("u1") or 0)}
     assert changed - items <= known
-    record = updated.manifest["updates"][-1]
-    assert record["changed"]["users"] == 1
-    assert record["changed"]["codes"] == len(known | items)
+    record = updated.manifest.updates[-1]
+    assert record.changed.users == 1
+    assert record.changed.codes == len(known | items)
     assert (before.last_updates()[0] == 0).all()
     assert int(after.last_updates()[1].sum()) == 1
     nine = world.dataset.item_ids.find("i9") or 0
     assert np.flatnonzero(after.last_updates()[0]).tolist() == [nine], "only the item that followed has other postings"
-    assert record["changed"]["items"] == 1
-    assert record["changed"]["postings"] <= len(known | items)
+    assert record.changed.items == 1
+    assert record.changed.postings <= len(known | items)
 
 
 def test_a_new_user_gets_codes_and_is_recommended_to(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_new_user_gets_codes_and_is_recommended_to(tmp_path: Path) -> None:
     entry = EmbeddedEngine(updated).user("nobody")
     assert entry.seen == ("i3", "i5")
     assert len(entry.clauses) > 2
-    assert updated.manifest["updates"][-1]["new_users"] == 1
+    assert updated.manifest.updates[-1].new_users == 1
     encoded = world.encoder()(["i3", "i5"])
     assert len(entry.clauses) == len(encoded.codes)
 
@@ -202,7 +202,7 @@ def test_held_out_events_are_counted_where_they_lie(tmp_path: Path) -> None:
     held_out = world.dataset.labels == 1
     expected = count_pairs(model, histories, held_out)["items"]
     folded = np.load(updated.path / "folded_items.counts.npy")
-    assert held_out.sum() == updated.manifest["counts"]["folded_events"] > 0
+    assert held_out.sum() == updated.manifest.counts.folded_events > 0
     assert folded.sum() == pytest.approx(expected.sum())
     assert_same(updated, world.artifact, USERS)
     with pytest.raises(DataError, match="split valid was folded"):
@@ -267,7 +267,7 @@ class TestOtherWriters:
         with pytest.raises(MismatchError, match="run the update again"):
             world.update(base, log_of({"u3": [9]}, "b.txt"), base.path.name)
         second = world.update(first, log_of({"u3": [9]}, "b.txt"), base.path.name)
-        assert [each["sources"][0]["name"] for each in second.manifest["updates"]] == ["new.txt", "a.txt", "b.txt"]
+        assert [each.sources[0].name for each in second.manifest.updates] == ["new.txt", "a.txt", "b.txt"]
 
     def test_a_run_that_still_writes_keeps_others_out(self, world: World, base: Artifact) -> None:
         with atomic_folder(base.path) as folder:
@@ -288,9 +288,9 @@ class TestRefusals:
 
     def test_unknown_items_are_left_out_and_counted(self, world: World) -> None:
         updated = world.update(world.artifact, log_of({"u1": [100, 3, 101, 5], "ghost": [100]}))
-        record = updated.manifest["updates"][-1]
-        assert (record["unknown_item_events"], record["unknown_items"], record["events"]) == (3, 2, 2)
-        assert record["new_users"] == 0
+        record = updated.manifest.updates[-1]
+        assert (record.unknown_item_events, record.unknown_items, record.events) == (3, 2, 2)
+        assert record.new_users == 0
         assert updated.user_ids.find("ghost") is None
         assert_same(updated, world.update(world.artifact, log_of({"u1": [3, 5]}), "known"))
 
@@ -353,7 +353,7 @@ def test_a_cut_per_code_is_kept_and_items_that_lose_a_posting_are_marked(tmp_pat
     changed = [item for item in range(ITEMS) if before[item] != after[item]]
     assert any(after[item].items() < before[item].items() for item in changed), "one has lost a posting, and got none"
     assert np.flatnonzero(updated.last_updates()[0]).tolist() == changed
-    assert updated.manifest["updates"][-1]["changed"]["items"] == len(changed)
+    assert updated.manifest.updates[-1].changed.items == len(changed)
 
 
 def test_without_a_weight_only_users_change(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_codes_that_nobody_had_before_are_scored(tmp_path: Path, seed: int) -> N
     updated = world.update(world.artifact, log_of(new))
     Artifact.open(updated.path, verify=True)
     full = rebuilt(world, old, new)
-    assert updated.manifest["updates"][-1]["new_codes"] == updated.num_codes - world.artifact.num_codes > 0
+    assert updated.manifest.updates[-1].new_codes == updated.num_codes - world.artifact.num_codes > 0
     assert {full.term(row) for row in range(full.num_codes)} <= {updated.term(row) for row in range(updated.num_codes)}
     for row in range(full.num_codes):
         same = updated.code_row(full.term(row))
@@ -34,10 +34,10 @@ def test_codes_that_nobody_had_before_are_scored(tmp_path: Path, seed: int) -> N
     assert [updated.user_clauses(user) for user in range(updated.num_users)] == [
         full.user_clauses(user) for user in range(full.num_users)
     ]
-    counts, expected = updated.manifest["counts"], full.manifest["counts"]
-    assert counts["user_codes_dropped"] == 0
-    assert {name: counts[name] for name in ("users", "user_codes", "item_codes", "observed_codes")} == {
-        name: expected[name] for name in ("users", "user_codes", "item_codes", "observed_codes")
+    counts, expected = updated.manifest.counts, full.manifest.counts
+    assert counts.user_codes_dropped == 0
+    assert {name: getattr(counts, name) for name in ("users", "user_codes", "item_codes", "observed_codes")} == {
+        name: getattr(expected, name) for name in ("users", "user_codes", "item_codes", "observed_codes")
     }
     before, after = (
         [{each.term(row): score for row, score in zip(rows, grid, strict=True)} for _, rows, grid in each.by_item()]

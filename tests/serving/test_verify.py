@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def without(artifact: Artifact, place: int) -> Artifact:
     less.code_offsets = less.code_offsets - (np.arange(less.num_codes + 1) > row).astype(np.uint64)
     less.item_numbers, less.scores = np.delete(less.item_numbers, place), np.delete(less.scores, place)
     less.num_postings -= 1
-    counts = less.manifest["counts"]
-    counts["item_code_postings"] -= int(row >= less.num_codes - counts["item_codes"])
+    counts = less.manifest.counts
+    left = counts.item_code_postings - int(row >= less.num_codes - counts.item_codes)
+    less.manifest = replace(less.manifest, counts=replace(counts, item_code_postings=left))
     return less
 
 

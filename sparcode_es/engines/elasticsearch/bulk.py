@@ -38,7 +38,7 @@ def item_documents(artifact: Artifact, only: np.ndarray | None = None) -> Iterat
     only: the items wanted, bool [I].
     """
     terms = [artifact.term(row) for row in range(artifact.num_codes)]
-    has_item_codes = artifact.manifest["counts"].get("item_codes", 0) > 0
+    has_item_codes = artifact.manifest.counts.item_codes > 0
     for item, rows, grid in artifact.by_item():
         if only is not None and not only[item]:
             continue

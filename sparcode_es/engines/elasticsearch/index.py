@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sparcode_es import __version__
+from sparcode_es.config import to_mapping
 from sparcode_es.engines.elasticsearch import bulk, chronicle
 from sparcode_es.engines.elasticsearch.capabilities import Capabilities, capabilities, choose_field_type
 from sparcode_es.engines.elasticsearch.check import check
@@ -294,14 +295,14 @@ def generation_meta(artifact: Artifact, field_type: str) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "version": __version__,
         "artifact": artifact.generation_hash,
-        "updated_from": manifest.get("updated_from"),
+        "updated_from": manifest.updated_from,
         "splits_seen": list(artifact.splits_seen),
         "model_hash": artifact.model_hash,
         "codebook_hash": artifact.codebook_hash,
         "field_type": field_type,
-        "counts": {key: value for key, value in manifest["counts"].items() if isinstance(value, int)},
-        "bias": manifest["bias"],
-        "created_at": manifest.get("created_at"),
+        "counts": to_mapping(manifest.counts),
+        "bias": manifest.bias,
+        "created_at": manifest.created_at,
         "popular": artifact.popular(POPULAR),
     }
 

@@ -89,7 +89,7 @@ def update(server: Server, artifact: Artifact, name: str, progress: Progress) ->
 def _pending(artifact: Artifact, meta: dict[str, Any]) -> tuple[str, int]:
     """The artifact that a generation holds, and how many of the updates that lead to `artifact` it has."""
     holds = str(meta["artifact"])
-    steps = [str(each["from"]) for each in artifact.manifest.get("updates", [])] + [artifact.generation_hash]
+    steps = [each.from_ for each in artifact.manifest.updates] + [artifact.generation_hash]
     if holds not in steps or meta["model_hash"] != artifact.model_hash:
         raise MismatchError(
             f"{meta['generation']} holds the artifact {holds}, from which {artifact.path} was not updated; {NEW_GENERATION}"
