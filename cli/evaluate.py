@@ -13,8 +13,8 @@ from sparcode_es_cli.options import PATH, json_option
 
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Cases, Dataset
-    from sparcode_es.engines.base import EngineInfo
     from sparcode_es.evaluation.ranking import Ranking
+    from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.training.checkpoint import Checkpoint
 
 Metrics = dict[str, dict[str, float]]
@@ -52,6 +52,8 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     from sparcode_es.evaluation.metrics import convention_of
     from sparcode_es.evaluation.ranking import mean_metrics
     from sparcode_es.evaluation.slices import slices
+    from sparcode_es.models.sparcode import SparCode
+    from sparcode_es.serving.encoder import HistoryEncoder
     from sparcode_es.training.checkpoint import read_checkpoint
 
     dataset = Dataset.open(data_path)
@@ -60,24 +62,19 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
         raise DataError(f"{data_path} has no cases in its {split} split; import it with another --split")
     convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
-    ranking, info = _ranked(trained, dataset, cases, engine_flags)
-    doubts = []
+    doubts = Doubts()
     if split == "valid" and trained.model.config.training.with_validation:
-        doubts.append(
-            f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth"
-        )
+        doubts.tell(f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth")
     if trained.events != dataset.events_hash:
-        doubts.append(
+        doubts.tell(
             f"{checkpoint} was trained on other events than those of {data_path}, or another split of them: it may have learned "
             "what is asked here"
         )
-    if info is not None and split in info.splits_seen:
-        doubts.append(
-            f"the postings of {info.where} have seen the answers of the {split} split (`postings update --fold`, or a cut by "
-            "traffic): measure with postings that have not"
-        )
-    for doubt in doubts:
-        click.echo(doubt, err=True)
+    if isinstance(trained.model, SparCode):
+        encoder = HistoryEncoder(trained.model, trained.item_ids)
+        ranking = _ranked_by_engine(encoder, dataset, cases, split, doubts, engine_flags)
+    else:
+        ranking = _ranked_by_model(trained, dataset, cases)
     found = mean_metrics(ranking, cases, convention=convention)
     if not as_json:
         _print(found)
@@ -97,26 +94,41 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     )
 
 
-def _ranked(
-    trained: Checkpoint, dataset: Dataset, cases: Cases, engine_flags: dict[str, Any]
-) -> tuple[Ranking, EngineInfo | None]:
-    """The cases ranked through an engine, and which; by the model itself, and None, where it has no codes."""
-    from sparcode_es.models.sparcode import SparCode
-    from sparcode_es.serving.encoder import HistoryEncoder
+class Doubts(list[str]):
+    """What makes the figures look better than they are. Each is told on stderr before anything is measured."""
+
+    def tell(self, doubt: str) -> None:
+        """Add one."""
+        self.append(doubt)
+        click.echo(doubt, err=True)
+
+
+def _ranked_by_engine(
+    encoder: HistoryEncoder,
+    dataset: Dataset,
+    cases: Cases,
+    split: str,
+    doubts: Doubts,
+    engine_flags: dict[str, Any],
+) -> Ranking:
+    """The cases ranked through the engine that the flags choose; a doubt is told of postings that have seen the answers."""
     from sparcode_es.serving.measure import rank_by_engine
     from sparcode_es.serving.pipeline import encode_cases
     from sparcode_es.serving.recommender import Recommender
 
-    if not isinstance(trained.model, SparCode):
-        return _ranked_by_model(trained, dataset, cases), None
-    encoder = HistoryEncoder(trained.model, trained.item_ids)
     with chosen_engine(engine_flags) as engine:
         Recommender.for_engine(engine).require_model(*encoder.hashes)
+        info = engine.info()
+        if split in info.splits_seen:
+            doubts.tell(
+                f"the postings of {info.where} have seen the answers of the {split} split (`postings update --fold`, or a cut by "
+                "traffic): measure with postings that have not"
+            )
         codes = encode_cases(encoder, dataset, cases)
         started = time.perf_counter()
         found = rank_by_engine(engine, cases, codes, dataset.item_ids, encoder.model.shared_heads)
         note_engine(engine, f"{2 * len(cases)} queries in {time.perf_counter() - started:.1f} s")
-        return found, engine.info()
+        return found
 
 
 def _ranked_by_model(trained: Checkpoint, dataset: Dataset, cases: Cases) -> Ranking:
