@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from command import BenchCommand
 from environment import describe_environment
 from retrieval.postings import synthetic_manifest
+from timing import Times
 
 from sparcode_es import csr
 from sparcode_es.codes import UserCodes
@@ -121,8 +123,7 @@ def measure(version: str, artifact: Artifact, heap: str, settings: dict[str, int
         "load_s": round(seconds, 1),
         "bytes": report.bytes,
         "bytes_per_posting": report.bytes_per_posting,
-        "p50_ms": round(float(np.percentile(times, 50)), 2),
-        "p95_ms": round(float(np.percentile(times, 95)), 2),
+        **asdict(Times.of(times)),
         "environment": describe_environment(elasticsearch=version),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import resource
 import shlex
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def machine_line(environment: dict[str, Any]) -> str:
     machine = environment["machine"]
     cores = f"{machine['cores']} cores ({machine['cpu']})"
     return f"one {machine['gpu']}, {cores}" if machine.get("gpu") else cores
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
 def _gpu() -> str | None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import click
-import numpy as np
 from environment import command_line, describe_environment, machine_line
 from report import write_files
 
@@ -50,12 +48,6 @@ def new_environment(folder: Path, *packages: str, clear: bool = False) -> Path:
     return programs
 
 
-def peak_mib() -> float:
-    """The most memory that this process has held, MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
-
-
 def seconds(work: Callable[[], object], repeats: int = 1) -> float:
     """The least of some timings of a piece of work."""
     found = []
@@ -64,12 +56,6 @@ def seconds(work: Callable[[], object], repeats: int = 1) -> float:
         work()
         found.append(time.perf_counter() - began)
     return min(found)
-
-
-def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and p99 of some times."""
-    values = np.percentile(milliseconds, [50, 95, 99])
-    return {f"p{p}_ms": round(float(value), 4) for p, value in zip((50, 95, 99), values, strict=True)}
 
 
 def write_speed(

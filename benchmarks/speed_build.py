@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 import torch
 from command import BenchCommand, Numbers
+from environment import peak_mib
 from pictures import COLOURS, styled
 from report import markdown_table
-from speed import child, peak_mib, seconds, write_speed
+from speed import child, seconds, write_speed
 from torch.nn import functional as F
 
 from sparcode_es.codes import UserCodes

@@ -13,6 +13,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import numpy as np
 import torch
 from command import BenchCommand, Numbers
 from report import markdown_table
-from speed import percentiles, write_speed
+from speed import write_speed
 from threadpoolctl import threadpool_limits
+from timing import Times
 
 from sparcode_es import csr
 from sparcode_es.codes import UserCodes
@@ -85,7 +87,7 @@ def measure(
         "exported": exported.encode,
         "exported_tokens": exported.tokens,
     }
-    times = {name: percentiles(found) for name, found in take_turns(systems, histories).items()}
+    times = {name: asdict(Times.of(found)) for name, found in take_turns(systems, histories).items()}
     shares = [same_codes(exported.encode(*each), encode_histories(model, *each)) for each in histories[:20]]
     return {"batch": batch, "length": length, **times, "same_codes": float(np.mean(shares))}
 

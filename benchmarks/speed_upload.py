@@ -20,10 +20,10 @@ from unittest import mock
 import click
 import numpy as np
 from command import BenchCommand
-from environment import describe_environment
+from environment import describe_environment, peak_mib
 from retrieval.postings import write_artifact
 from retrieval.recipe import Recipe, make_world
-from retrieval.record import Row, peak_mebibytes, write_record
+from retrieval.record import Row, write_record
 
 from sparcode_es.engines.elasticsearch import bulk
 from sparcode_es.engines.elasticsearch.capabilities import capabilities, choose_field_type
@@ -159,7 +159,7 @@ def main(items: int, postings: int, versions: str, sweep: bool, heap: str, seed:
     recipe, rows, environment = Recipe(items, postings, seed=seed), [], describe_environment()
     with tempfile.TemporaryDirectory() as name:
         artifact = write_artifact(Path(name) / "postings", make_world(recipe))
-        before = peak_mebibytes()
+        before = peak_mib()
         rows.append(documents_row(artifact))
         for version in versions.split(","):
             rows += measure(version, heap, artifact, Path(name), sweep)
