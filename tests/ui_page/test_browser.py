@@ -183,6 +183,21 @@ def test_keyboard_alone(page: Any) -> None:
     assert page.evaluate("document.activeElement.closest('#why-body') !== null")
 
 
+def test_keys_that_are_faster_than_the_suggestions(page: Any) -> None:
+    """Enter and the arrows mean the list of what stands in the box, not the one that is still shown."""
+    for box, typed, keys, words in (
+        ("user", "u1", ("ArrowDown", "ArrowDown", "Enter"), "for user u10"),
+        ("title", "river 9", ("Enter",), "a history of 1 item"),
+    ):
+        page.focus(f"#{box}")
+        page.wait_for_selector(f"#{box}-list [role=option] >> nth=1")
+        page.keyboard.type(typed)
+        for key in keys:
+            page.keyboard.press(key)
+        settled(page, words)
+    assert page.inner_text("#history-list .name > bdi") == "Dark river 9"
+
+
 def test_a_history_by_title(page: Any) -> None:
     for words, count in (("star w", 1), ("river 9", 2), ("river 12", 3)):
         page.fill("#title", words)

@@ -24,10 +24,14 @@ export function combobox(input, { find, choose, free = null }) {
   let options = [];
   let active = -1;
   let timer = 0;
+  let awaited = false; // Whether the list does not answer yet what stands in the box.
+  let keys = []; // Pressed meanwhile: they mean the list to come.
 
   function close() {
     clearTimeout(timer);
     forget(input.id);
+    awaited = false;
+    keys = [];
     list.hidden = true;
     input.setAttribute("aria-expanded", "false");
     activate(-1);
@@ -57,6 +61,8 @@ export function combobox(input, { find, choose, free = null }) {
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
     activate(-1);
+    awaited = false;
+    keys.splice(0).forEach(press);
   }
 
   function pick(number) {
@@ -64,6 +70,21 @@ export function combobox(input, { find, choose, free = null }) {
     close();
     input.value = "";
     choose(option.value);
+  }
+
+  function press(key) {
+    const last = list.hidden ? -1 : options.length - 1;
+    if (key !== "Enter") {
+      if (list.hidden) return void suggest();
+      const step = key === "ArrowDown" ? 1 : -1;
+      if (last >= 0) activate(active < 0 && step < 0 ? last : (active + step + last + 1) % (last + 1));
+    } else if (active >= 0) pick(active);
+    else if (free === null) last >= 0 ? pick(0) : suggest();
+    else if (input.value.trim()) {
+      const text = input.value;
+      close();
+      free(text);
+    }
   }
 
   async function suggest() {
@@ -80,6 +101,8 @@ export function combobox(input, { find, choose, free = null }) {
 
   const keep = (event) => event.preventDefault();
   const later = () => {
+    awaited = true;
+    activate(-1);
     clearTimeout(timer);
     timer = setTimeout(suggest, PAUSE);
   };
@@ -87,24 +110,14 @@ export function combobox(input, { find, choose, free = null }) {
   input.addEventListener("focus", later);
   input.addEventListener("blur", () => setTimeout(close, BLUR));
   input.addEventListener("keydown", (event) => {
-    const last = list.hidden ? -1 : options.length - 1;
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    if (["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) {
       event.preventDefault();
-      if (list.hidden) return void suggest();
-      const step = event.key === "ArrowDown" ? 1 : -1;
-      if (last >= 0) activate(active < 0 && step < 0 ? last : (active + step + last + 1) % (last + 1));
+      const meansText = event.key === "Enter" && free !== null && keys.length === 0;
+      if (awaited && !meansText) keys.push(event.key);
+      else press(event.key);
     } else if (event.key === "Escape" && !list.hidden) {
       event.preventDefault();
       close();
-    } else if (event.key === "Enter") {
-      event.preventDefault();
-      if (active >= 0) pick(active);
-      else if (free === null) last >= 0 ? pick(0) : suggest();
-      else if (input.value.trim()) {
-        const text = input.value;
-        close();
-        free(text);
-      }
     }
   });
 }
