@@ -42,7 +42,13 @@ def command() -> None:
 )
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 5), help="Processes in the cluster.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the first listens; a free port when left out.")
-@click.option("--heap", type=Heap(), default="1g", show_default=True, help="Java heap of each process, as 512m.")
+@click.option(
+    "--heap",
+    type=Heap(),
+    default="1g",
+    show_default=True,
+    help="Java heap of each process, as 512m; ES_JAVA_OPTS is passed on.",
+)
 @json_option("Print JSON.")
 def up(version: str, nodes: int, port: int | None, heap: str, as_json: bool) -> None:
     """Start a server and wait until it answers."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # The models of the tests are so small that a second thread only waits; child processes inherit this. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A test's server lives for minutes: what its best compiler takes, it never gives back. `LocalNode` passes this on.
+os.environ.setdefault("ES_JAVA_OPTS", "-XX:TieredStopAtLevel=1")
 
 import pytest
 from hypothesis import settings

@@ -95,6 +95,13 @@ def test_a_zip_is_unpacked_without_its_top_folder_and_nothing_outside(
     assert install.install(RELEASES["9.4.5"]) == home
 
 
+def test_a_server_gets_its_heap_and_the_environments_java_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ES_JAVA_OPTS", "-XX:+UseSerialGC")
+    assert java.java_options("512m") == "-Xms512m -Xmx512m -XX:+UseSerialGC"
+    monkeypatch.delenv("ES_JAVA_OPTS")
+    assert java.java_options("1g") == "-Xms1g -Xmx1g"
+
+
 def test_the_oldest_java_that_fits_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in ("17.0.1", "21.0.2", "25", "1.8.0"):
         home = tmp_path / f"java-{version}"

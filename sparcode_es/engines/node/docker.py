@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sparcode_es.engines.node.java import java_options
 from sparcode_es.errors import EngineUnavailableError
 
 CONTAINER_PORT = 9200
@@ -41,7 +42,7 @@ def launch(version: str, port: int, heap: str, password: str | None) -> str:
     testcontainers_config.ryuk_disabled = True
     container: Any = DockerContainer(f"elasticsearch:{version}")
     container.with_env("discovery.type", "single-node")
-    container.with_env("ES_JAVA_OPTS", f"-Xms{heap} -Xmx{heap}")
+    container.with_env("ES_JAVA_OPTS", java_options(heap))
     container.with_env("xpack.security.enabled", "true" if password else "false")
     container.with_env("xpack.security.http.ssl.enabled", "false")
     if password:

@@ -44,3 +44,8 @@ def find_java(lowest: int, highest: int | None) -> Path:
     raise EngineUnavailableError(
         f"this Elasticsearch needs Java {wanted}; found: {found}. Install one, or name it in JAVA_HOME."
     )
+
+
+def java_options(heap: str) -> str:
+    """A server's ES_JAVA_OPTS: its heap, then what this process's own ES_JAVA_OPTS says."""
+    return f"-Xms{heap} -Xmx{heap} {os.environ.get('ES_JAVA_OPTS', '')}".rstrip()

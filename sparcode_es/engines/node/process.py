@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sparcode_es.engines.node.folders import own, server_user
 from sparcode_es.engines.node.install import Release, install
-from sparcode_es.engines.node.java import find_java
+from sparcode_es.engines.node.java import find_java, java_options
 from sparcode_es.errors import ConfigError, EngineUnavailableError
 from sparcode_es.files import storage_errors
 
@@ -82,7 +82,7 @@ def _environment(release: Release, folder: Path, heap: str) -> dict[str, str]:
         "ES_JAVA_HOME": str(java),
         "ES_PATH_CONF": str(folder / "config"),
         "ES_TMPDIR": str(folder / "tmp"),
-        "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+        "ES_JAVA_OPTS": java_options(heap),
     }
 
 
