@@ -56,7 +56,13 @@ class ArrayFolder:
         return manifest
 
     def check(self, files: Mapping[str, FileSum], verify: bool) -> None:
-        """Raise `error` unless every file of a manifest is there in its size, and with `verify` has its SHA-256."""
+        """Raise `error` unless every file of a manifest is there in its size, and with `verify` has its SHA-256, and every array
+        of the folder is in the manifest."""
+        for file in sorted(self.path.glob("*.npy")):
+            if file.name not in files:
+                raise self.error(
+                    f"{file} is not in the manifest beside it; remove it if it is your own, or {self.advice}"
+                )
         for name, expected in files.items():
             file = self.path / name
             if not file.is_file():

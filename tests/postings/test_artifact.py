@@ -55,6 +55,16 @@ def test_a_missing_file(build: Any, name: str) -> None:
         Artifact.open(path)
 
 
+def test_an_array_that_the_manifest_does_not_name(build: Any) -> None:
+    """Nobody would check its SHA-256."""
+    file = build().path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["files"]["scores.npy"]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"scores\.npy is not in the manifest"):
+        Artifact.open(file.parent)
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="postings build"):
         Artifact.open(tmp_path / "nothing")
