@@ -53,13 +53,19 @@ def story(page: str, name: str) -> list[Block]:
     return [each for each in blocks(page) if each.story == name]
 
 
+def reader_environment() -> dict[str, str]:
+    """This process's environment without what names a server or a setting of ours."""
+    ours = {name for name in os.environ if name.startswith(("ES_", "SPARCODE_"))} - {"ES_JAVA_OPTS"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 def run(block: Block, folder: Path, url: str = URL) -> str:
     """Run a block as a reader would, in `folder`, on the server at `url`: what it prints."""
     text = block.text.replace(URL, url)
     if block.title is not None:
         (folder / block.title).write_text(text, encoding="utf-8")
         return ""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ES_", "SPARCODE_"))}
+    environment = reader_environment()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     shell = ["bash", "-euo", "pipefail", "-c", text]
     command = shell if block.language == "sh" else [sys.executable, "-W", "error", "-c", text]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -14,11 +13,8 @@ import numpy as np
 import pytest
 from sparcode_es_cli.main import cli
 
-ROOT = Path(__file__).parent.parent
-PAGES = {
-    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-    for path in [ROOT / "README.md", *ROOT.rglob("docs/**/*.md")]
-}
+from doc_pages import PAGES, ROOT, reader_environment
+
 README = PAGES["README.md"]
 SMALL = """
 [tokenizer]
@@ -84,9 +80,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, words: list[str]) -> str:
     assert words[0] == "sparcode-es"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ES_", "SPARCODE_"))}
     command = [sys.executable, "-m", "sparcode_es_cli", *words[1:]]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=reader_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
