@@ -14,6 +14,7 @@ os.environ.setdefault("ES_JAVA_OPTS", "-XX:TieredStopAtLevel=1")
 import pytest
 from hypothesis import settings
 
+from own_variables import own_variables
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer import import_deezer
 from sparcode_es.data.deezer_synthetic import SyntheticOptions, write_synthetic
@@ -23,6 +24,13 @@ from sparcode_es.errors import EngineUnavailableError
 # How long an example takes says what else the machine does: speed belongs in benchmarks.
 settings.register_profile("sparcode-es", deadline=None)
 settings.load_profile("sparcode-es")
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the environment's variables of ours."""
+    for name in own_variables():
+        monkeypatch.delenv(name)
 
 
 def start(version: str, **options: object) -> Iterator[LocalNode]:

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from own_variables import own_variables
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
@@ -55,8 +57,8 @@ def story(page: str, name: str) -> list[Block]:
 
 def reader_environment() -> dict[str, str]:
     """This process's environment without what names a server or a setting of ours."""
-    ours = {name for name in os.environ if name.startswith(("ES_", "SPARCODE_"))} - {"ES_JAVA_OPTS"}
-    return {name: value for name, value in os.environ.items() if name not in ours}
+    own = own_variables()
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 def run(block: Block, folder: Path, url: str = URL) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class DeclaredFeature:
     def parse(cls, text: str) -> DeclaredFeature:
         """From `SIDE:NAME:KIND`, as on the command line."""
         parts = text.split(":")
-        if len(parts) != 3 or parts[0] not in ("user", "item") or parts[2] not in KINDS or not parts[1]:
+        if len(parts) != 3 or parts[0] not in get_args(Side) or parts[2] not in KINDS or not parts[1]:
             kinds = ", ".join(KINDS)
             raise DataError(
                 f"a feature is declared as SIDE:NAME:KIND (sides: user, item; kinds: {kinds}), not {text!r}"

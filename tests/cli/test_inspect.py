@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -52,10 +51,7 @@ def place(request: pytest.FixtureRequest, artifact: Artifact) -> Iterator[list[s
 
 
 @pytest.fixture
-def run(place: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in [name for name in os.environ if name.startswith(("ES_", "SPARCODE_"))]:
-        monkeypatch.delenv(name)
-
+def run(place: list[str], no_settings: None) -> Run:
     def call(*arguments: str) -> str:
         done = CliRunner().invoke(cli, ["inspect", *arguments, *place])
         assert done.exit_code == 0, (done.output, done.exception)

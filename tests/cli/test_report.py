@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,10 +30,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, and no environment of ours."""
-    for name in [name for name in os.environ if name.startswith(("ES_", "SPARCODE_"))]:
-        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -185,9 +184,8 @@ def test_a_damaged_generation_fails_its_check(server: Server, artifacts: Updates
         updated(server, artifacts.first, "damaged")
 
 
-def test_the_command(url: str, server: Server, artifacts: Updates, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("ES_", "SPARCODE_"))]:
-        monkeypatch.delenv(name)
+@pytest.mark.usefixtures("no_settings")
+def test_the_command(url: str, server: Server, artifacts: Updates) -> None:
     loaded(server, artifacts.base, "command")
     options = ["index", "--url", url, "--index", "command", "--postings", str(artifacts.first.path), "--update"]
     done = CliRunner().invoke(cli, [*options, "--json"])

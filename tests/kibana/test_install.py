@@ -107,9 +107,7 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def run(kibana: FakeKibana, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name in [name for name in os.environ if name.startswith(("ES_", "SPARCODE_", "KIBANA_"))]:
-        monkeypatch.delenv(name)
+def run(kibana: FakeKibana, no_settings: None, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def call(*flags: str, path: str = "") -> Ended:
         where = () if "--kibana-url" in flags else ("--kibana-url", kibana.url + path)
