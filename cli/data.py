@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer_files import Embeddings
 from sparcode_es.data.fetch import ARCHIVE_MD5, Fetcher, default_cache
 from sparcode_es.data.fetch_deezer import fetch_deezer
+from sparcode_es.data.manifest import KCore
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.write import Preparation
 from sparcode_es.tables import ID_BYTES
@@ -87,8 +89,7 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
     }
     return Preparation(
         split=SplitOptions(flags["protocol"], flags["seed"], held_out=flags["held_out"], **bounds),
-        min_user=flags["min_user"] or flags["k_core"],
-        min_item=flags["min_item"] or flags["k_core"],
+        k_core=KCore(flags["min_user"] or flags["k_core"], flags["min_item"] or flags["k_core"]),
         drop_duplicates=flags["drop_duplicates"],
     )
 
@@ -106,7 +107,7 @@ def _note(text: str) -> None:
 
 
 def _report(dataset: Dataset, as_json: bool) -> None:
-    counts = dataset.manifest["counts"]
+    counts = asdict(dataset.manifest.counts)
     dropped = ", dropped" if counts["dropped_duplicates"] else " (--drop-duplicates drops them)"
     for key, noun, text in (
         ("bad_rows", "bad row", "left out"),
@@ -124,7 +125,7 @@ def _report(dataset: Dataset, as_json: bool) -> None:
             )
     empty = [f"no {name}" for name, split in SPLITS.items() if not len(dataset.cases(split))]
     if empty:
-        protocol = dataset.manifest["split"]["protocol"]
+        protocol = dataset.manifest.split.protocol
         _note(f"--split {protocol} leaves {' and '.join(empty)} case: {NOTHING_TO_ASK[protocol]}")
     if as_json:
         found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
@@ -256,7 +257,7 @@ def describe(folder: Path, as_json: bool, verify: bool) -> None:
     dataset = Dataset.open(folder, verify=verify)
     found = dataset.describe()
     if verify:
-        found["verified_files"] = len(dataset.manifest["files"])
+        found["verified_files"] = len(dataset.manifest.files)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

@@ -9,6 +9,7 @@ from typing import Any
 from mutation.mutate import fresh, json_bytes, mutate_bytes, mutate_folder, mutate_text
 from sparcode_es.data.dataset import Dataset, ListFeature
 from sparcode_es.data.importer import Format, ImportOptions, SideTables, import_file
+from sparcode_es.data.manifest import KCore
 from sparcode_es.data.side import DeclaredFeature, read_schema
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.tabular import Columns
@@ -28,7 +29,7 @@ def _import(rng: random.Random, path: Path, work: Path, kind: Format, sides: Sid
         negative_ids=rng.random() < 0.3,
     )
     split = SplitOptions(rng.choice(("leave-one-out", "users")), 0)
-    preparation = Preparation(split, min_user=rng.choice((1, 1, 2)), drop_duplicates=rng.random() < 0.3)
+    preparation = Preparation(split, KCore(min_user=rng.choice((1, 1, 2))), drop_duplicates=rng.random() < 0.3)
     shown = rng.choice((kind, "auto")) if path.is_file() else kind
     options = ImportOptions(
         shown, columns, rng.choice(("auto", "pairs", "lines")), sides or SideTables(), rng.random() < 0.7

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from sparcode_es.baselines.latents import Latents
 from sparcode_es.baselines.nets import SideNet
 from sparcode_es.baselines.segments import Segments
-from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences, Side
+from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
+from sparcode_es.data.manifest import Side
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Batch

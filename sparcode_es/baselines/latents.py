@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparcode_es.config import LatentsConfig
-from sparcode_es.data.dataset import Cases, Sequences, Side
+from sparcode_es.data.dataset import Cases, Sequences
+from sparcode_es.data.manifest import Side
 from sparcode_es.errors import ConfigError
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.features import FeatureSpec

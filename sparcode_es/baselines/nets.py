@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparcode_es.data.dataset import Side
+from sparcode_es.data.manifest import Side
 from sparcode_es.models.features import FeatureEncoder, FeatureSpec
 
 Order = Literal["norm_tanh", "relu_norm"]

@@ -13,37 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.arrays import ArrayFolder, unreadable
 from sparcode_es.data.filters import repeats
+from sparcode_es.data.labels import CONTEXT, TEST, TRAIN, VALID
+from sparcode_es.data.manifest import IMPORT, Manifest, Side, folder_of, read_manifest
 from sparcode_es.errors import DataError
-from sparcode_es.files import FileSum, parse_json
+from sparcode_es.files import parse_json
 from sparcode_es.tables import StringTable, read_document
 
-SCHEMA_VERSION = 1
-TRAIN, VALID, TEST, CONTEXT = 0, 1, 2, 3
-"""Labels of events. CONTEXT is history only: neither trained on nor asked for."""
-
-LABEL_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test", CONTEXT: "context"}
 EVENT_FILES = ("events.", "user_ids.", "item_ids.")
-MANIFEST_KEYS = frozenset({"schema_version", "name", "counts", "schema", "files"})
-Side = Literal["user", "item"]
-Kind = Literal["categorical", "numerical", "vector", "list"]
-Role = Literal["input", "target"]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One feature of users or items.
-
-    `size` is the vocabulary + 1 (categorical and list; 0 is unknown), 1 (numerical) or the dimension (vector). A `target`
-    is something to learn, such as the embeddings that only warm users have: no tokenizer reads it.
-    """
-
-    name: str
-    side: Side
-    kind: Kind
-    size: int
-    role: Role = "input"
 
 
 @dataclass(frozen=True)
@@ -143,15 +120,10 @@ class Dataset:
     source's identifiers), `manifest`, `name`, `schema` (the declared features).
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path, self.manifest, self._folder = path, manifest, _folder(path)
-        self.name: str = manifest["name"]
-        counts = manifest["counts"]
-        self.num_users, self.num_items, self.num_events = (int(counts[key]) for key in ("users", "items", "events"))
-        self.schema = tuple(
-            Feature(f["name"], f["side"], f["kind"], int(f["size"]), f.get("role", "input")) for f in manifest["schema"]
-        )
-        self._require_described()
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest, self._folder = path, manifest, folder_of(path)
+        self.name, self.schema, counts = manifest.name, manifest.schema, manifest.counts
+        self.num_users, self.num_items, self.num_events = counts.users, counts.items, counts.events
         self.users = self._folder.array("events.users", np.uint32, (self.num_events,))
         self.items = self._folder.array("events.items", np.uint32, (self.num_events,))
         self.times = self._folder.array("events.times", np.int64, (self.num_events,))
@@ -169,19 +141,12 @@ class Dataset:
         Sizes are always checked; `verify=True` also recomputes every file's SHA-256.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         try:
-            _folder(path).check({name: FileSum(**said) for name, said in manifest["files"].items()}, verify)
+            folder_of(path).check(manifest.files, verify)
             return cls(path, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-            raise DataError(f"{path / 'manifest.json'} is damaged ({error!r}); import the data again") from error
-
-    def _require_described(self) -> None:
-        """Raise `KeyError`, `TypeError` or `ValueError` where the manifest lacks what `describe` tells."""
-        for name in (*LABEL_NAMES.values(), "bad_rows", "duplicates", "dropped_duplicates", "outside_k_core"):
-            int(self.manifest["counts"][name])
-        if not all(isinstance(self.manifest[name], dict) for name in ("source", "split", "k_core")):
-            raise TypeError("source, split and k_core must be tables")
+        except (ValueError, OverflowError, OSError) as error:
+            raise DataError(f"{path / 'manifest.json'} is damaged ({error!r}); {IMPORT}") from error
 
     def _check_fit(self) -> None:
         for table, size in ((self.user_ids, self.num_users), (self.item_ids, self.num_items)):
@@ -297,36 +262,15 @@ class Dataset:
     @functools.cached_property
     def events_hash(self) -> str:
         """Twelve hex digits of the events, their split and the identifiers: folders with the same ask the same cases."""
-        files = {name: file["sha256"] for name, file in self.manifest["files"].items() if name.startswith(EVENT_FILES)}
+        files = {name: file.sha256 for name, file in self.manifest.files.items() if name.startswith(EVENT_FILES)}
         return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
 
-    @functools.cached_property
+    @property
     def has_cold_users(self) -> bool:
         """Whether users without a history are asked too: the split came with the source (protocol `given`)."""
-        return bool(self.manifest.get("split", {}).get("protocol") == "given")
+        return self.manifest.split.protocol == "given"
 
-    @functools.cached_property
+    @property
     def has_times(self) -> bool:
         """Whether the source had timestamps."""
-        return bool(self.manifest["source"].get("has_times", False))
-
-
-def _folder(path: Path) -> ArrayFolder:
-    return ArrayFolder(path, DataError, "import the data again")
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file, folder = path / "manifest.json", _folder(path)
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is not a data folder: it has no manifest.json. `sparcode-es data import` makes one."
-        ) from error
-    except NotADirectoryError as error:
-        raise DataError(
-            f"{path} is a file, and a data folder is expected; `sparcode-es data import {path} --out FOLDER` makes one of a log"
-        ) from error
-    except OSError as error:
-        raise DataError(unreadable(file, error, folder.advice)) from error
-    return folder.manifest(content, MANIFEST_KEYS, SCHEMA_VERSION, f"{file} is not the manifest of a data folder")
+        return self.manifest.source.has_times

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.data.dataset import TRAIN, Dataset, Role, Side
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer_files import PARTS, SONGS, USERS, Embeddings, feature_names
 from sparcode_es.data.events import Events, ReadReport
-from sparcode_es.data.features import SavedFeature
+from sparcode_es.data.features import SavedFeature, standardised
+from sparcode_es.data.labels import TRAIN
+from sparcode_es.data.manifest import EventSource, Feature, Role, Side
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.vectors import batches, column_names, ragged, side_by_side, vectors, whole_numbers
-from sparcode_es.data.write import Preparation, Source, write_dataset
+from sparcode_es.data.write import Preparation, write_dataset
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
 
@@ -64,7 +66,7 @@ class VectorColumns:
     rows: Rows
     role: Role = "input"
 
-    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+    def save(self, folder: Path, ids: Sequence[str]) -> Feature:
         """Stream the vectors into the feature's array; returns its entry of the manifest's schema."""
         array: np.memmap | None = None
         for places, cells, source in self.rows.of(self.columns):
@@ -78,8 +80,7 @@ class VectorColumns:
         if array is None:
             raise DataError(f"the files of the feature {self.side}:{self.name} have no row")
         array.flush()
-        entry = {"name": self.name, "side": self.side, "kind": "vector", "size": array.shape[1]}
-        return entry if self.role == "input" else {**entry, "role": self.role}
+        return Feature(self.name, self.side, "vector", array.shape[1], self.role)
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,16 @@ class ScalarColumn:
     """bool [U]"""
     side: Side = "user"
 
-    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+    def save(self, folder: Path, ids: Sequence[str]) -> Feature:
         """Write the feature's array; returns its entry of the manifest's schema."""
         array = np.full(len(ids), np.nan)
         for places, (cells,), _source in self.rows.of([self.name]):
             array[places] = cells.to_numpy(zero_copy_only=False).astype(np.float64)
-        if np.isinf(array).any():
-            raise DataError(f"the numerical feature {self.side}:{self.name} holds an infinite value")
         if self.name.startswith("nb_"):
             array = np.nan_to_num(array, nan=0.0)
-        known = array[self.trained & ~np.isnan(array)]
-        mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
-        scaled = np.nan_to_num((array - mean) / (deviation or 1.0), nan=0.0).astype(np.float32)
+        scaled, mean, deviation = standardised(f"{self.side}:{self.name}", array, self.trained)
         np.save(folder / f"feature.{self.side}.{self.name}.npy", scaled)
-        scale = {"size": 1, "mean": mean, "deviation": deviation}
-        return {"name": self.name, "side": self.side, "kind": "numerical", **scale}
+        return Feature(self.name, self.side, "numerical", 1, mean=mean, deviation=deviation)
 
 
 def field_columns(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -191,7 +187,10 @@ def import_deezer(folder: Path, out: Path, name: str, kind: Embeddings) -> Datas
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; the Deezer format is a folder of Parquet files")
     events, labels = read_events(folder, kind)
-    preparation, source = Preparation(SplitOptions("given")), Source(folder.name, sha256_of(folder), f"deezer-{kind}")
+    preparation, source = (
+        Preparation(SplitOptions("given")),
+        EventSource(folder.name, sha256_of(folder), f"deezer-{kind}"),
+    )
     return write_dataset(
         out, name, events, source, preparation, features=read_features(folder, kind, labels), user_labels=labels
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparcode_es.data.dataset import TEST, TRAIN, VALID
+from sparcode_es.data.labels import TEST, TRAIN, VALID
 
 Embeddings = Literal["svd", "mf"]
 PARTS = {"train": TRAIN, "validation": VALID, "test": TEST}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparcode_es.config import to_mapping
+from sparcode_es.data.splits import Protocol, SplitOptions
+
 if TYPE_CHECKING:
     from sparcode_es.data.dataset import Dataset
 
-READ_BY: dict[str, tuple[str, ...]] = {
+READ_BY: dict[Protocol, tuple[str, ...]] = {
     "leave-one-out": (),
     "users": ("seed", "held_out", "context"),
     "temporal": ("held_out", "valid_from", "test_from"),
@@ -22,14 +26,14 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Counts, density (the share of all user-item pairs that occur), quantiles of events a user and an item, the split."""
-    counts = dataset.manifest["counts"]
+    manifest, counts = dataset.manifest, asdict(dataset.manifest.counts)
     titles, attributes = texts_of(dataset)
     pairs = np.unique(dataset.users.astype(np.int64) * dataset.num_items + dataset.items)
     times = dataset.times if dataset.has_times else None
     return {
         "name": dataset.name,
         "path": str(dataset.path),
-        "source": dataset.manifest["source"],
+        "source": asdict(manifest.source),
         "users": dataset.num_users,
         "items": dataset.num_items,
         "events": dataset.num_events,
@@ -40,8 +44,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "events_per_item": _quantiles(np.bincount(dataset.items, minlength=dataset.num_items)),
         "labels": {name: counts[name] for name in ("train", "valid", "test", "context")},
         "cases": {split: len(dataset.cases(split)) for split in ("valid", "test")},
-        "split": _split(dataset.manifest["split"]),
-        "k_core": dataset.manifest["k_core"],
+        "split": _split(manifest.split),
+        "k_core": asdict(manifest.k_core),
         "removed": {name: counts[name] for name in ("bad_rows", "duplicates", "dropped_duplicates", "outside_k_core")},
         "items_with_title": titles,
         "attributes": attributes,
@@ -61,10 +65,10 @@ def texts_of(dataset: Dataset) -> tuple[int, dict[str, int]]:
     return titles, dict(sorted(attributes.items()))
 
 
-def _split(split: dict[str, Any]) -> dict[str, Any]:
+def _split(split: SplitOptions) -> dict[str, Any]:
     """The settings that the split's protocol reads and that were given."""
-    read = {"protocol", *READ_BY.get(split.get("protocol", ""), split)}
-    return {name: value for name, value in split.items() if name in read and value is not None}
+    read = {"protocol", *READ_BY[split.protocol]}
+    return {name: value for name, value in to_mapping(split).items() if name in read}
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, get_args
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.data.dataset import Kind, Side
+from sparcode_es.data.manifest import Feature, Kind, Side
 from sparcode_es.errors import DataError
 
 
@@ -23,7 +23,7 @@ class SavedFeature(Protocol):
         """Whose feature it is."""
         ...
 
-    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+    def save(self, folder: Path, ids: Sequence[str]) -> Feature:
         """Write the feature's arrays for these identifiers; returns its entry of the manifest's schema."""
         ...
 
@@ -44,17 +44,17 @@ class FeatureTable:
     kind: Kind
     values: Mapping[str, Any]
 
-    def save(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+    def save(self, folder: Path, ids: Sequence[str]) -> Feature:
         """Write the feature's arrays for these identifiers; returns its entry of the manifest's schema."""
         encode = {"categorical": _categorical, "numerical": _numerical, "vector": _vector, "list": _list}[self.kind]
-        arrays, entry, vocabulary = encode(f"{self.side}:{self.name}", [self.values.get(row) for row in ids])
+        arrays, scale, vocabulary = encode(f"{self.side}:{self.name}", [self.values.get(row) for row in ids])
         stem = f"feature.{self.side}.{self.name}"
         for part, array in arrays.items():
             np.save(folder / f"{stem}{part}.npy", array)
         if vocabulary is not None:
             text = json.dumps(vocabulary, ensure_ascii=False)
             (folder / f"{stem}.vocabulary.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-        return {"name": self.name, "side": self.side, "kind": self.kind, **entry}
+        return Feature(self.name, self.side, self.kind, **scale)
 
 
 Encoded = tuple[dict[str, np.ndarray], dict[str, Any], "list[str] | None"]
@@ -69,12 +69,25 @@ def _categorical(_: str, values: list[Any]) -> Encoded:
 
 def _numerical(name: str, values: list[Any]) -> Encoded:
     array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    if np.isinf(array).any():
-        raise DataError(f"the numerical feature {name} holds an infinite value")
-    known = array[~np.isnan(array)]
-    mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
-    scaled = np.nan_to_num((array - mean) / (deviation or 1.0), nan=0.0).astype(np.float32)
+    scaled, mean, deviation = standardised(name, array, np.full(len(array), True))
     return {"": scaled}, {"size": 1, "mean": mean, "deviation": deviation}, None
+
+
+def standardised(name: str, values: np.ndarray, learned: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """A numerical feature with mean 0 and deviation 1, 0 where it is NaN, float32 [n], with the mean and the deviation.
+
+    values: float64 [n]; learned: bool [n], the rows whose mean and deviation count. Raises `DataError` for numbers
+    that are infinite, or too large.
+    """
+    if np.isinf(values).any():
+        raise DataError(f"the numerical feature {name} holds an infinite value")
+    known = values[learned & ~np.isnan(values)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+        scaled = np.where(np.isnan(values), 0, (values - mean) / (deviation or 1.0)).astype(np.float32)
+    if not (np.isfinite([mean, deviation]).all() and np.isfinite(scaled).all()):
+        raise DataError(f"the numerical feature {name} holds a number too large to be standardised; scale it first")
+    return scaled, mean, deviation
 
 
 def _vector(name: str, values: list[Any]) -> Encoded:

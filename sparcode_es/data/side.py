@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sparcode_es.data.dataset import Kind, Side
 from sparcode_es.data.events import LONGEST_VALUE
 from sparcode_es.data.features import KINDS, FeatureTable
 from sparcode_es.data.lists import FORMS, entries_of, is_bracketed
+from sparcode_es.data.manifest import Kind, Side
 from sparcode_es.data.tabular import separator_of
 from sparcode_es.data.text import JSON_LINES, not_utf8, read_bytes, suffix_of
 from sparcode_es.data.write import ItemText

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
+from sparcode_es.data.labels import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.errors import ConfigError, DataError
 
 Protocol = Literal["leave-one-out", "users", "temporal", "given"]
@@ -42,10 +42,6 @@ class SplitOptions:
             raise ConfigError(f"the context share must lie between 0 and 1, not {self.context}")
         if self.valid_from is not None and self.test_from is not None and self.valid_from > self.test_from:
             raise ConfigError("validation must begin before the test: --valid-from lies after --test-from")
-
-    def to_json(self) -> dict[str, Any]:
-        """The options as the manifest keeps them."""
-        return asdict(self)
 
 
 def label_events(

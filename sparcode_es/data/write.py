@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sparcode_es import __version__, csr
-from sparcode_es.data.dataset import LABEL_NAMES, MANIFEST_KEYS, SCHEMA_VERSION, TRAIN, Dataset
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.filters import k_core, repeated
+from sparcode_es.data.labels import LABEL_NAMES, TRAIN
+from sparcode_es.data.manifest import MANIFEST_KEYS, Counts, EventSource, KCore, Manifest, write_manifest
 from sparcode_es.data.splits import SplitOptions, label_events
 from sparcode_es.errors import DataError
 from sparcode_es.files import atomic_folder, check_replaceable, sums_of
@@ -30,23 +31,12 @@ class ItemText:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the events came from."""
-
-    file: str
-    sha256: str
-    """Of the file, or of the names and contents of the folder's files."""
-    format: str
-
-
-@dataclass(frozen=True)
 class Preparation:
     """What happens to events on their way into the folder."""
 
     split: SplitOptions = field(default_factory=SplitOptions)
-    min_user: int = 1
-    """Events that a user keeps at least; applied in turns with `min_item`, to a fixed point."""
-    min_item: int = 1
+    k_core: KCore = field(default_factory=KCore)
+    """Applied to users and items in turns, to a fixed point."""
     drop_duplicates: bool = False
 
 
@@ -54,7 +44,7 @@ def write_dataset(
     path: Path,
     name: str,
     events: Events,
-    source: Source,
+    source: EventSource,
     preparation: Preparation | None = None,
     items: dict[str, ItemText] | None = None,
     features: Sequence[SavedFeature] = (),
@@ -85,22 +75,13 @@ def write_dataset(
         "user_offsets": offsets,
     }
     tables = {"user": StringTable.build(ordered.user_ids), "item": StringTable.build(ordered.item_ids)}
-    manifest: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "sparcode_es": __version__,
-        "name": name,
-        "source": {**asdict(source), "has_times": times is not None},
-        "counts": {
-            "users": len(ordered.user_ids),
-            "items": len(ordered.item_ids),
-            "events": len(users),
-            **{name: int((labels == label).sum()) for label, name in LABEL_NAMES.items()},
-            **removed,
-        },
-        "split": preparation.split.to_json(),
-        "k_core": {"min_user": preparation.min_user, "min_item": preparation.min_item},
-        "schema": [],
-    }
+    counts = Counts(
+        users=len(ordered.user_ids),
+        items=len(ordered.item_ids),
+        events=len(users),
+        **{name: int((labels == label).sum()) for label, name in LABEL_NAMES.items()},
+        **removed,
+    )
     if not (labels == TRAIN).any():
         raise DataError(
             "no event is left to train on: every one lies in validation or test; move --valid-from and --test-from"
@@ -111,17 +92,21 @@ def write_dataset(
         tables["user"].save(folder, "user_ids")
         tables["item"].save(folder, "item_ids")
         StringTable.build(_documents(ordered.item_ids, items or {}), searchable=False).save(folder, "item_docs")
-        for feature in features:
-            ids = ordered.user_ids if feature.side == "user" else ordered.item_ids
-            manifest["schema"].append(feature.save(folder, ids))
-        manifest["files"] = {name: asdict(file) for name, file in sums_of(folder).items()}
-        (folder / "manifest.json").write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        ids = {"user": ordered.user_ids, "item": ordered.item_ids}
+        manifest = Manifest(
+            sparcode_es=__version__,
+            name=name,
+            source=replace(source, has_times=times is not None),
+            counts=counts,
+            split=preparation.split,
+            k_core=preparation.k_core,
+            schema=tuple(feature.save(folder, ids[feature.side]) for feature in features),
         )
+        write_manifest(folder, replace(manifest, files=sums_of(folder)))
     return Dataset.open(path)
 
 
-def _filtered(events: Events, preparation: Preparation, source: Source) -> tuple[Events, dict[str, int]]:
+def _filtered(events: Events, preparation: Preparation, source: EventSource) -> tuple[Events, dict[str, int]]:
     """The events that stay, and how many were bad, repeated, dropped and outside the k-core."""
     counts = {"bad_rows": events.report.bad, "duplicates": 0, "dropped_duplicates": 0, "outside_k_core": 0}
     if len(events) == 0:
@@ -131,11 +116,12 @@ def _filtered(events: Events, preparation: Preparation, source: Source) -> tuple
     if preparation.drop_duplicates and counts["duplicates"]:
         events = events.select(~repeats)
         counts["dropped_duplicates"] = counts["duplicates"]
-    if preparation.min_user > 1 or preparation.min_item > 1:
-        kept = k_core(events.users, events.items, preparation.min_user, preparation.min_item)
+    least = preparation.k_core
+    if least.min_user > 1 or least.min_item > 1:
+        kept = k_core(events.users, events.items, least.min_user, least.min_item)
         counts["outside_k_core"] = int((~kept).sum())
         if not kept.any():
-            bounds = f"{preparation.min_user} events a user and {preparation.min_item} an item"
+            bounds = f"{least.min_user} events a user and {least.min_item} an item"
             raise DataError(f"no event is left with at least {bounds}; choose a smaller k-core")
         events = events.select(kept)
     return events, counts

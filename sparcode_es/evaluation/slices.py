@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.data.dataset import TRAIN, Cases, Dataset
+from sparcode_es.data.dataset import Cases, Dataset
+from sparcode_es.data.labels import TRAIN
 from sparcode_es.evaluation.metrics import KS, Convention, measure_ranks
 from sparcode_es.evaluation.ranking import VIEWS, Ranking
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sparcode_es.config import Config, StageConfig
-from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences, Side
+from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
+from sparcode_es.data.manifest import Side
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.feature_tokenizer import FeatureTokenizer, make_tokenizer
 from sparcode_es.models.features import FeatureSpec, FeatureTables

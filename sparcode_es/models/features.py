@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparcode_es.data.dataset import Kind, Role, Side
+from sparcode_es.data.manifest import Kind, Role, Side
 from sparcode_es.errors import MismatchError
 
 

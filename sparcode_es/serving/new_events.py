@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.data.dataset import TEST, VALID, Dataset, Sequences
+from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.data.events import Events
+from sparcode_es.data.labels import TEST, VALID
 from sparcode_es.errors import DataError, MismatchError
 from sparcode_es.files import check_replaceable
 from sparcode_es.postings.artifact import NO_TIME, Artifact
@@ -163,8 +164,8 @@ def require_same_users(artifact: Artifact, dataset: Dataset) -> None:
 
 def split_digest(dataset: Dataset, split: Split) -> str:
     """What tells a data folder's held-out events from others'."""
-    labels = dataset.manifest["files"]["events.labels.npy"]["sha256"]
-    items = dataset.manifest["files"]["events.items.npy"]["sha256"]
+    labels = dataset.manifest.files["events.labels.npy"].sha256
+    items = dataset.manifest.files["events.items.npy"].sha256
     return hashlib.sha256(f"{split} {labels} {items}".encode()).hexdigest()
 
 

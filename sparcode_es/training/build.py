@@ -14,7 +14,8 @@ from sparcode_es.baselines.popularity import Popularity
 from sparcode_es.baselines.tdm import TDM
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config
-from sparcode_es.data.dataset import Dataset, ListFeature, Role, Side
+from sparcode_es.data.dataset import Dataset, ListFeature
+from sparcode_es.data.manifest import Role, Side
 from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.features import FeatureSpec, FeatureTables

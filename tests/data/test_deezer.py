@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparcode_es_cli.main import cli
 
-from sparcode_es.data.dataset import TEST, TRAIN, VALID, Dataset
+from sparcode_es.data.dataset import Dataset
 from sparcode_es.data.deezer import field_columns, import_deezer
 from sparcode_es.data.deezer_synthetic import FIELDS, SyntheticOptions, write_synthetic
 from sparcode_es.data.importer import detect_format
+from sparcode_es.data.labels import TEST, TRAIN, VALID
 from sparcode_es.data.vectors import ragged
 from sparcode_es.errors import DataError
 from sparcode_es.files import sha256_of
@@ -72,7 +73,7 @@ def test_the_real_sample(sample: Path, tmp_path: Path, kind: str, size: int) -> 
 
 
 def test_users_are_split_as_the_files_have_them(deezer: Dataset, deezer_files: Path) -> None:
-    assert deezer.manifest["split"]["protocol"] == "given"
+    assert deezer.manifest.split.protocol == "given"
     for part, label, users in (("train", TRAIN, 210), ("validation", VALID, 60), ("test", TEST, 30)):
         table = pq.read_table(deezer_files / f"user_features_{part}_svd.parquet", columns=["user_index", "d1d30_songs"])
         assert table.num_rows == users
@@ -129,7 +130,7 @@ def test_vectors_as_text_and_as_lists_are_the_same(deezer_files: Path, deezer: D
     lists = [f"[{' '.join(map(str, songs))}]" for songs in users["d1d30_songs"].to_pylist()]
     pq.write_table(users.set_column(place, "d1d30_songs", pa.array(lists)), path)
     again = import_deezer(folder, tmp_path / "data", "again", "svd")
-    assert again.manifest["source"]["sha256"] == sha256_of(folder)
+    assert again.manifest.source.sha256 == sha256_of(folder)
     np.testing.assert_array_equal(again.items, deezer.items)
     np.testing.assert_allclose(again.feature("item", "embedding"), deezer.feature("item", "embedding"), rtol=1e-6)
 

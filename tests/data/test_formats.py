@@ -85,12 +85,12 @@ def test_a_source_is_known_by_its_content_a_folder_too(tmp_path: Path) -> None:
     for parent in ("first", "second"):
         (tmp_path / parent).mkdir()
     source = movielens(tmp_path / "first" / "ml", "100k")
-    before = run(tmp_path, source).manifest["source"]
+    before = run(tmp_path, source).manifest.source
     moved = source.rename(tmp_path / "second" / "ml")
-    assert run(tmp_path, moved).manifest["source"] == before
-    assert before["sha256"] == sha256_of(moved)
+    assert run(tmp_path, moved).manifest.source == before
+    assert before.sha256 == sha256_of(moved)
     (moved / "u.user").write_text(U_USER.replace("24", "25"))
-    assert run(tmp_path, moved).manifest["source"]["sha256"] not in ("", before["sha256"])
+    assert run(tmp_path, moved).manifest.source.sha256 not in ("", before.sha256)
 
 
 def test_a_single_ratings_file_is_known_by_its_lines(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_duplicate_events_are_kept_unless_told_otherwise(tmp_path: Path) -> None
     assert run(tmp_path, log, *FLAGS).num_events == 4
     dataset = run(tmp_path / "second", log, *FLAGS, "--drop-duplicates")
     assert dataset.num_events == 3
-    assert dataset.manifest["counts"]["dropped_duplicates"] == 1
+    assert dataset.manifest.counts.dropped_duplicates == 1
     command = ["data", "import", str(log), *FLAGS, "--out", str(tmp_path / "third")]
     assert (
         "1 event repeating an earlier one (--drop-duplicates drops them)\n" in CliRunner().invoke(cli, command).stderr

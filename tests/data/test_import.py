@@ -98,7 +98,7 @@ def test_bad_rows_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
     content = "user,item,time\nu1,a,1\nu1,,2\nu1,b,3\nu1,c,4\n"
     dataset = imported(tmp_path, "log.csv", content, "--format", "csv", *COLUMNS, "--skip-bad-rows")
     assert dataset.num_events == 3
-    assert dataset.manifest["counts"]["bad_rows"] == 1
+    assert dataset.manifest.counts.bad_rows == 1
 
 
 def test_negative_numbers_are_identifiers_where_one_says_so(tmp_path: Path) -> None:

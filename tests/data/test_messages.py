@@ -114,7 +114,7 @@ def test_describe_shows_the_settings_that_the_split_reads(
 
 def test_describe_says_what_it_verified(tmp_path: Path) -> None:
     run(tmp_path)
-    files = len(Dataset.open(tmp_path / "data").manifest["files"])
+    files = len(Dataset.open(tmp_path / "data").manifest.files)
     assert "verified" not in described(tmp_path / "data").output
     assert f"verified_files   {files}\n" in described(tmp_path / "data", "--verify").output
     assert json.loads(described(tmp_path / "data", "--verify", "--json").output)["verified_files"] == files

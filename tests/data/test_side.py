@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from sparcode_es.data.features import FeatureTable
+from sparcode_es.data.features import FeatureTable, standardised
 from sparcode_es.data.side import DeclaredFeature, as_list, declared_tables, item_texts, read_side
 from sparcode_es.data.write import ItemText
 from sparcode_es.engines.conditions import holds, parse_boosts, parse_filter, weight_of
@@ -103,3 +104,19 @@ def test_lists_that_are_texts(text: str, entries: list[str]) -> None:
 def test_brackets_that_hold_no_list_are_a_sentence() -> None:
     with pytest.raises(DataError, match="'\\[Sci Fi, War\\]' cannot be read as a list; write it as"):
         as_list("[Sci Fi, War]", "|")
+
+
+def test_numbers_are_standardised_by_the_rows_that_count() -> None:
+    values = np.array([1.0, 3.0, np.nan, 7.0])
+    scaled, mean, deviation = standardised("item:price", values, np.array([True, True, True, False]))
+    assert (mean, deviation) == (2.0, 1.0)
+    assert scaled.tolist() == [-1.0, 1.0, 0.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [((1.0, np.inf, 2.0), "infinite"), ((1e308, 1e308, -1e308), "too large"), ((0.0, 1.0, 1e300), "too large")],
+)
+def test_numbers_that_cannot_be_standardised(values: tuple[float, ...], words: str) -> None:
+    with pytest.raises(DataError, match=f"the numerical feature item:price holds .*{words}"):
+        standardised("item:price", np.array(values), np.array([True, True, False]))

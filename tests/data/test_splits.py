@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcode_es.data.dataset import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.data.filters import k_core
+from sparcode_es.data.labels import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.data.splits import SplitOptions, label_events
 from sparcode_es.errors import ConfigError, DataError
 

@@ -93,15 +93,16 @@ def test_a_flag_has_its_fraction(text: str, seconds: Any) -> None:
 
 def test_a_temporal_split_cuts_between_two_seconds(tmp_path: Path) -> None:
     rows = "".join(f"u{n % 5},i{n % 7},{SECOND + n / 50}\n" for n in range(100))
-    counts = run(tmp_path, "user,item,time\n" + rows, "--split", "temporal").manifest["counts"]
-    assert (counts["train"], counts["valid"], counts["test"]) == (80, 10, 10)
+    counts = run(tmp_path, "user,item,time\n" + rows, "--split", "temporal").manifest.counts
+    assert (counts.train, counts.valid, counts.test) == (80, 10, 10)
 
 
 def test_bounds_of_a_temporal_split_have_fractions(tmp_path: Path) -> None:
     log = "user,item,time\n" + "".join(f"u,{item},2026-01-01T00:00:00.{item}\n" for item in (2, 5, 7, 1))
     flags = ("--split", "temporal", "--valid-from", "2026-01-01T00:00:00.5", "--test-from", f"{SECOND}.7")
     dataset = run(tmp_path, log, *flags)
-    assert dataset.manifest["counts"] | {"train": 2, "valid": 1, "test": 1} == dataset.manifest["counts"]
+    counts = dataset.manifest.counts
+    assert (counts.train, counts.valid, counts.test) == (2, 1, 1)
     assert dataset.times.tolist() == [SECOND] * 4
     shown = CliRunner().invoke(cli, ["data", "describe", str(tmp_path / "data")]).output
     assert "valid_from 1,767,225,600.5, test_from 1,767,225,600.7\n" in shown

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcode_es.data.dataset import TEST, TRAIN, Cases
+from sparcode_es.data.dataset import Cases
+from sparcode_es.data.labels import TEST, TRAIN
 from sparcode_es.evaluation.ranking import rank_cases, rank_metrics
 from sparcode_es.evaluation.slices import quarters_of_events, quartiles, slices
 

@@ -13,8 +13,9 @@ import torch
 from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
 from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.data.features import SavedFeature
+from sparcode_es.data.manifest import EventSource
 from sparcode_es.data.sequences import read_sequences
-from sparcode_es.data.write import Source, write_dataset
+from sparcode_es.data.write import write_dataset
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
@@ -114,7 +115,10 @@ class World:
         features: Sequence[SavedFeature] = (),
     ) -> None:
         self.folder, self.config = folder, model_config
-        events, source = read_sequences(text_of(old).encode(), "old.txt", "lines"), Source("old.txt", "", "sequences")
+        events, source = (
+            read_sequences(text_of(old).encode(), "old.txt", "lines"),
+            EventSource("old.txt", "", "sequences"),
+        )
         self.dataset = write_dataset(folder / "data", "world", events, source, features=features)
         histories = self.dataset.full_histories()
         self.of_item = np.bincount(histories.items, minlength=ITEMS)

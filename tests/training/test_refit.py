@@ -15,7 +15,8 @@ from sparcode_es_cli.main import cli
 from sparcode_es.baselines.popularity import popularity
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.config.training import MOST_EPOCHS
-from sparcode_es.data.dataset import VALID, Dataset
+from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.labels import VALID
 from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.checkpoint import read_checkpoint
