@@ -26,7 +26,7 @@ OPTIONS = (
                  help="The folder of trainings; one that is finished there is not repeated, whichever command made it."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key for all systems, as in TOML."),
     click.option("--label", default="", metavar="NAME",
-                 help="Stands in the names of the files, so that what --set makes overwrites nothing."),
+                 help="Stands in the names of the files, so that what --set or a row of its own makes overwrites nothing."),
     click.option("--out", type=click.Path(path_type=Path),
                  help="Where JSON, Markdown and picture go; results in RUNS without it. What is published lies in "
                       "benchmarks/results."),

@@ -128,6 +128,8 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
     }
     title = f"Quality on {bench.dataset.name}"
     body = f"{quality_table(list(measured.values()), METRICS)}\n\n{difference_table(tests)}"
+    if own_epochs is not None:
+        body += f"\n\n“{OWN}”: {own_epochs} epochs, what `--own-epochs` says."
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
     )

@@ -32,7 +32,7 @@ class TokenizerConfig:
     """Of one encoder."""
     positions: Literal["relative", "absolute"] = "relative"
     """What self-attention knows of a history's order: how long ago an item was read, a learned bias per head and distance,
-    or its place counted from the first, a learned vector each (SASRec)."""
+    or its place counted from the first, a learned vector each (SASRec counts from the last)."""
     hidden: tuple[int, ...] = (256, 256)
     """Hidden units of the DNN tokenizer."""
     routing_iterations: int = 3

@@ -1,10 +1,11 @@
-"""Memory: which items followed a code among the training pairs, and how much more often than chance.
+"""Memory: which items followed a code among the training pairs, and how often, beside how often both occur.
 
 A table of (code, item) scores can remember pairs that no dot product can express. The lift of (code k, item c) is
 log(1 + β · n(k, c) / √((n(k) + γ)(n(c) + γ))): n(k, c) sums what code k weighs in the training histories that were followed
 by item c (a learned code its boost, an item's code what `item_codes.window_decay` gives it), n(k) is the sum of its row, and
-n(c) is how often c occurs. It resembles the cosine of two columns of a co-occurrence table, damped for rare codes and items; a
-weight that validation chooses scales it.
+n(c) is how often c occurs. Inside the logarithm stands the cosine of two columns of a co-occurrence table (Ochiai's
+coefficient), damped for rare codes and items, and not the ratio to chance that association rules call lift; a weight that
+validation chooses scales it.
 
 Later events can be folded in: n(k, c) grows, n(k) and n(c) stay what they were in training. A lift then depends on its own
 count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where the
@@ -126,6 +127,6 @@ def _lifts(counts: sparse.csr_matrix, of_row: np.ndarray, of_item: np.ndarray) -
     for start in range(0, counts.nnz, BLOCK):
         entries = np.arange(start, min(start + BLOCK, counts.nnz))
         row = np.searchsorted(counts.indptr, entries, side="right") - 1
-        chance = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices[entries]] + GAMMA))
-        lifts[entries] = np.log1p(BETA * counts.data[entries].astype(np.float64) / chance)
+        both = np.sqrt((of_row[row] + GAMMA) * (of_item[counts.indices[entries]] + GAMMA))
+        lifts[entries] = np.log1p(BETA * counts.data[entries].astype(np.float64) / both)
     return sparse.csr_matrix((lifts, counts.indices, counts.indptr), shape=counts.shape)
