@@ -48,8 +48,9 @@ class StageConfig:
     """After this share of `epochs` the learning rate falls from epoch to epoch, in a line that would reach 0 after the last;
     1 keeps it constant."""
     weight_decay: float = 0.0
+    """Decoupled (AdamW): so much times the learning rate of each weight is taken away a step."""
     embedding_l2: float = 1e-6
-    """L2 factor on the tokenizer's item embeddings, where the stage trains them: stage 2 does without `freeze_tokenizer`."""
+    """The same for the tokenizer's item embeddings, where the stage trains them: stage 2 does without `freeze_tokenizer`."""
 
     def __post_init__(self) -> None:
         require((self.epochs or 0) >= 0, f"a stage's epochs must not be negative, as {self.epochs} is")

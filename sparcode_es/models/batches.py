@@ -81,6 +81,11 @@ class Windows:
         """How many (history, next item) pairs there are."""
         return self.num_positions
 
+    def target_counts(self, num_items: int) -> np.ndarray:
+        """How often each item is a target in an epoch, float64 [I]."""
+        places = csr.ranges(self.firsts, self.ends - self.firsts)
+        return np.bincount(self.items[places], minlength=num_items).astype(np.float64)
+
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All windows once: with a generator shuffled, windows of like length together; without one in stored order."""
         if generator is None:
@@ -126,6 +131,12 @@ class Pairs:
     def num_targets(self) -> int:
         """How many pairs there are."""
         return len(self.items)
+
+    def target_counts(self, num_items: int) -> np.ndarray:
+        """How often each item is a target in a shuffled epoch on average, float64 [I]."""
+        lengths = np.diff(self.offsets)
+        share = np.repeat(np.minimum(1.0, self.most / np.maximum(lengths, 1)), lengths)
+        return np.bincount(self.items[csr.ranges(self.offsets[:-1], lengths)], share, minlength=num_items)
 
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All users once; shuffled and with at most `most` items of each with a generator, else all pairs as stored."""

@@ -59,7 +59,7 @@ class Trainer:
         self.windows = examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
-        counts = np.bincount(train.items, minlength=dataset.num_items)
+        counts = self.windows.target_counts(dataset.num_items)
         self.sampler = NegativeSampler(config.loss, torch.from_numpy(counts).float().to(self.device))
         self.validation = sample_cases(dataset.cases("valid"), config.training.validation_users, config.training.seed)
         if not len(self.validation.users):
@@ -188,14 +188,18 @@ def with_epochs(config: Config, windows: Callable[[], int], held: Config | None 
 
 
 def make_optimizer(model: nn.Module, settings: StageConfig) -> torch.optim.Optimizer:
-    """Adam; the embedding table has its own L2 factor (§4.1.3)."""
+    """Adam, with decoupled decay (AdamW, Loshchilov and Hutter 2019); the embedding table has a factor of its own (§4.1.3).
+
+    As a term of the loss it would be all that items meet which a batch does not draw, and Adam makes a whole step of
+    whatever is all: they would shrink to nothing, the sooner the larger the catalogue.
+    """
     embeddings = [p for n, p in model.named_parameters() if p.requires_grad and n.endswith("item_embedding.weight")]
     others = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("item_embedding.weight")]
     groups = [
         {"params": others, "weight_decay": settings.weight_decay},
         {"params": embeddings, "weight_decay": settings.embedding_l2},
     ]
-    return torch.optim.Adam([g for g in groups if g["params"]], lr=settings.learning_rate, betas=BETAS, fused=True)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=BETAS, fused=True)
 
 
 def pick_device(wanted: str, named: str = "training.device") -> torch.device:

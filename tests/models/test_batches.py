@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcode_es.config import LossConfig
-from sparcode_es.models.batches import Windows
+from sparcode_es.models.batches import Pairs, Windows
 from sparcode_es.models.losses import NegativeSampler, sampled_softmax
 
 
@@ -39,8 +39,23 @@ def test_each_event_but_the_first_is_a_target_once(lengths: list[int], max_lengt
         for item in range(int(low), int(high) - 1)
     )
     assert windows.num_positions == windows.num_targets == len(expected)
+    assert windows.target_counts(len(items)).tolist() == [
+        float(item in {target for *_, target in expected}) for item in range(len(items))
+    ]
     for generator in (None, np.random.default_rng(0)):
         assert sorted(pairs_of(windows, size, generator)) == expected
+
+
+def test_pairs_count_what_an_epoch_draws_of_each_item() -> None:
+    """Two of the four items of the first user, and the only one of the second, one of the first's."""
+    pairs = Pairs(np.array([0, 4, 4, 5]), np.array([0, 1, 2, 3, 0]), np.arange(3), 2)
+    assert pairs.target_counts(6).tolist() == [1.5, 0.5, 0.5, 0.5, 0, 0]
+    drawn = np.zeros(6)
+    generator = np.random.default_rng(0)
+    for _ in range(2000):
+        for batch in pairs.batches(2, generator):
+            drawn += np.bincount(batch.targets.numpy(), minlength=6)
+    np.testing.assert_allclose(drawn / 2000, pairs.target_counts(6), atol=0.05)
 
 
 def test_the_order_follows_the_generator() -> None:

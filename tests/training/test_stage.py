@@ -57,10 +57,11 @@ def test_what_chooses_is_the_validation_split(chain: Path, tmp_path: Path) -> No
     assert not np.array_equal(valid.target_items, test.target_items)
 
 
-def test_what_corrects_the_loss_are_the_shares_of_the_training_events(chain: Path, tmp_path: Path) -> None:
+def test_what_corrects_the_loss_are_the_shares_of_what_is_found(chain: Path, tmp_path: Path) -> None:
     dataset = Dataset.open(chain)
     trainer = Trainer(load_config(overrides=SMALL), dataset, tmp_path, lambda line: None, False)
-    events = dataset.train_sequences(False).items.tolist()
+    sequences = dataset.train_sequences(False)
+    events = [int(item) for row in range(len(sequences)) for item in sequences[row][1:]]
     shares = [events.count(item) / len(events) for item in range(dataset.num_items)]
     assert min(shares) < 0.8 * max(shares)
     assert trainer.sampler.share.tolist() == pytest.approx(shares)
@@ -83,3 +84,17 @@ def test_only_the_table_of_items_has_its_own_l2() -> None:
     found = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     wanted = {id(p): 0.2 if name == "item_embedding.weight" else 0.1 for name, p in model.named_parameters()}
     assert found == wanted
+
+
+def test_an_item_that_no_batch_draws_keeps_its_length() -> None:
+    """As a term of the loss, an L2 factor of any size would take a learning rate of each number away a step."""
+    model = nn.ModuleDict({"item_embedding": nn.Embedding(2, 4)})
+    weight = model["item_embedding"].weight
+    before = weight.detach().clone()
+    optimizer = make_optimizer(model, StageConfig(learning_rate=0.01, embedding_l2=1e-6))
+    for _ in range(100):
+        optimizer.zero_grad()
+        model["item_embedding"](torch.tensor([0])).sum().backward()
+        optimizer.step()
+    assert torch.allclose(weight[1], before[1], rtol=1e-4)
+    assert not torch.allclose(weight[0], before[0], rtol=0.1)
