@@ -87,15 +87,20 @@ def _shared_metrics(
     return found
 
 
-def ranks_in_lists(lists: Sequence[np.ndarray], targets: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Ranks of the targets in lists of item numbers, best first: n lists, targets [T], offsets [n + 1] → float64 [T]."""
-    ranks = np.full(len(targets), np.inf)
-    for case, ranked in enumerate(lists):
+def ranks_in_lists(
+    lists: Sequence[np.ndarray], scores: Sequence[np.ndarray], targets: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the targets in n lists of item numbers, best first, a tie's their middle, and how many of the list have the
+    target's score, float64 [T]; infinite and 1 for one that is not in the list. scores: the lists'; targets [T], offsets [n + 1].
+    """
+    ranks, ties = np.full(len(targets), np.inf), np.ones(len(targets))
+    for case, (ranked, found) in enumerate(zip(lists, scores, strict=True)):
         for place in range(int(offsets[case]), int(offsets[case + 1])):
             at = np.flatnonzero(ranked == targets[place])
             if len(at):
-                ranks[place] = at[0]
-    return ranks
+                tied = np.flatnonzero(found == found[at[0]])
+                ranks[place], ties[place] = tied.mean(), len(tied)
+    return ranks, ties
 
 
 def coverage(lists: Sequence[np.ndarray], num_items: int, k: int) -> float:

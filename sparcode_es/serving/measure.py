@@ -15,6 +15,8 @@ from sparcode_es.evaluation.ranking import VIEWS, Ranking, mean_metrics
 from sparcode_es.tables import StringTable
 
 BATCH = 256
+BEYOND = 50
+"""Places that are asked for beyond those measured, so that a tie across the last of them is seen as one."""
 
 
 def measure(
@@ -42,14 +44,18 @@ def rank_by_engine(
     shared_heads: bool,
     ks: Sequence[int] = KS,
 ) -> Ranking:
-    """Where the cases' targets stand in the lists that the engine returns; infinite for one that does not."""
+    """Where the cases' targets stand in the lists that the engine returns, ties by their scores; infinite for one that does
+    not."""
     ranks: dict[str, np.ndarray] = {}
+    ties: dict[str, np.ndarray] = {}
     shown: dict[tuple[str, int], float] = {}
     for view in VIEWS:
-        lists = _lists(engine, cases, user_codes, item_ids, shared_heads, max(ks), unseen=view == "unseen")
-        ranks[view] = ranks_in_lists(lists, cases.target_items, cases.target_offsets)
+        lists, scores = _lists(
+            engine, cases, user_codes, item_ids, shared_heads, max(ks) + BEYOND, unseen=view == "unseen"
+        )
+        ranks[view], ties[view] = ranks_in_lists(lists, scores, cases.target_items, cases.target_offsets)
         shown |= {(view, k): coverage(lists, len(item_ids), k) for k in ks}
-    return Ranking(ranks, {view: np.ones_like(found) for view, found in ranks.items()}, shown)
+    return Ranking(ranks, ties, shown)
 
 
 def _lists(
@@ -60,9 +66,10 @@ def _lists(
     shared_heads: bool,
     k: int,
     unseen: bool,
-) -> list[np.ndarray]:
-    """The best k items of each case, int64, best first."""
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The best k items of each case, int64, best first, and their scores, float64."""
     lists: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
     for start in tqdm(range(0, len(cases), BATCH), desc="asking", unit="batch", disable=None):
         queries = []
         for case in range(start, min(start + BATCH, len(cases))):
@@ -71,7 +78,8 @@ def _lists(
             queries.append(Query(clauses, k, exclude))
         for hits in engine.search_many(queries):
             lists.append(np.array([item_ids.find(hit.item) for hit in hits], dtype=np.int64))
-    return lists
+            scores.append(np.array([hit.score for hit in hits], dtype=np.float64))
+    return lists, scores
 
 
 def _seen(cases: Cases, case: int, item_ids: StringTable) -> frozenset[str]:

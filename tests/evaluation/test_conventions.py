@@ -69,8 +69,8 @@ def test_an_order_drawn_among_ties_has_the_shared_metrics_on_average() -> None:
 
 def test_an_item_that_is_not_returned_is_a_miss() -> None:
     targets = np.array([3, 5])
-    ranks = ranks_in_lists([np.array([5, 1, 2])], targets, np.array([0, 2]))
-    found = measure_ranks(ranks, np.ones(2), np.array([0, 2]), (5,), "deezer")
+    ranks, ties = ranks_in_lists([np.array([5, 1, 2])], [np.array([3.0, 2.0, 1.0])], targets, np.array([0, 2]))
+    found = measure_ranks(ranks, ties, np.array([0, 2]), (5,), "deezer")
     assert found["recall@5"].tolist() == [0.5]
     assert found["precision@5"].tolist() == [0.5]
 

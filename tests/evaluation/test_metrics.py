@@ -53,18 +53,22 @@ def test_against_ranx(cases: Cases, scores: np.ndarray, monkeypatch: pytest.Monk
     )
 
 
-def test_lists_and_scores_agree_in_both_views(cases: Cases, scores: np.ndarray) -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_lists_and_scores_agree_in_both_views(cases: Cases, scores: np.ndarray, tied: bool) -> None:
+    scores = np.round(scores * 4) if tied else scores
     ranking = rank_cases(lambda rows: scores[rows], cases, ITEMS, batch=16)
     for view in ("all", "unseen"):
         lists = []
         for user in range(USERS):
             order = np.argsort(-scores[user])
             lists.append(order if view == "all" else order[~np.isin(order, cases.history[user])])
-        np.testing.assert_array_equal(
-            ranks_in_lists(lists, cases.target_items, cases.target_offsets), ranking.ranks[view]
-        )
+        listed = [scores[user][items] for user, items in enumerate(lists)]
+        ranks, ties = ranks_in_lists(lists, listed, cases.target_items, cases.target_offsets)
+        np.testing.assert_array_equal(ranks, ranking.ranks[view])
+        np.testing.assert_array_equal(ties, ranking.ties[view])
+        assert bool((ties > 1).any()) is tied
         for k in KS:
-            assert ranking.coverage[view, k] == pytest.approx(coverage(lists, ITEMS, k))
+            assert tied or ranking.coverage[view, k] == pytest.approx(coverage(lists, ITEMS, k))
 
 
 def test_a_tie_takes_the_middle(cases: Cases) -> None:
