@@ -137,9 +137,11 @@ def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking) -> CaseMetrics:
 
 
 def origins(measured: Sequence[Measured]) -> str:
-    """A sentence: the machines and days of the trainings."""
+    """A sentence: the machines and days of the trainings; and one on rows that are what they began from."""
     places = {place for system in measured for place in system.places}
-    return f"Trained and measured on {'; '.join(sorted(places))}."
+    as_begun = [system.label for system in measured if system.is_as_begun]
+    told = f" No epoch was better on validation than what it begins from, the two-tower: {', '.join(as_begun)}."
+    return f"Trained and measured on {'; '.join(sorted(places))}.{told if as_begun else ''}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,11 @@ class Measured:
     def reports(self) -> list[dict[str, Any]]:
         """What the trainings said, one a seed."""
         return [run.report for run in self.runs]
+
+    @property
+    def is_as_begun(self) -> bool:
+        """Whether in every seed validation kept the weights from which the last stage began."""
+        return all(report.get("codes_best_epoch", report.get("model_best_epoch")) == 0 for report in self.reports)
 
     def by_case(self, view: str, metric: str) -> np.ndarray:
         """[seeds, n]."""

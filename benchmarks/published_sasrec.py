@@ -1,6 +1,6 @@
 """The SASRec behind the best published figures on Amazon Beauty, rebuilt and measured as ours are.
 
-    python benchmarks/published_sasrec.py --data data/beauty --seeds 0,1,2
+    python benchmarks/published_sasrec.py --data data/beauty --seeds 0,1,2 --out runs/beauty/results
 
 SASRec with a sampled softmax, by RecTools, is published there with recall@10 9.21 and ndcg@10 5.31, seen items left out
 (Tikhonovich et al. 2025, arXiv 2508.06450; their settings for Beauty: one block, one head, 64 dimensions, dropout 0.2,
@@ -196,7 +196,7 @@ def as_json(run: Run) -> dict[str, Any]:
     show_default=True,
     help="Stop after so many without a better validation recall@10.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where JSON, Markdown and picture go.")
 def main(data: Path, seeds: tuple[int, ...], dim: int, epochs: int, patience: int, out: Path) -> None:
     """The SASRec behind the best published figures on Beauty, trained with and without the validation events."""
     dataset, settings = Dataset.open(data), Settings(dim=dim)

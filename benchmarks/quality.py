@@ -94,7 +94,7 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     """The differences and their p, by what is compared, and how many tests they are."""
     lines = [
-        [difference, view, *(f"{100 * t.difference:+.2f} (p {t.p:.1g})" for t in by_metric.values())]
+        [difference, view, *(f"{100 * t.difference:+.2f} (p {_of(t.p)})" for t in by_metric.values())]
         for difference, by_view in tests.items()
         for view, by_metric in by_view.items()
     ]
@@ -105,6 +105,11 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
         f"that of one test, not corrected for their number: {n} tests are in this table, and a p below {0.05 / n:.2g} "
         f"stands at the level of 0.05 for all of them together (Bonferroni).\n\n{table}"
     )
+
+
+def _of(p: float) -> str:
+    """A p as text; one too small for float64 is not 0."""
+    return f"{p:.1g}" if p else "< 1e-300"
 
 
 @click.command(cls=BenchCommand)

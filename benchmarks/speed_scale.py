@@ -29,9 +29,10 @@ the largest size that was measured, {largest:,} items, is computed, not measured
 
 - postings P = C × n + I × m: C codes with at most n postings each, and m for each of the I item codes. Here C = I / 32,
   n = {postings}, m = {item_postings}, so P ≈ {per_item:.0f} an item. All four are choices: `--max-postings-per-code` sets n.
-- disk = b × P × (1 + replicas), b = {bytes_per_posting:.2f} bytes a posting after the merge (ids, titles and attributes within).
+- disk = b × P × (1 + replicas), b = {bytes_per_posting:.2f} bytes a posting, which grows with the items: {bytes_by_items}
+  (after the merge; ids, titles and attributes within).
 - memory: the index should lie in the page cache, half of a node's memory. nodes = ⌈disk / (memory / 2)⌉, at least 1 + replicas.
-- load = P / rate, rate = {rate:,} weights a second into one node of {cores} cores; nodes load side by side.
+- load = P / rate, rate = {rate:,} weights a second into one node of {cores} cores, the merge within; nodes load side by side.
 - p50 of one query over one shard = {intercept:.3f} + {slope:.3f} × log₁₀(I / {smallest:,}) ms, fitted over {sizes}
   items at fixed n, never falling. Lists do not grow with I, so the slope is that of caches and of gaps between numbers. Of
   several shards the slowest counts.
@@ -66,13 +67,19 @@ class Slopes:
 
     p50: dict[int, float]
     """Items → ms."""
-    bytes_per_posting: float
+    bytes_by_items: dict[int, float]
+    """Items → bytes a posting."""
     rate: int
     queries_per_second: float
     clients: int
     record: Record
     dates: list[str]
     """The days of the measurements, ascending."""
+
+    @property
+    def bytes_per_posting(self) -> float:
+        """At the largest size."""
+        return self.bytes_by_items[max(self.bytes_by_items)]
 
     @property
     def line(self) -> tuple[float, float]:
@@ -87,19 +94,16 @@ class Slopes:
 def measured(results: Results, server: str) -> Slopes:
     """The slopes of one server. Raises `ClickException` when something was not measured."""
     records = [each for each in results.retrieval() if each.content.get("server") == server]
-    rows = {each.items: row["p50_ms"] for each in records if (row := each.pick("Elasticsearch"))}
-    uploads = [(row, record) for record in results.uploads() for row in record.rows]
-    loads = [(row, record) for row, record in uploads if row["what"] == "index" and row["server"] == server]
-    if not rows or not loads:
-        raise click.ClickException(f"no retrieval or no upload of Elasticsearch {server}; `make speed` measures both")
+    rows = {each.items: row for each in records if (row := each.pick("Elasticsearch"))}
+    if not rows:
+        raise click.ClickException(f"no retrieval of Elasticsearch {server}; `make speed` measures it")
     crowds = [r for r in records[-1].rows if r.get("crowd") and r["system"].startswith("Elasticsearch")]
     best = max(crowds, key=lambda row: row["queries_per_second"])
-    load, uploaded = loads[0]
-    rate = load["weights_per_second"]
-    dates = sorted({record.content["environment"]["date"][:10] for record in (*records, uploaded)})
-    return Slopes(
-        rows, load["bytes_per_posting"], rate, best["queries_per_second"], best["clients"], records[-1], dates
-    )
+    largest = rows[max(rows)]
+    rate = round(largest["mebibytes"] * 2**20 / largest["bytes_per_posting"] / largest["build_s"])
+    dates = sorted({record.content["environment"]["date"][:10] for record in records})
+    p50, sizes = ({items: row[key] for items, row in rows.items()} for key in ("p50_ms", "bytes_per_posting"))
+    return Slopes(p50, sizes, rate, best["queries_per_second"], best["clients"], records[-1], dates)
 
 
 def line_of(items: int, slopes: Slopes, recipe: Recipe, replicas: int, memory: float, price: float) -> list[str]:
@@ -125,10 +129,12 @@ def text(slopes: Slopes, replicas: int, memory: float, price: float) -> str:
     lines = [line_of(items, slopes, recipe, replicas, memory, price) for items in SIZES]
     columns = ["items", "postings", "disk", "nodes", "load", "p50", "a month"]
     intercept, slope = slopes.line
+    growth = ", ".join(f"{size:.2f} at {items:,}" for items, size in sorted(slopes.bytes_by_items.items()))
     return TEXT.format(
         largest=max(slopes.p50), smallest=min(slopes.p50), sizes=", ".join(f"{size:,}" for size in sorted(slopes.p50)),
         postings=recipe.postings, item_postings=recipe.item_postings, per_item=per_item(recipe),
-        bytes_per_posting=slopes.bytes_per_posting, rate=slopes.rate, intercept=intercept, slope=slope,
+        bytes_per_posting=slopes.bytes_per_posting,
+        bytes_by_items=growth, rate=slopes.rate, intercept=intercept, slope=slope,
         per_core=slopes.queries_per_second / environment["machine"]["cores"], clients=slopes.clients,
         cores=environment["machine"]["cores"], cpu=environment["machine"]["cpu"], dates=", ".join(slopes.dates),
         server=slopes.record.content["server"], replicas=replicas, memory=f"{memory:g}", price=f"{price:g}",

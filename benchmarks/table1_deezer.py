@@ -62,7 +62,8 @@ def rows_of(embeddings: str, published: bool = False) -> list[Row]:
 def main(bench: Bench, rows: str | None, embeddings: str) -> None:
     """Table 1: popularity, DropoutNet, MeLU, DeezerNet, two-towers, SparCodes and All-to-All, P, R and N @50."""
     name = paper.EMBEDDINGS[embeddings]
-    title = f"Table 1: every system, cold users ({name})"
+    who = "cold users" if bench.dataset.has_cold_users else "users with a history, unlike the paper's"
+    title = f"Table 1: every system, {who} ({name})"
     wanted = chosen(rows_of(embeddings, bench.preset in PAPERS and not bench.small), rows)
     make_table(bench, f"table1-{embeddings}", title, wanted, paper.P_R_N, f"Deezer, {name}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -96,11 +97,28 @@ def command(
     else:
         click.echo(f"checkpoint  {result.model_path}")
         for key, value in result.report.items():
-            click.echo(f"{key}  {shown(key, value, '.4f')}{_meaning(key, config.training.metric)}")
+            click.echo(f"{key}  {shown(key, value, '.4f')}{_meaning(key, value, config.training.metric)}")
+    for doubt in doubts(result.report, config.training.metric):
+        click.echo(doubt, err=True)
 
 
-def _meaning(key: str, metric: str) -> str:
+def doubts(report: dict[str, Any], metric: str) -> Iterator[str]:
+    """What of a training somebody should look at, one sentence each."""
+    validated = [(key, value) for key, value in report.items() if key.endswith("_validation")]
+    if len(validated) > 1 and validated[0][0] == "tower_validation" and validated[0][1] > validated[-1][1]:
+        twin, own = validated[0][1], validated[-1][1]
+        yield (
+            f"the two-tower that it begins from, two_tower.pt, is ahead on validation: {metric} {twin:.4f} against {own:.4f}; "
+            "more codes a token (quantizer.codes_per_token) keep more of it"
+        )
+
+
+def _meaning(key: str, value: float, metric: str) -> str:
     """What a number of the report is of, where its name does not tell."""
+    from sparcode_es.training.memory import WEIGHTS
+
+    if key.endswith("_weight") and value == WEIGHTS[-1]:
+        return "  the largest that was tried"
     if key.endswith("_validation"):
         return f"  {metric} on the validation split"
     return "  of the finished codes; an epoch's is of codes that still moved" if key == "perplexity" else ""

@@ -49,7 +49,7 @@ class StageConfig:
     1 keeps it constant."""
     weight_decay: float = 0.0
     """Decoupled (AdamW): so much times the learning rate of each weight is taken away a step."""
-    embedding_l2: float = 1e-6
+    embedding_l2: float = 0.0
     """The same for the tokenizer's item embeddings, where the stage trains them: stage 2 does without `freeze_tokenizer`."""
 
     def __post_init__(self) -> None:

@@ -116,6 +116,7 @@ def run_stage(stage: Stage, seed: int, state_path: Path, log: Log, progress: Pro
     state = _resume(stage, state_path)
     fixed, most = stage.config.stop_after, stage.config.epochs_for(stage.steps)
     record: dict[str, Any]
+    log.write(stage=stage.name, epochs_at_most=most if fixed is None else fixed, steps_an_epoch=stage.steps)
     if state.epoch:
         log.write(stage=stage.name, resumed_after_epoch=state.epoch)
     elif stage.judge_start and most and fixed is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from sparcode_es_cli.main import cli
 
+from sparcode_es.training.checkpoint import read_checkpoint
 from sparcode_es.training.stage import shown
 from training.small import SMALL
 
@@ -27,6 +28,9 @@ def test_the_report_is_printed_once_and_kept_in_the_log(chain: Path, tmp_path: P
     assert last.pop("stage") == "done"
     assert f"perplexity  {100 * last['perplexity']:.4g} %  of the finished codes" in done.stdout
     assert f"memory_validation  {last['memory_validation']:.4f}  ndcg@50 on the validation split\n" in done.stdout
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["checkpoint", *last]
+    tower = read_checkpoint(tmp_path / "out" / "two_tower.pt").report
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["checkpoint", *tower, *last]
+    assert f"tower_validation  {tower['tower_validation']:.4f}  ndcg@50 on the validation split\n" in done.stdout
+    assert "stage tower  epochs_at_most 2  steps_an_epoch" in done.stderr
     assert "stage done" not in done.stderr
     assert "stage codes  epoch 1" in done.stderr

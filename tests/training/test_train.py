@@ -48,8 +48,10 @@ def test_it_learns_and_writes_what_it_says(chain: Path, members: int, tmp_path: 
     }
     assert found["popularity"] < 0.4 < 0.8 < min(found["two_tower"], found["sparcode"]), found
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [r["epoch"] for r in records if r["stage"] == "tower"] == [1, 2, 3, 4, 5, 6]
-    assert all(0 < r["perplexity"] <= 1 for r in records if r["stage"] == "codes")
+    assert records[0] == {"stage": "tower", "epochs_at_most": 6, "steps_an_epoch": records[0]["steps_an_epoch"]}
+    assert [r["epoch"] for r in records[1:] if r["stage"] == "tower"] == [1, 2, 3, 4, 5, 6]
+    assert all(0 < r["perplexity"] <= 1 for r in records if r["stage"] == "codes" and "epoch" in r)
+    assert result.report["tower_validation"] == max(r.get("ndcg@50", 0.0) for r in records if r["stage"] == "tower")
     assert (tmp_path / "config.toml").read_text() == to_toml(load_config(overrides=settings))
     assert result.report["perplexity"] > 0.4
 
