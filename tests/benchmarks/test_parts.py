@@ -272,6 +272,40 @@ def test_a_table_says_where_its_figures_are_from() -> None:
     )
 
 
+def test_a_table_says_which_rows_are_what_they_began_from() -> None:
+    def row(label: str, *reports: dict[str, float]) -> Measured:
+        place = {
+            "machine": {"cores": 2, "cpu": "X"},
+            "packages": {"torch": "2.2"},
+            "date": "2026-01-02",
+            "commit": None,
+        }
+        return Measured(label, tuple(Run({}, report, place) for report in reports))
+
+    as_begun = row("All-to-All SA", {"tower_best_epoch": 4, "model_best_epoch": 0}, {"model_best_epoch": 0})
+    others = [
+        row("a", {"codes_best_epoch": 0}, {"codes_best_epoch": 1}),
+        row("b", {"tower_best_epoch": 3}),
+        row("c", {}),
+    ]
+    found = origins([as_begun, *others])
+    assert found.endswith(" No epoch was better on validation than what it begins from, the two-tower: All-to-All SA.")
+
+
+def test_rows_that_train_long_are_as_short_as_the_others_at_small_scale(ring: Path, tmp_path: Path) -> None:
+    long = {
+        "training.codes.epochs": 40,
+        "training.codes.patience": 10,
+        "training.tower.epochs": 0,
+        "quantizer.codes": 64,
+    }
+    config = bench(ring, tmp_path).config("sparcode", long, 0)
+    codes, tower = config.training.codes, config.training.tower
+    assert (codes.epochs, codes.patience, tower.epochs, config.quantizer.codes) == (2, 1, 0, 64)
+    full = bench(ring, tmp_path, scale="full").config("sparcode", long, 0)
+    assert full.training.codes.epochs == 40
+
+
 def test_every_system_is_asked_for_every_query_in_turns_after_warming_up() -> None:
     asked: list[tuple[str, int]] = []
     systems = {name: lambda query, name=name: asked.append((name, query)) for name in "ab"}
