@@ -19,7 +19,7 @@ from sparcode_es.data.deezer_files import PARTS, SONGS, USERS, Embeddings, featu
 from sparcode_es.data.events import Events, ReadReport
 from sparcode_es.data.features import SavedFeature, standardised
 from sparcode_es.data.labels import TRAIN
-from sparcode_es.data.manifest import EventSource, Feature, Role, Side
+from sparcode_es.data.manifest import Feature, LogSource, Role, Side
 from sparcode_es.data.splits import SplitOptions
 from sparcode_es.data.vectors import batches, column_names, ragged, side_by_side, vectors, whole_numbers
 from sparcode_es.data.write import Preparation, write_dataset
@@ -189,7 +189,7 @@ def import_deezer(folder: Path, out: Path, name: str, kind: Embeddings) -> Datas
     events, labels = read_events(folder, kind)
     preparation, source = (
         Preparation(SplitOptions("given")),
-        EventSource(folder.name, sha256_of(folder), f"deezer-{kind}"),
+        LogSource(folder.name, sha256_of(folder), f"deezer-{kind}"),
     )
     return write_dataset(
         out, name, events, source, preparation, features=read_features(folder, kind, labels), user_labels=labels

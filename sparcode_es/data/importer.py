@@ -18,7 +18,7 @@ from sparcode_es.data.deezer_files import SONGS, Embeddings
 from sparcode_es.data.describe import texts_of
 from sparcode_es.data.events import Events
 from sparcode_es.data.features import FeatureTable
-from sparcode_es.data.manifest import EventSource, Side
+from sparcode_es.data.manifest import LogSource, Side
 from sparcode_es.data.movielens import RATINGS, read_movielens
 from sparcode_es.data.sequences import Layout, read_sequences
 from sparcode_es.data.side import DeclaredFeature, declared_tables, item_texts, read_side
@@ -111,7 +111,7 @@ def import_file(
         note(matched("user", sides.users, users, events.used_users(), events.report.user_column))
     tables = _tables(features, users, items, sides.separator)
     texts, before = _texts(items, sides, features), _shown(out)
-    source = EventSource(path.name, sha256_of(path), kind)
+    source = LogSource(path.name, sha256_of(path), kind)
     dataset = write_dataset(out, name, events, source, preparation, texts, tables)
     lost = sorted(before - _shown(out)) if before else []
     if lost:

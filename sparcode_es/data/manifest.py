@@ -42,7 +42,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class EventSource:
+class LogSource:
     """Where the events came from."""
 
     file: str
@@ -87,7 +87,7 @@ class Manifest:
     sparcode_es: str
     """The release that wrote it."""
     name: str
-    source: EventSource
+    source: LogSource
     counts: Counts
     split: SplitOptions
     k_core: KCore

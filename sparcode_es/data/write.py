@@ -15,7 +15,7 @@ from sparcode_es.data.events import Events
 from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.filters import k_core, repeated
 from sparcode_es.data.labels import LABEL_NAMES, TRAIN
-from sparcode_es.data.manifest import MANIFEST_KEYS, Counts, EventSource, KCore, Manifest, write_manifest
+from sparcode_es.data.manifest import MANIFEST_KEYS, Counts, KCore, LogSource, Manifest, write_manifest
 from sparcode_es.data.splits import SplitOptions, label_events
 from sparcode_es.errors import DataError
 from sparcode_es.files import atomic_folder, check_replaceable, sums_of
@@ -44,7 +44,7 @@ def write_dataset(
     path: Path,
     name: str,
     events: Events,
-    source: EventSource,
+    source: LogSource,
     preparation: Preparation | None = None,
     items: dict[str, ItemText] | None = None,
     features: Sequence[SavedFeature] = (),
@@ -106,7 +106,7 @@ def write_dataset(
     return Dataset.open(path)
 
 
-def _filtered(events: Events, preparation: Preparation, source: EventSource) -> tuple[Events, dict[str, int]]:
+def _filtered(events: Events, preparation: Preparation, source: LogSource) -> tuple[Events, dict[str, int]]:
     """The events that stay, and how many were bad, repeated, dropped and outside the k-core."""
     counts = {"bad_rows": events.report.bad, "duplicates": 0, "dropped_duplicates": 0, "outside_k_core": 0}
     if len(events) == 0:

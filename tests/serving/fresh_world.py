@@ -13,7 +13,7 @@ import torch
 from sparcode_es.config import Config, ItemCodesConfig, PostingsConfig, QuantizerConfig, ScorerConfig, TokenizerConfig
 from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.data.features import SavedFeature
-from sparcode_es.data.manifest import EventSource
+from sparcode_es.data.manifest import LogSource
 from sparcode_es.data.sequences import read_sequences
 from sparcode_es.data.write import write_dataset
 from sparcode_es.models.sparcode import SparCode
@@ -117,7 +117,7 @@ class World:
         self.folder, self.config = folder, model_config
         events, source = (
             read_sequences(text_of(old).encode(), "old.txt", "lines"),
-            EventSource("old.txt", "", "sequences"),
+            LogSource("old.txt", "", "sequences"),
         )
         self.dataset = write_dataset(folder / "data", "world", events, source, features=features)
         histories = self.dataset.full_histories()
