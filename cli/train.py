@@ -107,10 +107,9 @@ def doubts(report: dict[str, Any], metric: str) -> Iterator[str]:
     validated = [(key, value) for key, value in report.items() if key.endswith("_validation")]
     if len(validated) > 1 and validated[0][0] == "tower_validation" and validated[0][1] > validated[-1][1]:
         twin, own = validated[0][1], validated[-1][1]
-        yield (
-            f"the two-tower that it begins from, two_tower.pt, is ahead on validation: {metric} {twin:.4f} against {own:.4f}; "
-            "more codes a token (quantizer.codes_per_token) keep more of it"
-        )
+        ahead = f"the two-tower that it begins from, two_tower.pt, is ahead on validation: {metric} {twin:.4f} against {own:.4f}"
+        has_codes = "codes_validation" in report
+        yield ahead + ("; more codes a token (quantizer.codes_per_token) keep more of it" if has_codes else "")
 
 
 def _meaning(key: str, value: float, metric: str) -> str:

@@ -74,15 +74,19 @@ def _train(trainer: Trainer, tower: Path | None) -> TrainResult:
     twin = _twin(trainer, tower, tower_path) if MODELS[config.model].begins_from_tower else None
     if config.model == "sparcode":
         assert twin is not None
-        return TrainResult(model_path, tower_path, _tower_report(tower_path) | _with_codes(trainer, twin, model_path))
+        report = _with_codes(trainer, twin, model_path)
+        return TrainResult(model_path, tower_path, _tower_report(trainer, tower_path) | report)
     _whole(trainer, config, model_path, "model", twin)
-    first = _tower_report(tower_path) if twin else {}
+    first = _tower_report(trainer, tower_path) if twin else {}
     return TrainResult(model_path, tower_path if twin else None, first | read_checkpoint(model_path).report)
 
 
-def _tower_report(path: Path) -> dict[str, Any]:
-    """What validation said of the two-tower that the model begins from."""
-    return read_checkpoint(path).report
+def _tower_report(trainer: Trainer, path: Path) -> dict[str, Any]:
+    """The report of the two-tower that the model begins from; without its validation where it, given, had another metric."""
+    found = read_checkpoint(path)
+    if found.model.config.training.metric == trainer.config.training.metric:
+        return found.report
+    return {key: value for key, value in found.report.items() if key != "tower_validation"}
 
 
 def _whole(trainer: Trainer, config: Config, path: Path, stage: str, twin: TwoTower | None = None) -> RankingModel:

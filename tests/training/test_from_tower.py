@@ -49,6 +49,16 @@ def test_a_start_that_training_spoils_is_kept(
     np.testing.assert_allclose(found[reached], begun[reached], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("metric", "told"), [("ndcg@50", True), ("recall@10", False)])
+def test_what_validation_said_of_a_given_tower_is_told_where_it_is_of_the_same_metric(
+    metric: str, told: bool, chain: Path, settings: dict[str, object], tower: Path, tmp_path: Path
+) -> None:
+    options = {"model": "all_to_all", "all_to_all.stage.epochs": 1, "training.metric": metric}
+    result = train(load_config(overrides=settings | options), Dataset.open(chain), tmp_path, tower=tower, bars=False)
+    assert ("tower_validation" in result.report) is told
+    assert result.report["tower_epochs"] == 4
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_with_the_same_weights(
     name: str, chain: Path, settings: dict[str, object], tower: Path, tmp_path: Path
