@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -91,8 +91,8 @@ class Manifest:
     counts: Counts
     split: SplitOptions
     k_core: KCore
-    schema: tuple[Feature, ...] = ()
-    files: Mapping[str, FileSum] = field(default_factory=dict)
+    schema: tuple[Feature, ...]
+    files: Mapping[str, FileSum]
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -93,6 +93,7 @@ def write_dataset(
         tables["item"].save(folder, "item_ids")
         StringTable.build(_documents(ordered.item_ids, items or {}), searchable=False).save(folder, "item_docs")
         ids = {"user": ordered.user_ids, "item": ordered.item_ids}
+        schema = tuple(feature.save(folder, ids[feature.side]) for feature in features)
         manifest = Manifest(
             sparcode_es=__version__,
             name=name,
@@ -100,9 +101,10 @@ def write_dataset(
             counts=counts,
             split=preparation.split,
             k_core=preparation.k_core,
-            schema=tuple(feature.save(folder, ids[feature.side]) for feature in features),
+            schema=schema,
+            files=sums_of(folder),
         )
-        write_manifest(folder, replace(manifest, files=sums_of(folder)))
+        write_manifest(folder, manifest)
     return Dataset.open(path)
 
 

@@ -136,7 +136,7 @@ class Pairs:
         """How often each item is a target in a shuffled epoch on average, float64 [I]."""
         lengths = np.diff(self.offsets)
         share = np.repeat(np.minimum(1.0, self.most / np.maximum(lengths, 1)), lengths)
-        return np.bincount(self.items[csr.ranges(self.offsets[:-1], lengths)], share, minlength=num_items)
+        return np.bincount(self.items, share, minlength=num_items)
 
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All users once; shuffled and with at most `most` items of each with a generator, else all pairs as stored."""
