@@ -72,7 +72,9 @@ def main(bench: Bench, rows: str | None) -> None:
         {"name": row.name, "overrides": dict(row.overrides)} | m.as_json()
         for row, m in zip(wanted, measured, strict=True)
     ]
-    chart = comparison(records_of_ours(measured, METRICS), METRICS, title, "test split, every item ranked")
+    chart = comparison(
+        records_of_ours(measured, METRICS), METRICS, title, f"{bench.told}, test split, every item ranked"
+    )
     write_report(bench, "ablation", title, quality_table(measured, METRICS), {"rows": found}, chart, measured)
 
 

@@ -50,7 +50,7 @@ def main(bench: Bench) -> None:
         axis=alt.Axis(values=list(sizes)),
     )
     chart = curves(
-        records_of(points, measured, METRICS), METRICS, x, title, f"{bench.dataset.name}, test split, every item ranked"
+        records_of(points, measured, METRICS), METRICS, x, title, f"{bench.told}, test split, every item ranked"
     )
     result = {
         "gain_of_the_largest_n_per_cent": gains,

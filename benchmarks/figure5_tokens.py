@@ -40,7 +40,7 @@ def main(bench: Bench) -> None:
         axis=alt.Axis(values=sorted({int(p.x) for p in points}), format="d"),
     )
     chart = curves(
-        records_of(points, measured, METRICS), METRICS, x, title, f"{bench.dataset.name}, test split, every item ranked"
+        records_of(points, measured, METRICS), METRICS, x, title, f"{bench.told}, test split, every item ranked"
     )
     found = [point.as_json() | system.as_json() for point, system in zip(points, measured, strict=True)]
     write_report(bench, "figure5", title, body, {"paper_says": paper.FIGURE_5_SAYS, "points": found}, chart, measured)

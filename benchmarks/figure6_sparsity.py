@@ -131,7 +131,7 @@ def main(bench: Bench, item_codes: bool, trained: bool, sparsities: str | None) 
         "\n\nSparsity and average items are over the codes that are stored: all N for M = 1, the test users' for M = 2. "
         f"{beside}. The paper's Figure 6 prints no numbers. It says: {paper.FIGURE_6_SAYS}."
     )
-    where = f"{bench.dataset.name}, test split, every item ranked; the right is sparser"
+    where = f"{bench.told}, test split, every item ranked; the right is sparser"
     chart = curves(_records(measured, twin), METRICS, kept_axis(), title, where, level=TWIN)
     found = [
         {"wanted_sparsity": cut.sparsity, "overrides": cut.overrides, **size} | system.as_json()

@@ -209,9 +209,7 @@ def _chart(bench: Bench, title: str, found: list[System], times: dict[str, Times
                 "note_before": system.note if sparsest and kept is not None else "",
             }
         )
-    where = (
-        f"{bench.dataset.name}, test split, every item ranked; batch 1, one thread; beside SparCode's ends: sparsity"
-    )
+    where = f"{bench.told}, test split, every item ranked; batch 1, one thread; beside SparCode's ends: sparsity"
     return trade_off(records, title, where)
 
 

@@ -136,7 +136,10 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
     if own_epochs is not None:
         body += f"\n\n“{OWN}”: {own_epochs} epochs, what `--own-epochs` says."
     chart = comparison(
-        records_of_ours(list(measured.values()), METRICS), METRICS, title, "test split, every item ranked"
+        records_of_ours(list(measured.values()), METRICS),
+        METRICS,
+        title,
+        f"{bench.told}, test split, every item ranked",
     )
     result = {
         "training": measured[SPARCODE].reports,

@@ -120,6 +120,12 @@ class Bench:
         """Whether `--scale small` was given."""
         return self.scale == "small"
 
+    @property
+    def told(self) -> str:
+        """Data, seeds and scale, for a picture that stands alone."""
+        seeds = f"seed{'s' if self.seeds[1:] else ''} {', '.join(map(str, self.seeds))}"
+        return f"{self.dataset.name}, {seeds}" + (", small scale" if self.small else "")
+
     @functools.cached_property
     def cases(self) -> Cases:
         """The test cases. Raises `DataError` when there are none."""

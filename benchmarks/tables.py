@@ -32,7 +32,7 @@ def make_table(bench: Bench, name: str, title: str, rows: Sequence[Row], metrics
         _records(rows, measured, metrics),
         metrics,
         title,
-        f"ours: {bench.dataset.name}, every item ranked; paper: {paper_on}",
+        f"ours: {bench.told}, every item ranked; paper: {paper_on}",
     )
     write_report(bench, name, title, body, {"paper_on": paper_on, "rows": found}, chart, measured)
 

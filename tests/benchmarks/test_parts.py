@@ -41,6 +41,13 @@ def gain(after: dict[str, float], before: dict[str, float], metric: str) -> floa
     return round(100 * (after[metric] / before[metric] - 1), 2)
 
 
+def test_a_picture_says_which_data_seeds_and_scale_it_is_of(ring: Path, tmp_path: Path) -> None:
+    small = bench(ring, tmp_path)
+    name = Dataset.open(ring).name
+    assert small.told == f"{name}, seed 0, small scale"
+    assert replace(small, scale="full", seeds=(0, 2)).told == f"{name}, seeds 0, 2"
+
+
 def test_the_papers_figures_are_those_that_its_text_speaks_of() -> None:
     """§4.2: DNN against DSSM. §4.3.1: MaxSim against the dot product. §4.5: what MLPs bring to TDM."""
     deezer = paper.TABLE_1["svd"]
