@@ -19,6 +19,9 @@ from sparcode_es.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from sparcode_es.report.holding import Holding
 
+OTHER_FORMATS = (".json", ".md", ".pdf", ".txt", ".csv")
+"""Of a file's name: what a page is not."""
+
 
 @click.command(
     epilog="\b\nExamples:\n  sparcode-es report --postings runs/postings --training runs/ml-100k --out report.html\n"
@@ -74,6 +77,10 @@ def command(
 
     if out.is_dir():
         raise StorageError(f"cannot write {out}: it is a folder; give a file as --out")
+    if out.suffix.lower() in OTHER_FORMATS:
+        raise ConfigError(
+            f"--out {out}: a report is a page of HTML; name it {out.with_suffix('.html')}, or print its facts with --json"
+        )
     if checkpoint is not None:
         from sparcode_es_cli.extras import need_training
 

@@ -109,6 +109,7 @@ def test_runs_postings_is_the_default(place: Path) -> None:
         (["--training", "run", "--checkpoint", "nowhere.pt"], 6, "nowhere.pt"),
         (["--training", "run", "--out", "run"], 14, "is a folder"),
         (["--training", "run", "--out", "run/log.jsonl/page.html"], 14, "page.html"),
+        (["--training", "run", "--out", "facts.json"], 3, "facts.html, or print its facts with --json"),
         (["--index", "recs"], 3, "--url"),
         (["--url", "http://127.0.0.1:9", "--index", "recs"], 8, "127.0.0.1:9"),
         (["--evaluation", "nowhere.json"], 4, "nowhere.json"),
