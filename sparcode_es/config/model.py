@@ -180,8 +180,11 @@ class ItemCodesConfig:
     """The n-th item before an event counts window_decayⁿ⁻¹."""
     weight: float | None = None
     """The weight of the remembered lifts; None: validation chooses it."""
+    ridge_share: float | None = None
+    """The share of ridge weights beside the lifts (`sparcode_es.training.ridge`); 0 does without; None: validation chooses it."""
 
     def __post_init__(self) -> None:
+        require(0 <= (self.ridge_share or 0) < 1, "item_codes.ridge_share must lie in [0, 1)")
         require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
         require(1 <= self.window <= 256, f"item_codes.window must lie in 1…256, not {self.window}")
         for name in ("decay", "window_decay"):

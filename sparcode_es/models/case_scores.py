@@ -82,10 +82,10 @@ class ItemPart:
         numbers, boosts = latest_events(cases.history_offsets, cases.history_items, settings.latest, settings.decay)
         owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
         self.boosts = sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), size))
-        self.lifts, self.weight = memory.lifts, float(memory.weight)
+        self.memory = memory
 
     def add_to(self, scores: np.ndarray, rows: np.ndarray, weight: float | None) -> None:
         """Add Σ boost · weight · lift to scores of case rows, float32 [B, I]."""
-        weight = self.weight if weight is None else weight
+        weight = float(self.memory.weight) if weight is None else weight
         if weight:
-            scores += weight * (self.boosts[rows] @ self.lifts).toarray()
+            scores += weight * (self.boosts[rows] @ self.memory.lifts).toarray()

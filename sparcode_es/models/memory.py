@@ -7,9 +7,12 @@ n(c) is how often c occurs. Inside the logarithm stands the cosine of two column
 coefficient), damped for rare codes and items, and not the ratio to chance that association rules call lift; a weight that
 validation chooses scales it.
 
-Later events can be folded in: n(k, c) grows, n(k) and n(c) stay what they were in training. A lift then depends on its own
-count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where the
-folded events are no longer few beside those of training, train again.
+Item codes may have ridge weights beside their lifts (`sparcode_es.training.ridge`): what an item tells of another that the items
+around it do not tell already. A pair then counts (1 - share) · lift + share · ridge.
+
+Later events can be folded in: n(k, c) grows, n(k), n(c) and ridge weights stay what they were in training. A lift then depends on
+its own count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference.
+Where the folded events are no longer few beside those of training, train again.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ BLOCK = 1 << 20
 
 class Memory(nn.Module):
     """The counts of the training pairs as a sparse table in CSR form (rows: codes), their weight, and the lifts, which
-    follow from them. Empty until `fit`.
+    follow from them. Empty until `fit`; without ridge weights until `mix`.
 
     The state has the counts in place of the lifts: it is no larger, and they can grow. What is folded in is no part of the
     state: a checkpoint and its hash stay what training made.
@@ -40,8 +43,11 @@ class Memory(nn.Module):
     of_row: Tensor
     of_item: Tensor
     weight: Tensor
+    ridge: Tensor
+    """float32, one for each of the counts, with the mean of their lifts; empty where `share` is 0."""
+    share: Tensor
     lifts: sparse.csr_matrix
-    """float32 [rows, num_items]"""
+    """float32 [rows, num_items]; with the ridge weights' share"""
 
     def __init__(self, rows: int, num_items: int) -> None:
         super().__init__()
@@ -52,6 +58,8 @@ class Memory(nn.Module):
         self.register_buffer("of_row", torch.zeros(rows, dtype=torch.float64))
         self.register_buffer("of_item", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("ridge", torch.zeros(0))
+        self.register_buffer("share", torch.zeros(()))
         self.lifts = sparse.csr_matrix((rows, 0), dtype=np.float32)
 
     def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray, of_row: np.ndarray | None = None) -> None:
@@ -63,6 +71,12 @@ class Memory(nn.Module):
         self.items = torch.from_numpy(counts.indices.astype(np.int32))
         self.counts = torch.from_numpy(counts.data.astype(np.float32))
         self.of_item = torch.from_numpy(of_item.astype(np.int64))
+        self.mix(np.zeros(0, dtype=np.float32), 0.0)
+
+    def mix(self, ridge: np.ndarray, share: float) -> None:
+        """Give ridge weights, float32, one for each of the counts in their order, this share (0 ≤ share < 1) beside the lifts."""
+        self.ridge = torch.from_numpy(ridge if share else ridge[:0])
+        self.share.fill_(share)
         self.fold(None)
 
     @property
@@ -76,8 +90,14 @@ class Memory(nn.Module):
 
     def fold(self, added: sparse.csr_matrix | None) -> None:
         """Make the lifts those of the training pairs and of `added`, further counts n(k, c) [rows, num_items]."""
-        counts = self.trained() if added is None else sparse.csr_matrix(self.trained() + added)
+        trained, share = self.trained(), float(self.share)
+        counts = trained if added is None else sparse.csr_matrix(trained + added)
         self.lifts = _lifts(counts, self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
+        if share:
+            ridge = (self.ridge.cpu().numpy(), trained.indices, trained.indptr)
+            self.lifts = sparse.csr_matrix(
+                (1 - share) * self.lifts + share * sparse.csr_matrix(ridge, shape=self.shape)
+            )
 
     @property
     def active(self) -> bool:
@@ -96,13 +116,17 @@ class Memory(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         """Take the saved table's size before loading: it depends on the training pairs. ValueError for one that is no table."""
-        for name in ("items", "counts", "of_item"):
+        for name in ("items", "counts", "of_item", "ridge"):
             saved = state_dict.get(prefix + name)
             if saved is not None:
                 setattr(self, name, torch.zeros_like(saved))
         super()._load_from_state_dict(state_dict, prefix, *args)
         if len(self.of_item) not in (0, self.num_items):
             raise ValueError(f"{prefix}of_item is of {len(self.of_item)} items, not {self.num_items}")
+        if not 0 <= float(self.share) < 1 or len(self.ridge) != (len(self.counts) if self.share else 0):
+            raise ValueError(
+                f"{prefix}ridge has {len(self.ridge)} weights for {len(self.counts)} counts, share {float(self.share)}"
+            )
         self.fold(None)
 
 

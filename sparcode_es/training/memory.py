@@ -14,14 +14,17 @@ from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.codes import code_positions
+from sparcode_es.training.ridge import ridge_weights
 from sparcode_es.training.trainer import Trainer
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75)
+"""Of the ridge weights beside the lifts."""
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     """Fill the model's memories from the training pairs; each gets the weight that the configuration names, or the one with
-    the best validation metric, the item codes first."""
+    the best validation metric: the item codes, the ridge weights' share of them, the lifts of the learned codes."""
     sequences = trainer.sequences
     popularity = np.bincount(sequences.items, minlength=model.num_items)
     report: dict[str, float] = {}
@@ -36,6 +39,7 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
         report |= _weigh(
             trainer, model.item_memory, "item_codes", given, lambda w: table().score_function(item_weight=w)
         )
+        report |= _mix(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
@@ -56,6 +60,31 @@ def _weigh(
     memory.weight.fill_(best)
     trainer.log.write(stage=name, **{f"weight {weight}": value for weight, value in found.items()})
     return {f"{name}_weight": best, f"{name}_validation": found[best]}
+
+
+def _mix(
+    trainer: Trainer, config: ItemCodesConfig, memory: Memory, scores: Callable[[], ScoreFunction]
+) -> dict[str, float]:
+    """Give ridge weights their share beside the item codes' lifts: the given one, or the one whose scores are best on validation
+    in the mean of both views, since what they tell is mostly of items that are new to a user; logs all that were tried."""
+    given = config.ridge_share
+    if given == 0 or not memory.active:
+        return {"ridge_share": 0.0}
+    ridge = ridge_weights(trainer.sequences, memory.trained())
+    if not ridge.any():
+        return {"ridge_share": 0.0}
+    ridge *= np.float32(memory.lifts.data.mean() / ridge.mean())
+    if given is not None:
+        memory.mix(ridge, given)
+        return {"ridge_share": given}
+    found = {}
+    for share in SHARES:
+        memory.mix(ridge, share)
+        found[share] = trainer.metric_by_view(scores())
+    best = max(found, key=lambda share: sum(found[share].values()))
+    memory.mix(ridge, best)
+    trainer.log.write(stage="ridge", **{f"share {share}": sum(by.values()) / len(by) for share, by in found.items()})
+    return {"ridge_share": best, "ridge_validation": found[best]["all"]}
 
 
 def best_weight(metric_at: Callable[[float], float]) -> tuple[float, dict[float, float]]:

@@ -68,7 +68,9 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
     own = getattr(config, config.model, None)
     chosen = replace(
         config,
-        item_codes=replace(config.item_codes, weight=report.get("item_codes_weight")),
+        item_codes=replace(
+            config.item_codes, weight=report.get("item_codes_weight"), ridge_share=report.get("ridge_share")
+        ),
         scorer=replace(config.scorer, memory_weight=report.get("memory_weight")),
         training=replace(
             training,

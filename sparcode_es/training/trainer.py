@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sparcode_es.config import Config, StageConfig, load_config, read_by_model, 
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction, Sequences
 from sparcode_es.errors import ConfigError, DataError, StorageError
 from sparcode_es.evaluation.metrics import convention_of
-from sparcode_es.evaluation.ranking import rank_metrics
+from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
 from sparcode_es.files import atomic_write, storage_errors
 from sparcode_es.models.base import RankingModel
 from sparcode_es.models.batches import Pairs, Windows
@@ -129,6 +129,12 @@ class Trainer:
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
+    def metric_by_view(self, scores: ScoreFunction) -> dict[str, float]:
+        """The validation metric that chooses, with seen items ranked and left out."""
+        self._must_choose("the share of ridge weights")
+        found = _validated(scores, self.validation, self.dataset, VIEWS)
+        return {view: float(metrics[self.config.training.metric]) for view, metrics in found.items()}
+
     def _must_choose(self, what: str) -> None:
         if self.config.training.with_validation:
             raise ConfigError(
@@ -211,16 +217,21 @@ def pick_device(wanted: str, named: str = "training.device") -> torch.device:
 
 def validation_metrics(scores: ScoreFunction, cases: Cases, dataset: Dataset) -> dict[str, float]:
     """What may choose: the metrics of `training.metric`, every item ranked, by the data folder's convention."""
-    found = rank_metrics(
+    return _validated(scores, cases, dataset, ("all",))["all"]
+
+
+def _validated(
+    scores: ScoreFunction, cases: Cases, dataset: Dataset, views: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    return rank_metrics(
         scores,
         cases,
         dataset.num_items,
         (5, 10, 20, 50),
         convention=convention_of(dataset),
-        views=("all",),
+        views=views,
         coverage=False,
     )
-    return found["all"]
 
 
 def sample_cases(cases: Cases, most: int, seed: int) -> Cases:

@@ -1,0 +1,64 @@
+"""Ridge weights of the item codes' pairs: what an item tells of another that the items around it do not tell already.
+
+A lift looks at two items alone. Here each item c is regressed on the items that histories have beside it (SLIM, Ning and
+Karypis 2011, in the closed form of EASE, Steck 2019, for some neighbours of each item): with G = XᵀX, how many histories hold
+two items, and N the neighbours of c, w = (G_NN + λI)⁻¹ G_Nc. Weights below 0 are left out, as are pairs that have no lift: the
+postings stay the same ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg, sparse
+
+from sparcode_es.data.dataset import Sequences
+from sparcode_es.models.memory import GAMMA
+
+PENALTY = 400.0
+"""λ, in histories."""
+NEIGHBOURS = 200
+"""Items that another is regressed on, those of the largest cosine."""
+PIECE = 200
+"""Events of a long history that count as together: it is taken in pieces."""
+
+
+def ridge_weights(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray:
+    """w ≥ 0 of each pair (j, c) of `counts` [I, I], how much j tells of c; float32, in the order of the counts."""
+    together = _together(sequences, counts.shape[1])
+    diagonal = together.diagonal()
+    places = sparse.csr_matrix((np.arange(counts.nnz), counts.indices, counts.indptr), shape=counts.shape).tocsc()
+    weights, column = np.zeros(counts.nnz, dtype=np.float32), np.zeros(counts.shape[0])
+    for item in np.flatnonzero(np.diff(places.indptr)).tolist():
+        neighbours, beside = _neighbours(together, diagonal, item)
+        if not len(neighbours):
+            continue
+        among = together[neighbours][:, neighbours].toarray()
+        among[np.diag_indices_from(among)] += PENALTY
+        column[neighbours] = linalg.solve(among, beside, assume_a="pos")
+        own = slice(places.indptr[item], places.indptr[item + 1])
+        weights[places.data[own]] = np.maximum(column[places.indices[own]], 0)
+        column[neighbours] = 0
+    return weights
+
+
+def _together(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
+    """G = XᵀX: how many pieces of histories hold two items, float64 [I, I]; an item counts once a piece."""
+    owners = sequences.owners
+    places = np.arange(len(owners)) - sequences.offsets.astype(np.int64)[owners]
+    _, piece = np.unique(np.stack([owners, places // PIECE]), axis=1, return_inverse=True)
+    shape = (int(piece.max(initial=-1)) + 1, num_items)
+    held = sparse.csr_matrix((np.ones(len(owners)), (piece.ravel(), sequences.items.astype(np.int64))), shape=shape)
+    held.sum_duplicates()
+    held.data[:] = 1
+    return sparse.csr_matrix(held.T @ held)
+
+
+def _neighbours(together: sparse.csr_matrix, diagonal: np.ndarray, item: int) -> tuple[np.ndarray, np.ndarray]:
+    """The items that are most often beside one, for how often they occur, and G of each and that one."""
+    part = slice(together.indptr[item], together.indptr[item + 1])
+    others = together.indices[part] != item
+    items, beside = together.indices[part][others], together.data[part][others]
+    if len(items) <= NEIGHBOURS:
+        return items, beside
+    most = np.argpartition(-beside / np.sqrt(diagonal[items] + GAMMA), NEIGHBOURS)[:NEIGHBOURS]
+    return items[most], beside[most]
