@@ -35,10 +35,10 @@ def sequences_of(rows: list[list[int]]) -> Sequences:
 
 
 def regressed(held: np.ndarray) -> np.ndarray:
-    """Each column of `held` [n, I] on all the others, weights [I, I], the diagonal 0."""
-    weights = np.zeros((held.shape[1],) * 2)
+    """Each column of `held` [n, I] on the others that it is ever beside, weights [I, I], the diagonal 0."""
+    weights, beside = np.zeros((held.shape[1],) * 2), held.T @ held > 0
     for item in range(held.shape[1]):
-        others = np.delete(np.arange(held.shape[1]), item)
+        others = np.flatnonzero(beside[item] & (np.arange(held.shape[1]) != item))
         x = held[:, others]
         weights[others, item] = np.linalg.solve(x.T @ x + PENALTY * np.eye(len(others)), x.T @ held[:, item])
     return weights
