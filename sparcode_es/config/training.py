@@ -106,9 +106,10 @@ class TrainingConfig:
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     with_validation: bool = False
     """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
-    weights. `train --refit` sets all of it from a training that validation has seen."""
+    weights and the ridge weights' share. `train --refit` sets all of it from a training that validation has seen."""
     metric: str = "ndcg@50"
-    """The validation metric that chooses the best epoch (all items ranked)."""
+    """The validation metric that chooses the best epoch and weights, all items ranked (the ridge weights' share by its mean over
+    both views)."""
     validation_users: int = 10_000
     """At most this many validation users are ranked by each evaluation, drawn once with the seed."""
     seed: int = 0

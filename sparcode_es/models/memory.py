@@ -33,7 +33,7 @@ class Memory(nn.Module):
     """The counts of the training pairs as a sparse table in CSR form (rows: codes), their weight, and the lifts, which
     follow from them. Empty until `fit`; without ridge weights until `mix`.
 
-    The state has the counts in place of the lifts: it is no larger, and they can grow. What is folded in is no part of the
+    The state has the counts (and ridge weights) in place of the lifts, since they can grow. What is folded in is no part of the
     state: a checkpoint and its hash stay what training made.
     """
 
@@ -59,7 +59,7 @@ class Memory(nn.Module):
         self.register_buffer("of_item", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("ridge", torch.zeros(0))
-        self.register_buffer("share", torch.zeros(()))
+        self.register_buffer("share", torch.zeros((), dtype=torch.float64))
         self.lifts = sparse.csr_matrix((rows, 0), dtype=np.float32)
 
     def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray, of_row: np.ndarray | None = None) -> None:
@@ -93,7 +93,10 @@ class Memory(nn.Module):
         trained, share = self.trained(), float(self.share)
         counts = trained if added is None else sparse.csr_matrix(trained + added)
         self.lifts = _lifts(counts, self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
-        if share:
+        if share and added is None:
+            self.lifts.data *= np.float32(1 - share)
+            self.lifts.data += np.float32(share) * self.ridge.cpu().numpy()
+        elif share:
             ridge = (self.ridge.cpu().numpy(), trained.indices, trained.indptr)
             self.lifts = sparse.csr_matrix(
                 (1 - share) * self.lifts + share * sparse.csr_matrix(ridge, shape=self.shape)

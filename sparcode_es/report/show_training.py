@@ -22,7 +22,7 @@ MEMORIES = {"item_codes": "Weight of the item codes", "memory": "Weight of the m
 def training_section(training: Training) -> Section:
     """Loss and validation, epoch by epoch; the weights that were tried; the configuration."""
     curves = [each for stage in training.stages for each in _curves(stage, training.metric)]
-    weights = [_weights(name, points, training.metric) for name, points in training.weights.items() if points]
+    weights = [_weights(name, points, training.metric) for name, points in training.weights.items() if points[1:]]
     seconds = sum(stage.seconds for stage in training.stages)
     told = facts_list(
         [

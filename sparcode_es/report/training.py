@@ -12,7 +12,11 @@ from sparcode_es.errors import DataError
 from sparcode_es.files import parse_json
 from sparcode_es.report.facts import Points, Quality, QualityRow, StageCurve, Training
 
-MEMORIES = {"item_codes": "with item codes", "memory": "with item codes and memory"}
+MEMORIES = {
+    "item_codes": "with item codes",
+    "ridge": "with item codes and ridge weights",
+    "memory": "with item codes and memory",
+}
 """Memories in the order in which they are weighed, and the system that each makes."""
 SYSTEMS = {"tower": "two-tower", "codes": "learned codes", "model": "whole model"}
 WEIGHT = "weight "
@@ -33,7 +37,7 @@ def read_training(folder: Path) -> Training:
     model = str(tables.get("model", "sparcode"))
     names = dict.fromkeys(record["stage"] for record in records if _is_number(record.get("epoch")))
     stages = tuple(_stage(name, [each for each in records if each["stage"] == name], metric) for name in names)
-    weights = {record["stage"]: _weights(record) for record in records if record["stage"] in MEMORIES}
+    weights = {record["stage"]: _weights(record, metric) for record in records if record["stage"] in MEMORIES}
     finished = (folder / ("two_tower.pt" if model == "two_tower" else "model.pt")).exists()
     return Training(str(folder), model, metric, finished, stages, weights, config)
 
@@ -99,7 +103,10 @@ def _points(rows: Sequence[tuple[int, Record]], key: str) -> Points:
     return tuple((float(epoch), float(row[key])) for epoch, row in rows if _is_number(row.get(key)))
 
 
-def _weights(record: Record) -> Points:
+def _weights(record: Record, metric: str) -> Points:
+    """Each weight that was tried, and the metric there; of ridge weights, which the mean of both views chose, the share kept."""
+    if _is_number(record.get("kept")) and _is_number(record.get(metric)):
+        return ((float(record["kept"]), float(record[metric])),)
     pairs = [(_number(key.removeprefix(WEIGHT)), value) for key, value in record.items() if key.startswith(WEIGHT)]
     return tuple(sorted((weight, float(value)) for weight, value in pairs if weight is not None and _is_number(value)))
 

@@ -70,6 +70,8 @@ def _mix(
     given = config.ridge_share
     if given == 0 or not memory.active:
         return {"ridge_share": 0.0}
+    if given is None:
+        trainer.must_choose("the share of ridge weights")
     ridge = ridge_weights(trainer.sequences, memory.trained())
     if not ridge.any():
         return {"ridge_share": 0.0}
@@ -83,7 +85,9 @@ def _mix(
         found[share] = trainer.metric_by_view(scores())
     best = max(found, key=lambda share: sum(found[share].values()))
     memory.mix(ridge, best)
-    trainer.log.write(stage="ridge", **{f"share {share}": sum(by.values()) / len(by) for share, by in found.items()})
+    means = {f"share {share}": sum(by_view.values()) / len(by_view) for share, by_view in found.items()}
+    kept = {trainer.config.training.metric: found[best]["all"]}
+    trainer.log.write(stage="ridge", **means, kept=best, **kept)
     return {"ridge_share": best, "ridge_validation": found[best]["all"]}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg, sparse
 
+from sparcode_es import csr
 from sparcode_es.data.dataset import Sequences
 from sparcode_es.models.memory import GAMMA
 
@@ -18,8 +19,11 @@ PENALTY = 400.0
 """λ, in histories."""
 NEIGHBOURS = 200
 """Items that another is regressed on, those of the largest cosine."""
-PIECE = 200
-"""Events of a long history that count as together: it is taken in pieces."""
+PIECES = (200, 50, 20)
+"""Events of a long history that count as together: it is taken in pieces of the first of these lengths with which there are no
+more pairs than `MOST_PAIRS`, or of the last."""
+MOST_PAIRS = 1 << 29
+"""Of two events of a piece, in all: they take up to 8 bytes each."""
 
 
 def ridge_weights(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray:
@@ -28,11 +32,14 @@ def ridge_weights(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray
     diagonal = together.diagonal()
     places = sparse.csr_matrix((np.arange(counts.nnz), counts.indices, counts.indptr), shape=counts.shape).tocsc()
     weights, column = np.zeros(counts.nnz, dtype=np.float32), np.zeros(counts.shape[0])
+    place = np.full(counts.shape[0], -1)
     for item in np.flatnonzero(np.diff(places.indptr)).tolist():
         neighbours, beside = _neighbours(together, diagonal, item)
         if not len(neighbours):
             continue
-        among = together[neighbours][:, neighbours].toarray()
+        place[neighbours] = np.arange(len(neighbours))
+        among = _among(together, neighbours, place)
+        place[neighbours] = -1
         among[np.diag_indices_from(among)] += PENALTY
         column[neighbours] = linalg.solve(among, beside, assume_a="pos")
         own = slice(places.indptr[item], places.indptr[item + 1])
@@ -42,15 +49,36 @@ def ridge_weights(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray
 
 
 def _together(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
-    """G = XᵀX: how many pieces of histories hold two items, float64 [I, I]; an item counts once a piece."""
-    owners = sequences.owners
-    places = np.arange(len(owners)) - sequences.offsets.astype(np.int64)[owners]
-    _, piece = np.unique(np.stack([owners, places // PIECE]), axis=1, return_inverse=True)
-    shape = (int(piece.max(initial=-1)) + 1, num_items)
-    held = sparse.csr_matrix((np.ones(len(owners)), (piece.ravel(), sequences.items.astype(np.int64))), shape=shape)
+    """G = XᵀX: how many pieces of histories hold two items, float32 [I, I]; an item counts once a piece."""
+    offsets = sequences.offsets.astype(np.int64)
+    lengths = np.diff(offsets)
+    piece = next((size for size in PIECES if _pairs(lengths, size) <= MOST_PAIRS), PIECES[-1])
+    places = csr.ranges(0, lengths)
+    rows = np.cumsum(places % piece == 0) - 1
+    shape = (int(rows.max(initial=-1)) + 1, num_items)
+    ones = np.ones(len(rows), dtype=np.float32)
+    held = sparse.csr_matrix((ones, (rows, sequences.items.astype(np.int64))), shape=shape)
     held.sum_duplicates()
     held.data[:] = 1
-    return sparse.csr_matrix(held.T @ held)
+    return sparse.csr_matrix(held.T.tocsr() @ held)
+
+
+def _pairs(lengths: np.ndarray, piece: int) -> int:
+    """Pairs of events of one piece, of histories of such lengths."""
+    whole, rest = np.divmod(lengths, piece)
+    return int((whole * piece**2 + rest**2).sum())
+
+
+def _among(together: sparse.csr_matrix, items: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """G of some items among themselves, float64 [n, n]; place: of each item in `items`, -1 for all others."""
+    starts = together.indptr[items]
+    lengths = together.indptr[items + 1] - starts
+    index = csr.ranges(starts, lengths)
+    columns = place[together.indices[index]]
+    inside = columns >= 0
+    among = np.zeros((len(items),) * 2)
+    among[np.repeat(np.arange(len(items)), lengths)[inside], columns[inside]] = together.data[index][inside]
+    return among
 
 
 def _neighbours(together: sparse.csr_matrix, diagonal: np.ndarray, item: int) -> tuple[np.ndarray, np.ndarray]:

@@ -113,7 +113,7 @@ class Trainer:
         """Run a stage; its state lies in this training's folder."""
         path = self.out / f"{stage.name}.state"
         if stage.config.stop_after is None:
-            self._must_choose(f"the epoch of stage {stage.name}")
+            self.must_choose(f"the epoch of stage {stage.name}")
 
         def epoch(generator: np.random.Generator) -> Iterator[float]:
             with fast_matmul(self.config.training.fast_matmul):
@@ -124,18 +124,18 @@ class Trainer:
 
     def metrics(self, scores: ScoreFunction) -> dict[str, float]:
         """Validation metrics, every item ranked: recall and NDCG @10 and @50, and the metric that chooses."""
-        self._must_choose("the weight of a memory")
+        self.must_choose("the weight of a memory")
         found = validation_metrics(scores, self.validation, self.dataset)
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
     def metric_by_view(self, scores: ScoreFunction) -> dict[str, float]:
         """The validation metric that chooses, with seen items ranked and left out."""
-        self._must_choose("the share of ridge weights")
         found = _validated(scores, self.validation, self.dataset, VIEWS)
         return {view: float(metrics[self.config.training.metric]) for view, metrics in found.items()}
 
-    def _must_choose(self, what: str) -> None:
+    def must_choose(self, what: str) -> None:
+        """Raise `ConfigError` where there is no validation that could choose."""
         if self.config.training.with_validation:
             raise ConfigError(
                 f"training.with_validation leaves nothing to choose {what} on; `train --refit` takes it from an earlier training"

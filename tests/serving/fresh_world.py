@@ -16,6 +16,7 @@ from sparcode_es.data.features import SavedFeature
 from sparcode_es.data.manifest import LogSource
 from sparcode_es.data.sequences import read_sequences
 from sparcode_es.data.write import write_dataset
+from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.build import build_postings
@@ -99,7 +100,19 @@ def remembering(
     for name, memory in filled.items():
         memory.fit(counts[name].astype(np.float64), of_item, sums.get(name))
         memory.weight.fill_(dict(zip(both, weights, strict=True))[name])
+    if model.item_memory is not None:
+        model.item_memory.mix(*_ridge(model.item_memory, None if trained is None else trained.item_memory))
     return model
+
+
+def _ridge(memory: Memory, trained: Memory | None) -> tuple[np.ndarray, float]:
+    """Random ridge weights of a memory's pairs, or those of `trained`, 0 for the pairs that it has not; and their share."""
+    if trained is None:
+        return np.random.default_rng(0).random(len(memory.counts), dtype=np.float32), 0.25
+    known = trained.trained()
+    known.data = trained.ridge.numpy()
+    rows, columns = memory.trained().nonzero()
+    return np.asarray(known[rows, columns]).ravel(), float(trained.share)
 
 
 class World:

@@ -45,6 +45,7 @@ def test_it_repeats_what_was_chosen_on_more_events(chain: Path, finished: Path, 
     assert again.model.config.training.with_validation
     assert again.report["item_codes_weight"] == first.report["item_codes_weight"]
     assert again.report["memory_weight"] == first.report["memory_weight"]
+    assert again.report["ridge_share"] == first.report["ridge_share"]
     assert again.report["codes_epochs"] == first.report["codes_best_epoch"]
     assert not any(key.endswith("_validation") for key in again.report)
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

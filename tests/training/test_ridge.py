@@ -13,9 +13,12 @@ from scipy import sparse
 
 from sparcode_es.config import ItemCodesConfig, load_config
 from sparcode_es.data.dataset import Dataset, Sequences
+from sparcode_es.data.importer import ImportOptions, import_file
+from sparcode_es.data.write import Preparation
 from sparcode_es.errors import ConfigError
 from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
 from sparcode_es.models.memory import Memory
+from sparcode_es.training import memory as memory_training
 from sparcode_es.training import ridge
 from sparcode_es.training.checkpoint import load_checkpoint
 from sparcode_es.training.loop import train
@@ -66,10 +69,23 @@ def test_an_item_that_another_explains_already_gets_less() -> None:
 
 
 def test_a_long_history_counts_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ridge, "PIECE", 3)
+    monkeypatch.setattr(ridge, "PIECES", (3,))
     whole, pieces = sequences_of([[0, 1, 2, 3, 4], [5, 1]]), sequences_of([[0, 1, 2], [3, 4], [5, 1]])
     counts = item_counts(WINDOW, whole, ITEMS)
     np.testing.assert_array_equal(ridge_weights(whole, counts), ridge_weights(pieces, counts))
+
+
+def test_where_pairs_would_be_too_many_pieces_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, pieces = sequences_of([[0, 1, 2, 3, 4], [5, 1]]), sequences_of([[0, 1, 2], [3, 4], [5, 1]])
+    counts = item_counts(WINDOW, whole, ITEMS)
+    monkeypatch.setattr(ridge, "PIECES", (5, 3, 1))
+    for most, same_as in ((25 + 4, whole), (25 + 3, pieces), (9 + 4 + 4, pieces)):
+        monkeypatch.setattr(ridge, "MOST_PAIRS", most)
+        found = ridge_weights(whole, counts)
+        monkeypatch.setattr(ridge, "MOST_PAIRS", 1 << 29)
+        np.testing.assert_array_equal(found, ridge_weights(same_as, counts))
+    monkeypatch.setattr(ridge, "MOST_PAIRS", 0)
+    assert not ridge_weights(whole, counts).any()
 
 
 def test_of_many_neighbours_the_nearest_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +144,27 @@ def test_a_state_whose_ridge_weights_do_not_fit_is_refused(name: str, value: flo
 def test_a_share_that_leaves_no_lift_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"item_codes\.ridge_share"):
         ItemCodesConfig(ridge_share=share)
+
+
+def test_ridge_weights_are_taken_where_they_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log at random, and weights that know what comes after each user's last event."""
+    rng, log = np.random.default_rng(0), tmp_path / "log.txt"
+    walks = [" ".join(f"i{item}" for item in rng.permutation(30)[:8]) for _ in range(60)]
+    log.write_text("".join(f"u{user} {walk}\n" for user, walk in enumerate(walks)))
+    dataset = import_file(log, tmp_path / "data", "random", Preparation(), ImportOptions("sequences"))
+    valid = dataset.cases("valid")
+    last = valid.history_items[valid.history_offsets[1:].astype(int) - 1]
+
+    def knowing(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray:
+        pairs = set(zip(last.tolist(), valid.target_items.tolist(), strict=True))
+        rows, columns = counts.nonzero()
+        return np.array([pair in pairs for pair in zip(rows.tolist(), columns.tolist(), strict=True)], dtype=np.float32)
+
+    monkeypatch.setattr(memory_training, "ridge_weights", knowing)
+    nothing_learned = SMALL | {"training.tower.epochs": 0, "training.codes.epochs": 0, "scorer.memory": False}
+    config = load_config(overrides=nothing_learned | {"item_codes.weight": 24.0})
+    result = train(config, dataset, tmp_path / "run", bars=False)
+    assert result.report["ridge_share"] > 0
 
 
 def test_validation_chooses_the_share_in_both_views_or_it_is_given(chain: Path, tmp_path: Path) -> None:
