@@ -1,4 +1,5 @@
-"""SparCode without its item codes, and a two-tower with them, each at weights of its own, which validation chooses."""
+"""SparCode without its item codes or their ridge weights, and a two-tower with item codes, each at weights of its own, which
+validation chooses."""
 
 from __future__ import annotations
 
@@ -14,13 +15,26 @@ from sparcode_es.training.memory import best_weight
 from sparcode_es.training.trainer import sample_cases, validation_metrics
 
 WITHOUT_ITEM_CODES = "SparCode without item codes"
+WITHOUT_RIDGE = "SparCode without ridge weights"
 
 
 def leave_out(model: SparCode, dataset: Dataset) -> float:
-    """Take the item codes' weight from a model; the lifts of its codes get the weight that is best for them alone on
-    validation, or that the configuration names. Returns the lifts' weight, 0 where the model has none."""
+    """Take the item codes' weight from a model; see `_weigh_lifts`."""
     assert model.item_memory is not None
     model.item_memory.weight.zero_()
+    return _weigh_lifts(model, dataset)
+
+
+def leave_out_ridge(model: SparCode, dataset: Dataset) -> float:
+    """Take the ridge weights from a model's item codes, whose weight was chosen without them; see `_weigh_lifts`."""
+    assert model.item_memory is not None
+    model.item_memory.mix(np.zeros(0, dtype=np.float32), 0.0)
+    return _weigh_lifts(model, dataset)
+
+
+def _weigh_lifts(model: SparCode, dataset: Dataset) -> float:
+    """Give the lifts of a model's learned codes the weight that is best for them on validation now, or that the configuration
+    names. Returns it, 0 where the model has none."""
     memory = model.memory
     if memory is None:
         return 0.0

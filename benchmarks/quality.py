@@ -8,11 +8,12 @@ trained as long as is best for itself, where that is longer than what SparCode b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import click
 from command import BenchCommand
-from item_codes import WITHOUT_ITEM_CODES, beside_tower, leave_out
+from item_codes import WITHOUT_ITEM_CODES, WITHOUT_RIDGE, beside_tower, leave_out, leave_out_ridge
 from measuring import Measured, Run, Scored, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
@@ -21,7 +22,7 @@ from systems import Bench
 from tables import quality_table, records_of_ours
 
 from sparcode_es.baselines.two_tower import TwoTower
-from sparcode_es.data.dataset import ScoreFunction
+from sparcode_es.data.dataset import Dataset, ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.significance import PairedTest, paired_test
 from sparcode_es.models.sparcode import SparCode
@@ -32,7 +33,10 @@ REFITTED = ", trained on validation too"
 OWN = "two-tower, trained as long as is best for itself"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 """The names stand in published results; the item codes are SparCode's, of as many latest items as the configuration says."""
-PAIRS = (*((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES)), (SPARCODE + REFITTED, TWIN + REFITTED))
+PAIRS = (
+    *((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES, WITHOUT_RIDGE)),
+    (SPARCODE + REFITTED, TWIN + REFITTED),
+)
 """Systems that are tested against each other."""
 
 
@@ -51,10 +55,10 @@ def measure_seed(
         assert isinstance(found, TwoTower)
         return found
 
-    def codes_alone() -> tuple[ScoreFunction, dict[str, float]]:
-        alone = trained()
-        weight = leave_out(alone, bench.dataset)
-        return alone.case_scores(bench.cases), {"memory_weight": weight}
+    def without(leave: Callable[[SparCode, Dataset], float]) -> tuple[ScoreFunction, dict[str, float]]:
+        found = trained()
+        weight = leave(found, bench.dataset)
+        return found.case_scores(bench.cases), {"memory_weight": weight}
 
     def refitted(tower: bool) -> ScoreFunction:
         again = bench.refit({}, seed)
@@ -67,7 +71,8 @@ def measure_seed(
 
     runs = {SPARCODE: measure_trained(bench, "sparcode", {}, seed)}
     if bench.config("sparcode", {}, seed).item_codes.latest:
-        runs[WITHOUT_ITEM_CODES] = kept("codes-alone", codes_alone)
+        runs[WITHOUT_ITEM_CODES] = kept("codes-alone", lambda: without(leave_out))
+        runs[WITHOUT_RIDGE] = kept("no-ridge", lambda: without(leave_out_ridge))
         runs[WITH_ITEM_CODES] = kept(
             "tower-item-codes", lambda: beside_tower(twin(), trained(), bench.dataset, bench.cases)
         )

@@ -147,7 +147,7 @@ def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found, text = read(tmp_path / "results", "quality-ring-small")
     labels = [system["label"] for system in found["systems"]]
-    assert len(labels) == len(set(labels)) == 9
+    assert len(labels) == len(set(labels)) == 10
     assert {"SparCode, trained on validation too", "two-tower, trained on validation too"} <= set(labels)
     tests = found["paired_tests"]
     assert set(tests) == {
@@ -155,6 +155,7 @@ def test_quality_with_controls_and_refit(ring: Path, tmp_path: Path) -> None:
         "SparCode − two-tower, trained as long as is best for itself",
         "SparCode − two-tower, untied items (control)",
         "SparCode − two-tower + last-item codes (control)",
+        "SparCode − SparCode without ridge weights",
         "SparCode, trained on validation too − two-tower, trained on validation too",
     }
     assert all(0 <= t["p"] <= 1 for views in tests.values() for cells in views.values() for t in cells.values())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from faiss_points import faiss_points
-from item_codes import leave_out
+from item_codes import leave_out, leave_out_ridge
 from systems import Bench
 
 from sparcode_es.baselines.two_tower import TwoTower
@@ -64,6 +64,18 @@ def test_the_lifts_get_the_weight_that_is_best_without_item_codes(ring: Path) ->
     assert best != 0.25
     assert leave_out(model, dataset) == best
     assert weights_of(model) == (best, 0.0)
+
+
+def test_without_ridge_weights_a_model_is_as_one_that_never_had_them(ring: Path) -> None:
+    dataset, valid = Dataset.open(ring), Dataset.open(ring).cases("valid")
+    model, other = remembering(dataset), remembering(dataset)
+    assert model.item_memory is not None
+    model.item_memory.mix(np.random.default_rng(0).random(len(model.item_memory.counts), dtype=np.float32), 0.5)
+    assert leave_out_ridge(model, dataset) == leave_out_ridge(other, dataset)
+    assert weights_of(model) == weights_of(other)
+    assert weights_of(model)[1] == 1.0
+    rows = np.arange(len(valid))
+    np.testing.assert_array_equal(model.case_scores(valid)(rows), other.case_scores(valid)(rows))
 
 
 def test_a_weight_that_the_configuration_names_stays(ring: Path) -> None:
