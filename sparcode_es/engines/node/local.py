@@ -15,6 +15,7 @@ import urllib.request
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sparcode_es.engines.node import docker, process
 from sparcode_es.engines.node.folders import cache_folder
@@ -208,16 +209,27 @@ class LocalNode:
 
     def _answers(self) -> bool:
         """Whether the cluster is complete and usable. `GET /` is not asked: the 9.4.5 zip has no such endpoint."""
-        request = urllib.request.Request(f"{self.url}/_cluster/health")
+        health = self._ask("/_cluster/health")
+        if health is None or health["status"] not in ("green", "yellow") or health["number_of_nodes"] != self.nodes:
+            return False
+        if self.nodes == 1:
+            return True
+        # A node joins its cluster before it listens.
+        listening = self._ask("/_nodes/http?filter_path=nodes.*.http")
+        return listening is not None and len(listening.get("nodes", {})) == self.nodes
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
+        """What the first node answers; None where it does not."""
+        request = urllib.request.Request(f"{self.url}{path}")
         if self.password is not None:
             token = base64.b64encode(f"elastic:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
         try:
             with urllib.request.urlopen(request, timeout=5, context=self._trusting()) as answer:
-                health = json.load(answer)
+                found: dict[str, Any] = json.load(answer)
+                return found
         except (OSError, http.client.HTTPException, ValueError):
-            return False
-        return health["status"] in ("green", "yellow") and health["number_of_nodes"] == self.nodes
+            return None
 
     def _trusting(self) -> ssl.SSLContext | None:
         """Any certificate: this process has just started the server, and sends a password made up for it."""
