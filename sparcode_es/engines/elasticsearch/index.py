@@ -33,6 +33,7 @@ from sparcode_es.engines.elasticsearch.layout import (
     born,
     check_name,
     generations,
+    has_codes,
     live_generation,
     meta_of,
     path_of,
@@ -128,7 +129,8 @@ class _Load:
         made = {"store_codes": options.store_codes, "shards": options.shards}
         self.content = {**generation_meta(artifact, self.field_type), **made}
         found = generations(server, self.name)
-        left = [suffix for suffix, meta in found.items() if self._is_loaded(meta)]
+        # A run that was killed while it deleted one had begun with the codes index.
+        left = [s for s, meta in found.items() if self._is_loaded(meta) and has_codes(server, self.name, s)]
         self.left = left[-1] if left else None
         self.suffix = self.left or fresh_suffix(found, artifact, datetime.now(timezone.utc))
         self.indices = tuple(f"{alias}-{self.suffix}" for alias in aliases_of(self.name))
