@@ -112,6 +112,25 @@ def test_what_was_loaded_otherwise_is_not_taken_up(store: Store, artifact: Artif
         assert sent(store, "_bulk") > 1
 
 
+def test_what_was_being_deleted_is_not_taken_up(store: Store, artifact: Artifact) -> None:
+    """A run that deletes what another left, killed after the first of its indices: the items and their state are still there."""
+    store.trouble = failing("_forcemerge")
+    with pytest.raises(EngineUnavailableError):
+        load(store, artifact)
+    (left,) = [row["generation"] for row in listed(store, "recs")]
+    suffix = left.removeprefix("recs-")
+    store.trouble = failing(f"recs-users-{suffix}", method="DELETE")
+    with pytest.raises(EngineUnavailableError):
+        prune(store, "recs", 2)
+    assert f"DELETE /recs-codes-{suffix}" in store.sent
+    assert states(store) == ["loaded"]
+    store.trouble = lambda call: None
+    report = load(store, artifact)
+    assert left in report.removed
+    assert report.generation != left
+    assert states(store) == ["ready*"]
+
+
 def test_what_is_left_can_be_deleted(store: Store, artifact: Artifact) -> None:
     store.trouble = failing("_forcemerge")
     with pytest.raises(EngineUnavailableError, match="generations prune` deletes it"):
