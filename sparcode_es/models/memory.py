@@ -93,14 +93,15 @@ class Memory(nn.Module):
         trained, share = self.trained(), float(self.share)
         counts = trained if added is None else sparse.csr_matrix(trained + added)
         self.lifts = _lifts(counts, self.of_row.cpu().numpy(), self.of_item.cpu().numpy())
-        if share and added is None:
-            self.lifts.data *= np.float32(1 - share)
-            self.lifts.data += np.float32(share) * self.ridge.cpu().numpy()
-        elif share:
-            ridge = (self.ridge.cpu().numpy(), trained.indices, trained.indptr)
-            self.lifts = sparse.csr_matrix(
-                (1 - share) * self.lifts + share * sparse.csr_matrix(ridge, shape=self.shape)
-            )
+        if not share:
+            return
+        self.lifts.data *= np.float32(1 - share)
+        ridge = np.float32(share) * self.ridge.cpu().numpy()
+        if added is None:
+            self.lifts.data += ridge
+        else:
+            beside = sparse.csr_matrix((ridge, trained.indices, trained.indptr), shape=self.shape)
+            self.lifts = sparse.csr_matrix(self.lifts + beside)
 
     @property
     def active(self) -> bool:

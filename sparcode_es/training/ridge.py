@@ -31,33 +31,31 @@ def ridge_weights(sequences: Sequences, counts: sparse.csr_matrix) -> np.ndarray
     together = _together(sequences, counts.shape[1])
     diagonal = together.diagonal()
     places = sparse.csr_matrix((np.arange(counts.nnz), counts.indices, counts.indptr), shape=counts.shape).tocsc()
-    weights, column = np.zeros(counts.nnz, dtype=np.float32), np.zeros(counts.shape[0])
-    place = np.full(counts.shape[0], -1)
+    weights, place = np.zeros(counts.nnz, dtype=np.float32), np.full(counts.shape[0], -1)
     for item in np.flatnonzero(np.diff(places.indptr)).tolist():
         neighbours, beside = _neighbours(together, diagonal, item)
         if not len(neighbours):
             continue
         place[neighbours] = np.arange(len(neighbours))
         among = _among(together, neighbours, place)
-        place[neighbours] = -1
         among[np.diag_indices_from(among)] += PENALTY
-        column[neighbours] = linalg.solve(among, beside, assume_a="pos")
+        found = np.append(
+            linalg.solve(among, beside, assume_a="pos"), 0.0
+        )  # the last, place -1: of all that are no neighbours
         own = slice(places.indptr[item], places.indptr[item + 1])
-        weights[places.data[own]] = np.maximum(column[places.indices[own]], 0)
-        column[neighbours] = 0
+        weights[places.data[own]] = np.maximum(found[place[places.indices[own]]], 0)
+        place[neighbours] = -1
     return weights
 
 
 def _together(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
     """G = XᵀX: how many pieces of histories hold two items, float32 [I, I]; an item counts once a piece."""
-    offsets = sequences.offsets.astype(np.int64)
-    lengths = np.diff(offsets)
+    lengths = np.diff(sequences.offsets.astype(np.int64))
     piece = next((size for size in PIECES if _pairs(lengths, size) <= MOST_PAIRS), PIECES[-1])
-    places = csr.ranges(0, lengths)
-    rows = np.cumsum(places % piece == 0) - 1
-    shape = (int(rows.max(initial=-1)) + 1, num_items)
-    ones = np.ones(len(rows), dtype=np.float32)
-    held = sparse.csr_matrix((ones, (rows, sequences.items.astype(np.int64))), shape=shape)
+    starts = np.flatnonzero(csr.ranges(0, lengths) % piece == 0)
+    items = sequences.items.astype(np.int64)  # a copy, which is put in order below
+    ones, offsets = np.ones(len(items), dtype=np.float32), np.append(starts, len(items))
+    held = sparse.csr_matrix((ones, items, offsets), shape=(len(starts), num_items))
     held.sum_duplicates()
     held.data[:] = 1
     return sparse.csr_matrix(held.T.tocsr() @ held)
@@ -70,7 +68,10 @@ def _pairs(lengths: np.ndarray, piece: int) -> int:
 
 
 def _among(together: sparse.csr_matrix, items: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """G of some items among themselves, float64 [n, n]; place: of each item in `items`, -1 for all others."""
+    """G of some items among themselves, float64 [n, n]; place: of each item in `items`, -1 for all others.
+
+    scipy's `together[items][:, items]` would go through a table of all items each time.
+    """
     starts = together.indptr[items]
     lengths = together.indptr[items + 1] - starts
     index = csr.ranges(starts, lengths)
