@@ -99,7 +99,7 @@ def tests_against(sparcode: Measured, other: Measured) -> dict[str, dict[str, Pa
 def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     """The differences and their p, by what is compared, and how many tests they are."""
     lines = [
-        [difference, view, *(f"{100 * t.difference:+.2f} (p {_of(t.p)})" for t in by_metric.values())]
+        [difference, view, *(f"{100 * t.difference:+.2f} (p {probability(t.p)})" for t in by_metric.values())]
         for difference, by_view in tests.items()
         for view, by_metric in by_view.items()
     ]
@@ -112,7 +112,7 @@ def difference_table(tests: dict[str, dict[str, dict[str, PairedTest]]]) -> str:
     )
 
 
-def _of(p: float) -> str:
+def probability(p: float) -> str:
     """A p as text; one too small for float64 is not 0."""
     return f"{p:.1g}" if p else "< 1e-300"
 
