@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 150_000
 """Bytes of one picture."""
-CURVES = {"sparsity": "figure6-sparsity-item-codes-beauty.png", "quality": "quality-beauty.png"}
+CURVES = {"sparsity": "figure6-sparsity-item-codes-beauty.png", "quality": "quality-summary.png"}
 
 
 def command(folder: Path, *words: str) -> None:
