@@ -28,6 +28,7 @@ from environment import command_line, describe_environment
 from measuring import CaseMetrics, Measured, Run, measure, origins
 from pictures import comparison
 from report import write_files
+from systems import data_and_seeds
 from tables import quality_table, records_of_ours
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -232,7 +233,8 @@ def main(data: Path, seeds: tuple[int, ...], dim: int, epochs: int, patience: in
         "settings": asdict(settings),
         "runs": {which: [as_json(run) for run in found] for which, found in runs.items()},
     }
-    chart = comparison(shown, METRICS, title, "test split, seen items left out")
+    subtitle = f"ours: {data_and_seeds(dataset.name, seeds)}, test split, seen items left out"
+    chart = comparison(shown, METRICS, title, subtitle)
     write_files(out, f"published-{dataset.name}", text + "\n", result, chart)
 
 

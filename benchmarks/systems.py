@@ -123,8 +123,7 @@ class Bench:
     @property
     def told(self) -> str:
         """Data, seeds and scale, for a picture that stands alone."""
-        seeds = f"seed{'s' if self.seeds[1:] else ''} {', '.join(map(str, self.seeds))}"
-        return f"{self.dataset.name}, {seeds}" + (", small scale" if self.small else "")
+        return data_and_seeds(self.dataset.name, self.seeds) + (", small scale" if self.small else "")
 
     @functools.cached_property
     def cases(self) -> Cases:
@@ -180,6 +179,11 @@ class Bench:
         model = read_checkpoint(path).model
         load_user_features(model, self.dataset)
         return model.to(pick_device(model.config.training.device))
+
+
+def data_and_seeds(data: str, seeds: Sequence[int]) -> str:
+    """`beauty, seeds 0, 1`."""
+    return f"{data}, seed{'s' if seeds[1:] else ''} {', '.join(map(str, seeds))}"
 
 
 def tower_config(config: Config) -> Config:
