@@ -89,6 +89,12 @@ class CodesStage(StageConfig):
     decay_from: float = 0.0
     batch_size: int = 256
     learning_rate: float = 1e-3
+    positions: int = 250_000
+    """With `freeze_tokenizer`, over histories: an epoch learns from at most so many of their positions, drawn anew each epoch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.positions >= 1, f"training.codes.positions must be at least 1, not {self.positions}")
 
 
 @dataclass(frozen=True)

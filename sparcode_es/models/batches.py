@@ -81,6 +81,13 @@ class Windows:
         """How many (history, next item) pairs there are."""
         return self.num_positions
 
+    def drawn(self, most: int, generator: np.random.Generator) -> np.ndarray:
+        """Windows drawn at random, int64 [n], with `most` positions or a few more; where there are no more, all as stored."""
+        if self.num_positions <= most:
+            return np.arange(len(self))
+        order = generator.permutation(len(self))
+        return order[: np.searchsorted(np.cumsum((self.ends - self.firsts)[order]), most) + 1]
+
     def target_counts(self, num_items: int) -> np.ndarray:
         """How often each item is a target in an epoch, float64 [I]."""
         places = csr.ranges(self.firsts, self.ends - self.firsts)
@@ -89,7 +96,7 @@ class Windows:
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All windows once: with a generator shuffled, windows of like length together; without one in stored order."""
         if generator is None:
-            yield from (self.collate(rows) for rows in _chunks(np.arange(len(self)), batch_size))
+            yield from self.collated(np.arange(len(self)), batch_size)
             return
         order = generator.permutation(len(self))
         for pool in _chunks(order, batch_size * POOL):
@@ -97,6 +104,10 @@ class Windows:
             parts = list(_chunks(by_length, batch_size))
             for i in generator.permutation(len(parts)):
                 yield self.collate(parts[i])
+
+    def collated(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """Some windows in this order."""
+        return (self.collate(part) for part in _chunks(rows, batch_size))
 
     def collate(self, rows: np.ndarray) -> Batch:
         """The batch of some windows. The last event of a window is only a target."""
@@ -132,6 +143,10 @@ class Pairs:
         """How many pairs there are."""
         return len(self.items)
 
+    def drawn(self, most: int, generator: np.random.Generator) -> np.ndarray:
+        """Users drawn at random, int64 [most]; where there are no more, all as stored."""
+        return np.arange(len(self)) if len(self) <= most else generator.permutation(len(self))[:most]
+
     def target_counts(self, num_items: int) -> np.ndarray:
         """How often each item is a target in a shuffled epoch on average, float64 [I]."""
         lengths = np.diff(self.offsets)
@@ -140,8 +155,15 @@ class Pairs:
 
     def batches(self, batch_size: int, generator: np.random.Generator | None) -> Iterator[Batch]:
         """All users once; shuffled and with at most `most` items of each with a generator, else all pairs as stored."""
-        order = np.arange(len(self)) if generator is None else generator.permutation(len(self))
+        if generator is None:
+            yield from self.collated(np.arange(len(self)), batch_size)
+            return
+        order = generator.permutation(len(self))
         yield from (self.collate(rows, generator) for rows in _chunks(order, batch_size))
+
+    def collated(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """Some users in this order, with all their items."""
+        return (self.collate(part) for part in _chunks(rows, batch_size))
 
     def collate(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> Batch:
         """The batch of some users: histories of length 1 that nobody reads, and a position each."""

@@ -32,7 +32,7 @@ PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 
 
 def train_codes(trainer: Trainer, model: SparCode) -> StageState:
-    """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch."""
+    """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch, so many at most."""
     training = trainer.config.training
     settings = training.codes
     torch.manual_seed(training.seed)
@@ -41,7 +41,8 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
     # Where no history is read, a batch has each user once, and nothing is gained by encoding them ahead.
     if training.freeze_tokenizer and trainer.config.tokenizer.source == "history":
         source = _frozen_positions(trainer, model)
-        steps = -(-trainer.windows.num_positions // (settings.batch_size * POSITIONS_A_SEQUENCE))
+        positions = min(trainer.windows.num_positions, settings.positions)
+        steps = -(-positions // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
         source, steps = _live_positions(trainer, model), settings.steps(len(trainer.windows))
     optimizer = make_optimizer(model, settings)
@@ -85,18 +86,22 @@ def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:
 
 
 def _frozen_positions(trainer: Trainer, model: SparCode) -> PositionSource:
-    """Positions of a tokenizer that no longer learns: encoded at the start of an epoch, drawn in random order.
+    """Positions of a tokenizer that no longer learns: encoded at the start of an epoch, drawn in random order. Of a log that has
+    more than `training.codes.positions`, those of windows that are drawn for each epoch.
 
     Dropout stays on, as when the tower learned: without it the training histories look better known than new ones.
     """
 
+    most = trainer.config.training.codes.positions
+
     def epoch(batch_size: int, generator: np.random.Generator) -> Iterator[Positions]:
-        coded = code_positions(trainer, model, dropout=True, observe=True)
+        windows = trainer.windows.drawn(most, generator)
+        coded = code_positions(trainer, model, windows, dropout=True, observe=True)
         P, K = len(coded.codes), model.config.tokenizer.tokens
         index = torch.from_numpy(coded.codes[..., 1:].astype(np.int32)).view(P, K, -1, coded.codes.shape[-1] - 1)
         weights = torch.from_numpy(coded.boosts).view(P, K, -1)
         targets = torch.from_numpy(coded.targets)
-        for rows in torch.from_numpy(generator.permutation(P)).split(batch_size * POSITIONS_A_SEQUENCE):
+        for rows in torch.from_numpy(generator.permutation(P)[:most]).split(batch_size * POSITIONS_A_SEQUENCE):
             assignment = Assignment(index[rows].to(trainer.device).long(), weights[rows].to(trainer.device))
             yield None, assignment, targets[rows].to(trainer.device), None
 
@@ -121,7 +126,7 @@ def _codebook_report(model: SparCode) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class CodedPositions:
-    """The codes of every training position, and what followed it.
+    """The codes of training positions, and what followed each.
 
     codes uint32 [T, K·R, 1 + M] and boosts float32 [T, K·R] as of `assign_codes`; for each item that followed, the row of its
     position and its number, int64 [P] each. Where each position is followed by one item, P = T and rows are 0, 1, 2, …
@@ -134,15 +139,19 @@ class CodedPositions:
 
 
 @torch.inference_mode()
-def code_positions(trainer: Trainer, model: SparCode, dropout: bool = False, observe: bool = False) -> CodedPositions:
+def code_positions(
+    trainer: Trainer, model: SparCode, windows: np.ndarray | None = None, dropout: bool = False, observe: bool = False
+) -> CodedPositions:
     """Encode every training position, a batch at a time: codes take an eighth of what the tokens of a long log would.
 
-    dropout: encode as when the tokenizer learned; observe: count the codes for usage and perplexity.
+    windows: which alone, int64 [n]; dropout: encode as when the tokenizer learned; observe: count the codes for usage and
+    perplexity.
     """
     model.tokenizer.train(dropout)
     codes, boosts, rows, targets = [], [], [], []
     done = 0
-    for batch in trainer.windows.batches(AT_ONCE, None):
+    some = np.arange(len(trainer.windows)) if windows is None else windows
+    for batch in trainer.windows.collated(some, AT_ONCE):
         found = assign_codes(model, _encoded(trainer, model, batch), observe)
         codes.append(found[0])
         boosts.append(found[1])
@@ -157,17 +166,9 @@ def code_positions(trainer: Trainer, model: SparCode, dropout: bool = False, obs
 def sample_tokens(trainer: Trainer, model: SparCode, most: int = SAMPLE) -> Tensor:
     """The tokens of every training position, [T, K, D], on the CPU; where there are more than `most`, so many of them, of windows
     drawn at random."""
-    windows = trainer.windows
     model.tokenizer.eval()
-    if windows.num_positions <= most:
-        return torch.cat([_encoded(trainer, model, batch) for batch in windows.batches(AT_ONCE, None)])
-    order = np.random.default_rng(trainer.config.training.seed).permutation(len(windows))
-    tokens, done = [], 0
-    while done < most:
-        rows, order = order[:AT_ONCE], order[AT_ONCE:]
-        tokens.append(_encoded(trainer, model, windows.collate(rows)))
-        done += len(tokens[-1])
-    return torch.cat(tokens)[:most]
+    drawn = trainer.windows.drawn(most, np.random.default_rng(trainer.config.training.seed))
+    return torch.cat([_encoded(trainer, model, batch) for batch in trainer.windows.collated(drawn, AT_ONCE)])[:most]
 
 
 def _encoded(trainer: Trainer, model: SparCode, batch: Batch) -> Tensor:

@@ -46,6 +46,30 @@ def test_each_event_but_the_first_is_a_target_once(lengths: list[int], max_lengt
         assert sorted(pairs_of(windows, size, generator)) == expected
 
 
+@settings(max_examples=60)
+@given(
+    lengths=st.lists(st.integers(2, 23), min_size=1, max_size=8), max_length=st.integers(1, 7), most=st.integers(1, 80)
+)
+def test_windows_are_drawn_until_they_have_enough_positions(lengths: list[int], max_length: int, most: int) -> None:
+    offsets = np.cumsum([0, *lengths]).astype(np.uint64)
+    windows = Windows(offsets, np.arange(offsets[-1], dtype=np.uint32), np.arange(len(lengths)), max_length)
+    drawn = windows.drawn(most, np.random.default_rng(0))
+    positions = [len(batch.positions) for batch in windows.collated(drawn, 1)]
+    assert len(set(drawn.tolist())) == len(drawn)
+    if sum(positions) == windows.num_positions <= most:
+        assert drawn.tolist() == list(range(len(windows)))
+    else:
+        assert sum(positions[:-1]) < most <= sum(positions)
+
+
+def test_users_are_drawn_at_random() -> None:
+    pairs = Pairs(np.arange(0, 303, 3), np.arange(300), np.arange(100), 2)
+    assert pairs.drawn(100, np.random.default_rng(0)).tolist() == list(range(100))
+    some, again, other = (pairs.drawn(10, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1))
+    assert some == again != other
+    assert len(set(some)) == 10
+
+
 def test_pairs_count_what_an_epoch_draws_of_each_item() -> None:
     """Two of the four items of the first user, and the only one of the second, one of the first's."""
     pairs = Pairs(np.array([0, 4, 4, 5]), np.array([0, 1, 2, 3, 0]), np.arange(3), 2)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -333,6 +334,27 @@ def test_codebooks_begin_from_all_positions_or_from_a_sample_of_many(
     assert torch.equal(some, sample_tokens(trainer, model, 300))
     assert not torch.equal(some, every[:300])
     assert float(torch.cdist(some[:, 0], every[:, 0]).amin(1).max()) < 1e-3
+
+
+def test_an_epoch_of_codes_learns_from_so_many_positions_at_most(chain: Path, tmp_path: Path) -> None:
+    """Of a long log, each epoch from others; a log that has no more learns as ever."""
+    dataset, codes = Dataset.open(chain), {"training.codes.batch_size": 4}
+    tower = train(load_config(overrides=SMALL | {"model": "two_tower"}), dataset, tmp_path / "tower", bars=False)
+
+    def trained(name: str, **more: int) -> tuple[list[dict[str, Any]], str]:
+        config = load_config(overrides=SMALL | codes | {f"training.codes.{key}": value for key, value in more.items()})
+        result = train(config, dataset, tmp_path / name, tower=tower.model_path, bars=False)
+        records = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        return [r for r in records if r["stage"] == "codes"], load_checkpoint(result.model_path).model_hash
+
+    whole, whole_hash = trained("whole")
+    positions = Trainer(load_config(overrides=SMALL), dataset, tmp_path / "t", print, False).windows.num_positions
+    assert whole[0]["steps_an_epoch"] == -(-positions // 32)
+    assert trained("enough", positions=positions)[1] == whole_hash
+    some, some_hash = trained("some", positions=100)
+    assert (some[0]["steps_an_epoch"], some_hash != whole_hash) == (4, True)
+    assert len({record["loss"] for record in some[1:]}) == len(some) - 1
+    assert trained("again", positions=100)[1] == some_hash
 
 
 def test_a_codebook_is_no_larger_than_its_log_and_its_catalogue() -> None:
