@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
+import numpy as np
 from sparcode_es_cli.extras import need_tables
 from sparcode_es_cli.options import PATH, add_options, json_option
 from sparcode_es_cli.reading_options import FORMAT, LAYOUT, SKIP_BAD_ROWS, import_options, refuse, table_options
@@ -28,12 +29,14 @@ Decorated = Callable[..., Any]
 SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "test"}
 COUNT = click.IntRange(min=1)
 NOTHING_TO_ASK = {
-    "leave-one-out": "only users of three events or more have one",
+    "leave-one-out": "only users of three events or more have one; --split users can do with two",
     "users": "a held-out user of one event has none; hold out more with --held-out",
     "temporal": "it asks users who have events on both sides of its border; move --valid-from and --test-from",
     "given": "the source labels no such user",
 }
 """Why a split can leave no case, by its protocol."""
+MUCH = 0.05
+"""The share of a split's targets from which on items that no training knows are told of."""
 EMBEDDINGS = click.option(
     "--embeddings",
     type=click.Choice(get_args(Embeddings)),
@@ -109,9 +112,18 @@ def _note(text: str) -> None:
 def _report(dataset: Dataset, as_json: bool) -> None:
     counts = asdict(dataset.manifest.counts)
     dropped = ", dropped" if counts["dropped_duplicates"] else " (--drop-duplicates drops them)"
+    timed = dataset.has_times
+    if not timed and dataset.manifest.source.format in ("csv", "parquet"):
+        _note("no column of times: the order of rows is taken for it, oldest first; --time-column names one")
     for key, noun, text in (
         ("bad_rows", "bad row", "left out"),
-        ("duplicates", "event", f"repeating an earlier one{dropped}"),
+        (
+            "duplicates",
+            "event",
+            f"repeating an earlier one{dropped}"
+            if timed
+            else f"of a user and an item that an earlier one has{dropped}",
+        ),
         ("outside_k_core", "event", "outside the k-core"),
     ):
         if counts[key]:
@@ -127,12 +139,26 @@ def _report(dataset: Dataset, as_json: bool) -> None:
     if empty:
         protocol = dataset.manifest.split.protocol
         _note(f"--split {protocol} leaves {' and '.join(empty)} case: {NOTHING_TO_ASK[protocol]}")
+    _note_unlearned(dataset)
     if as_json:
         found = {"data": str(dataset.path), "users": dataset.num_users, "items": dataset.num_items}
         click.echo(json.dumps({**found, "events": dataset.num_events, "counts": counts}))
         return
     sizes = {"user": dataset.num_users, "item": dataset.num_items, "event": dataset.num_events}
     click.echo(f"{dataset.path}: {', '.join(counted(number, noun) for noun, number in sizes.items())}")
+
+
+def _note_unlearned(dataset: Dataset) -> None:
+    """Say it when much of what is looked for are items that no training can know."""
+    learned = np.bincount(dataset.train_sequences().items, minlength=dataset.num_items) > 0
+    targets = {name: dataset.cases(split).target_items for name, split in SPLITS.items()}
+    shares = {name: 1 - float(learned[items].mean()) for name, items in targets.items() if len(items)}
+    if max(shares.values(), default=0.0) >= MUCH:
+        told = " and ".join(f"{100 * share:.0f} % of the {name} targets" for name, share in shares.items())
+        _note(
+            f"{counted(int((~learned).sum()), 'item')} without a training event, which no training finds: {told}. For service, "
+            "`train --refit` learns from the validation events too, with --with-test from all"
+        )
 
 
 @click.group()

@@ -63,8 +63,10 @@ def command(checkpoint: Path, data_path: Path, split: Any, convention: Any, as_j
     convention = convention or convention_of(dataset)
     trained = read_checkpoint(checkpoint)
     doubts = Doubts()
-    if split == "valid" and trained.model.config.training.with_validation:
-        doubts.tell(f"{checkpoint} has learned from these events (train --refit): the test split says what it is worth")
+    learned = trained.model.config.training.learned_splits
+    if split in learned:
+        judge = "the test split says" if "test" not in learned else "nothing here can say"
+        doubts.tell(f"{checkpoint} has learned from these events (train --refit): {judge} what it is worth")
     if trained.events != dataset.events_hash:
         doubts.tell(
             f"{checkpoint} was trained on other events than those of {data_path}, or another split of them: it may have learned "

@@ -39,6 +39,9 @@ MODELS = get_args(ModelName)
     help="Train again what this finished folder trained, on the validation events too, with what validation chose there.",
 )
 @click.option(
+    "--with-test", is_flag=True, help="With --refit: on the test events as well. Nothing can judge the model then."
+)
+@click.option(
     "--tensorboard",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the log into this folder for TensorBoard too; needs the extra tensorboard.",
@@ -55,6 +58,7 @@ def command(
     settings: tuple[str, ...],
     tower: Path | None,
     refit: Path | None,
+    with_test: bool,
     tensorboard: Path | None,
     print_config: bool,
     as_json: bool,
@@ -69,11 +73,13 @@ def command(
         overrides["model"] = model
     if seed is not None:
         overrides["training.seed"] = seed
+    if with_test and refit is None:
+        raise click.UsageError("--with-test belongs to --refit: epochs and weights are chosen before, on validation")
     if refit is not None and (overrides or config_path or preset or tower):
         raise click.UsageError("--refit takes the whole configuration from the folder: give only --data and --out")
     if refit is not None and out is not None and out.resolve() == refit.resolve():
         raise ConfigError(f"--refit reads {refit}, which stays as it is; give another folder as --out")
-    config = load_config(config_path, preset, overrides) if refit is None else _refit_config(refit)
+    config = load_config(config_path, preset, overrides) if refit is None else _refit_config(refit, with_test)
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
@@ -132,13 +138,13 @@ def _board(folder: Path | None, config: Config) -> AbstractContextManager[Tensor
     return TensorBoard(folder, config)
 
 
-def _refit_config(run: Path) -> Config:
+def _refit_config(run: Path, with_test: bool) -> Config:
     from sparcode_es_cli.extras import need_training
 
     need_training()
     from sparcode_es.training.refit import refit_config
 
-    return refit_config(run)
+    return refit_config(run, with_test)
 
 
 def _compare_data(run: Path, config: Config, dataset: Dataset) -> None:

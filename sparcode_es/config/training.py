@@ -113,6 +113,8 @@ class TrainingConfig:
     with_validation: bool = False
     """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
     weights and the ridge weights' share. `train --refit` sets all of it from a training that validation has seen."""
+    with_test: bool = False
+    """With `with_validation`: the test events too, after which nothing here can say what the model is worth."""
     metric: str = "ndcg@50"
     """The validation metric that chooses the best epoch and weights, all items ranked (the ridge weights' share by its mean over
     both views)."""
@@ -130,6 +132,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
+        require(self.with_validation or not self.with_test, "training.with_test needs training.with_validation")
         require(0 <= self.seed < 2**63, f"training.seed must lie in 0…2⁶³ - 1, not {self.seed}")
         name, _, k = self.metric.partition("@")
         require(
@@ -140,3 +143,9 @@ class TrainingConfig:
             not (self.amp and self.device == "cpu"),
             "training.amp needs CUDA: set training.device to cuda or amp to false",
         )
+
+    @property
+    def learned_splits(self) -> set[str]:
+        """The held-out splits that are learned from: `valid`, `test`."""
+        splits = {"valid": self.with_validation, "test": self.with_test}
+        return {name for name, learned in splits.items() if learned}

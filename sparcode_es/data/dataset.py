@@ -209,16 +209,16 @@ class Dataset:
         """The item's title, or its identifier where it has none."""
         return self.item_doc(item)["title"] or self.item_ids[item]
 
-    def train_sequences(self, with_validation: bool = False) -> Sequences:
+    def train_sequences(self, with_validation: bool = False, with_test: bool = False) -> Sequences:
         """Each user's TRAIN events in order; users without one are left out.
 
-        with_validation: VALID events too, and what stood before them as CONTEXT.
+        with_validation, with_test: VALID or TEST events too, and what stood before them as CONTEXT.
         """
         trained = self.labels == TRAIN
-        if with_validation:
-            valid = self.labels == VALID
-            asked = np.bincount(self.users[valid], minlength=self.num_users) > 0
-            trained |= valid | ((self.labels == CONTEXT) & asked[self.users])
+        for label in [VALID] * with_validation + [TEST] * with_test:
+            held_out = self.labels == label
+            asked = np.bincount(self.users[held_out], minlength=self.num_users) > 0
+            trained |= held_out | ((self.labels == CONTEXT) & asked[self.users])
         lengths = np.bincount(self.users[trained], minlength=self.num_users)
         users = np.flatnonzero(lengths)
         return Sequences(csr.offsets_of(lengths[users]), self.items[trained], users.astype(np.uint32))

@@ -192,6 +192,14 @@ def _texts(items: pd.DataFrame | None, sides: SideTables, features: Sequence[Dec
     return item_texts(items, title, attributes, lists, sides.separator)
 
 
+def _timed(rows: list[list[str]]) -> bool:
+    """Whether rows of three or four numbers each end with seconds of this age, and have none before it."""
+    if len(rows) < 2 or {len(row) for row in rows} not in ({3}, {4}):
+        return False
+    middle = np.median(np.array(rows, dtype=np.float64), axis=0)
+    return bool(middle[-1] > 1e8 > middle[:-1].max())
+
+
 def detect_format(path: Path) -> Format:
     """The format by name and first lines; no more of the file is read. Raises `DataError` when it cannot be told."""
     if (path / SONGS).is_file():
@@ -220,6 +228,11 @@ def detect_format(path: Path) -> Format:
         tabbed = all(line.count("\t") == 3 for line in whole) and all(len(row) == 4 for row in rows)
         # Four numbers a line with a date of this age in the fourth: MovieLens-100K's `u.data` under another name.
         dated = tabbed and float(np.median([int(row[3]) for row in rows])) > 1e8
+        if not dated and _timed(rows):
+            raise DataError(
+                f"{path} looks like `user item … time`, numbers with a time last and no header; give it a first line of names, "
+                "with commas or tabs between, and --format csv (lines that are a user and their items: --format sequences)"
+            )
         return "movielens" if dated else "sequences"
     if any(separator in lines[0] for separator in ",\t;"):
         return "csv"

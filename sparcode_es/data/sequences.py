@@ -51,7 +51,8 @@ def _bad_rows(
     _, missing, negative = bad_identifiers(words.flatten())
     reasons = {
         "too few columns: a user and at least one item are needed": lengths < 2,
-        "too many columns: a pair has a user and an item": (lengths > 2) & (layout == "pairs"),
+        "too many columns: a pair has a user and an item (--layout lines: a user and all their items)": (lengths > 2)
+        & (layout == "pairs"),
         "an identifier is negative": np.isin(np.arange(len(lengths)), row_of_word[negative]),
         "an identifier is NaN or null": np.isin(np.arange(len(lengths)), row_of_word[missing]),
     }

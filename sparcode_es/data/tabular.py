@@ -21,7 +21,19 @@ from sparcode_es.errors import DataError
 
 USER_NAMES = ("user", "user_id", "userId", "user_index", "reviewerID")
 ITEM_NAMES = ("item", "item_id", "itemId", "movieId", "asin", "parent_asin")
-TIME_NAMES = ("timestamp", "time", "datetime", "date", "unixReviewTime")
+TIME_NAMES = (
+    "timestamp",
+    "time",
+    "datetime",
+    "date",
+    "unixReviewTime",
+    "event_time",
+    "event_timestamp",
+    "created_at",
+    "ts",
+)
+CONTROL = r"[\x00-\x1f]"
+"""No identifier that people write has one of these; bytes that are numbers do."""
 LISTS = 0.9
 """The share of a text column's cells in brackets from which on they are lists."""
 
@@ -139,11 +151,22 @@ def _as_text(column: pa.Array) -> pa.Array:
         if np.all(np.isnan(values) | (values == np.floor(values))):
             column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
     try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+        text = column.cast(pa.large_string())
         text.validate(full=True)  # Parquet says of its texts that they are UTF-8
-        return text
     except pa.ArrowException as error:
-        raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}") from error
+        raise DataError(f"identifiers of type {column.type} cannot be read as text: {error}{_hint(column)}") from error
+    if _is_binary(column) and pc.any(pc.match_substring_regex(text, CONTROL)).as_py():
+        raise DataError(f"identifiers of type {column.type} are no text{_hint(column)}")
+    return pc.utf8_trim_whitespace(text)
+
+
+def _is_binary(column: pa.Array) -> bool:
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(kind(column.type) for kind in kinds)
+
+
+def _hint(column: pa.Array) -> str:
+    return "; write them as text, in hexadecimal for example" if _is_binary(column) else ""
 
 
 def _each(text: pa.Array) -> _Entries:

@@ -20,12 +20,15 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 FINER = r"(\.[0-9]{6})[0-9]+"
 """Digits of a fraction beyond the microsecond: with them pandas counts nanoseconds, which reach from 1677 to 2262 only."""
 DAY = 86_400
+CALENDAR = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
+"""Dates that are written as numbers, by their digits: 20261231 and 20261231183000."""
 
 
 def parse_times(column: pa.Array, unit: Unit = "auto") -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Seconds, float64 [n] (to the microsecond; 0 where bad), and by reason which rows are bad, bool [n].
 
-    `auto` takes the unit of numbers from their median: seconds below 10¹¹, then milli-, micro- and nanoseconds.
+    `auto` takes the unit of numbers from their median: seconds below 10¹¹, then milli-, micro- and nanoseconds. Numbers that are
+    all dates without signs between (20261231, 20261231183000) are those dates.
     """
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         values, parsed = _from_stamps(column), np.ones(len(column), dtype=bool)
@@ -76,9 +79,32 @@ def _from_text(text: pa.Array, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
 
 def _to_seconds(values: np.ndarray, known: np.ndarray, unit: Unit) -> np.ndarray:
     if unit == "auto":
+        dates = _from_calendar(values[known])
+        if dates is not None:
+            return _placed(dates, known)
         median = float(np.median(np.abs(values[known]))) if known.any() else 0.0
         unit = "s" if median < 1e11 else "ms" if median < 1e14 else "us" if median < 1e17 else "ns"
     return values / DIVISORS[unit]
+
+
+def _from_calendar(values: np.ndarray) -> np.ndarray | None:
+    """Seconds of numbers that are all dates from 1980 to 2099 as one would write them (`CALENDAR`), None for other numbers."""
+    if not len(values) or np.any(values != np.floor(values)):
+        return None
+    digits = next(
+        (d for d in CALENDAR if 1980 <= values.min() // 10 ** (d - 4) <= values.max() // 10 ** (d - 4) < 2100), None
+    )
+    if digits is None:
+        return None
+    stamps = pd.to_datetime(pd.Series(values.astype(np.int64).astype(str)), format=CALENDAR[digits], errors="coerce")
+    return None if stamps.isna().any() else stamps.to_numpy(dtype="datetime64[s]").astype(np.float64)
+
+
+def _placed(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values of the rows that are known, 0 for others."""
+    placed = np.zeros(len(known))
+    placed[known] = values
+    return placed
 
 
 def parse_time(text: str) -> float:

@@ -178,8 +178,9 @@ class Quantizer(nn.Module):
         boosts = torch.stack([f[1] for f in found])
         if source.requires_grad:
             boosts = self._differentiable(by_set, indices, boosts)
-        codes = self._join(indices.unsqueeze(1), P).view(P, K, -1, 1)
-        return Assignment(codes, self._join(boosts.unsqueeze(1), P).view(P, K, -1))
+        R = indices.shape[-1]
+        codes = self._join(indices.unsqueeze(1), P).view(P, K, R, 1)
+        return Assignment(codes, self._join(boosts.unsqueeze(1), P).view(P, K, R))
 
     def _pursue(self, x: Tensor, book: Tensor, block: int = 2048) -> tuple[Tensor, Tensor]:
         parts = [pursuit(part, book, self.config.codes_per_token) for part in x.split(block)]

@@ -35,9 +35,10 @@ def update_from_data(encoder: HistoryEncoder, fold: Fold) -> Artifact:
     require_same_model(artifact, model)
     require_same_items(encoder.item_ids, dataset)
     load_user_features(model, dataset)
-    if "valid" in fold.splits and model.config.training.with_validation:
+    if learned := set(fold.splits) & model.config.training.learned_splits:
         raise DataError(
-            f"the model of {artifact.path} was trained on the validation events; they cannot be folded in again"
+            f"the model of {artifact.path} was trained on the events of {' and '.join(sorted(learned))}, which cannot be folded "
+            "in again"
         )
     histories, is_new = longer_histories(artifact, new.sequences)
     counts = added(count_pairs(model, histories, is_new), count_pairs(model, dataset.full_histories(), fold.held_out))

@@ -117,9 +117,12 @@ def number_events(log: Log, artifact: Artifact, dataset: Dataset) -> NewEvents:
     offsets = csr.offsets_of(lengths)
     sequences = Sequences(offsets, items[known][order].astype(np.uint32), users.astype(np.uint32))
     times = None if events.times is None else np.floor(events.times[order]).astype(np.int64)
+    later = np.zeros(len(users), dtype=bool)
     if times is not None:
-        _refuse_old_events(log, sequences, times, artifact, dataset)
-    _refuse_repetition(log, sequences, artifact)
+        last = _last_times(artifact, dataset, sequences)
+        _refuse_old_events(log, sequences, times, last, artifact, dataset)
+        later = (last != NO_TIME) & (times[offsets[:-1].astype(np.int64)] > last)
+    _refuse_repetition(log, sequences, later, artifact)
     return NewEvents(
         sequences,
         new_users,
@@ -184,23 +187,32 @@ def _user_rows(events: Events, artifact: Artifact) -> tuple[np.ndarray, list[str
     return rows, [events.user_ids[number] for number in new]
 
 
-def _refuse_old_events(log: Log, new: Sequences, times: np.ndarray, artifact: Artifact, dataset: Dataset) -> None:
-    """Raise `DataError` when the log goes back behind what data folder and earlier logs hold of its users, or begins with the
-    end of it: those events would count twice. What has no times tells nothing."""
+def _last_times(artifact: Artifact, dataset: Dataset, new: Sequences) -> np.ndarray:
+    """The last time that data folder and earlier logs hold of each of the new events' users, int64 [n]; NO_TIME for none."""
     last = np.full(max(artifact.num_users, int(new.users.max()) + 1), NO_TIME)
     last[: artifact.num_users] = artifact.user_times
     if dataset.has_times:
         ends = dataset.user_offsets[1:].astype(np.int64)
         filled = np.flatnonzero(np.diff(dataset.user_offsets.astype(np.int64)))
         last[filled] = np.maximum(last[filled], dataset.times[ends[filled] - 1])
-    owners = new.users[new.owners]
-    late = int((times < last[owners]).sum())
-    if late:
+    of_users: np.ndarray = last[new.users]
+    return of_users
+
+
+def _refuse_old_events(
+    log: Log, new: Sequences, times: np.ndarray, last: np.ndarray, artifact: Artifact, dataset: Dataset
+) -> None:
+    """Raise `DataError` when the log goes back behind `last`, what is held of each user, or begins with the end of it: those
+    events would count twice. What has no times tells nothing."""
+    late = np.flatnonzero(times < last[new.owners])
+    if len(late):
+        first = int(new.users[new.owners[late[0]]])
         raise DataError(
-            f"{late} of the {len(times)} events of {log.name} are older than the last that {dataset.path} and {artifact.path} "
-            "hold of their user, and would count twice or out of order; give only the events that came after it"
+            f"{len(late)} of the {len(times)} events of {log.name} are older than the last that {dataset.path} and "
+            f"{artifact.path} hold of their user ({artifact.user_ids[first]}, for one), and would count twice or out of order; "
+            "give only the events that came after it"
         )
-    at_last = np.bincount(new.owners[times == last[owners]], minlength=len(new))
+    at_last = np.bincount(new.owners[times == last[new.owners]], minlength=len(new))
     asked = np.flatnonzero(at_last)
     repeated = sum(
         _continues(artifact.user_seen(int(new.users[row])), new[row][: at_last[row]]) for row in asked.tolist()
@@ -214,13 +226,13 @@ def _continues(history: np.ndarray, items: np.ndarray) -> bool:
     return any(np.array_equal(history[-length:], items[:length]) for length in range(1, longest + 1))
 
 
-def _refuse_repetition(log: Log, new: Sequences, artifact: Artifact) -> None:
+def _refuse_repetition(log: Log, new: Sequences, later: np.ndarray, artifact: Artifact) -> None:
     """Raise `DataError` when most known users' events begin with their whole history: the log is all of it, not what came
-    after it. Histories of one event tell nothing."""
+    after it. Histories of one event tell nothing, and who has only `later` events, bool [n], is not asked."""
     asked = repeated = 0
     for row, user in enumerate(new.users[new.users < artifact.num_users].tolist()):
         history = artifact.user_seen(user)
-        if len(history) > 1:
+        if len(history) > 1 and not later[row]:
             asked += 1
             repeated += np.array_equal(new[row][: len(history)], history)
     _refuse_most(repeated, asked, f"the histories that {artifact.path} holds", log)

@@ -1,7 +1,7 @@
 """Training again on the validation events too, with all that validation chose the first time.
 
 The configuration of a refit says everything: the epochs, the memories' weights, and that nothing is validated. What it is
-worth can only be said on the test split.
+worth can only be said on the test split, unless it learned from that one as well.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from sparcode_es.training.build import require_same_items
 from sparcode_es.training.checkpoint import read_checkpoint
 
 
-def refit_config(run: Path) -> Config:
-    """The configuration that trains again what the folder `run` trained. Raises `ConfigError` when it is not finished."""
+def refit_config(run: Path, with_test: bool = False) -> Config:
+    """The configuration that trains again what the folder `run` trained. with_test: on the test events as well.
+
+    Raises `ConfigError` when it is not finished.
+    """
     if not (run / "config.toml").exists():
         raise ConfigError(
             f"{run} is no training's folder: it has no config.toml; give the --out of a finished training"
@@ -37,7 +40,8 @@ def refit_config(run: Path) -> Config:
                 config = _of_tower(config, found.model.config, run)
         elif name == names[-1]:
             raise ConfigError(f"{run} has no {name}: its training has not finished; run it again first")
-    return _with_choices(replace(config, quantizer=quantizer), report)
+    chosen = _with_choices(replace(config, quantizer=quantizer), report)
+    return replace(chosen, training=replace(chosen.training, with_test=with_test))
 
 
 def on_other_events(run: Path, config: Config, dataset: Dataset) -> bool:

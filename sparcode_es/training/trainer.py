@@ -55,7 +55,7 @@ class Trainer:
             raise ConfigError("training.amp needs a CUDA device and torch sees none; set training.amp = false")
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-        train = self.sequences = dataset.train_sequences(config.training.with_validation)
+        train = self.sequences = dataset.train_sequences(config.training.with_validation, config.training.with_test)
         self.windows = examples(config, train)
         if not len(self.windows):
             raise DataError(f"{dataset.path} has no training sequence of two events or more; nothing can be learned")
@@ -63,7 +63,10 @@ class Trainer:
         self.sampler = NegativeSampler(config.loss, torch.from_numpy(counts).float().to(self.device))
         self.validation = sample_cases(dataset.cases("valid"), config.training.validation_users, config.training.seed)
         if not len(self.validation.users):
-            raise DataError(f"{dataset.path} has no validation case; split it, or import more events a user")
+            raise DataError(
+                f"{dataset.path} has no validation case; import it with another --split (users can do with two events a user), "
+                "or more events"
+            )
         self.config = self._claim(config)
         self.log = Log(out / "log.jsonl", echo, listen)
 

@@ -127,6 +127,7 @@ def test_events_older_than_the_data_are_refused(timed: World) -> None:
     done = folded(timed, "late.csv", "u0,i3,1017", "u1,i4,1016")
     assert isinstance(done.exception, DataError)
     assert "1 of the 2 events of late.csv are older" in str(done.exception)
+    assert "hold of their user (u1, for one)" in str(done.exception)
 
 
 def test_events_older_than_those_folded_in_are_refused(timed: World) -> None:
@@ -152,6 +153,13 @@ def test_a_log_that_has_grown_is_not_folded_in_again(timed: World) -> None:
         assert "(2 of 2 users)" in str(done.exception)
     assert folded(timed, "more.csv", "u1,i4,2000", "u2,i5,2000", "u2,i5,2000").exit_code == 0, "others of that second"
     assert seen(timed, "u1")[18:] == ["i7", "i4"]
+
+
+def test_later_events_may_repeat_a_whole_history(timed: World) -> None:
+    """Of users who take the same things again: all of them come after what is held, and count once."""
+    again = [f"u{u},i{item},{2000 + item}" for u in range(3) for item in range(18)]
+    assert folded(timed, "again.csv", *again).exit_code == 0
+    assert seen(timed, "u1") == [f"i{item}" for item in range(18)] * 2
 
 
 def test_events_on_unknown_items_are_not_asked_for_their_time(timed: World) -> None:

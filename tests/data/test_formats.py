@@ -152,7 +152,7 @@ def test_duplicate_events_are_kept_unless_told_otherwise(tmp_path: Path) -> None
         "1 event repeating an earlier one (--drop-duplicates drops them)\n" in CliRunner().invoke(cli, command).stderr
     )
     told = CliRunner().invoke(cli, [*command, "--drop-duplicates"]).stderr
-    assert told == "1 event repeating an earlier one, dropped\n"
+    assert told.startswith("1 event repeating an earlier one, dropped\n")
 
 
 def test_titles_attributes_and_features_come_from_second_files(tmp_path: Path) -> None:

@@ -108,3 +108,16 @@ def test_bounds_of_a_temporal_split_have_fractions(tmp_path: Path) -> None:
     assert "valid_from 1,767,225,600.5, test_from 1,767,225,600.7\n" in shown
     with pytest.raises(DataError, match=r"validation would begin at 1767225601\.5, after the test at 1767225600\.7"):
         run(tmp_path, log, "--split", "temporal", "--valid-from", f"{SECOND + 1}.5")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.float64()])
+def test_dates_written_as_numbers_are_dates(kind: pa.DataType) -> None:
+    """Not seconds of August 1970, nor milliseconds of 2612."""
+    days, moments = [20260101, 20260102], [20260101000000, 20260102183000]
+    for numbers, seconds in ((days, [SECOND, SECOND + 86_400]), (moments, [SECOND, SECOND + 86_400 + 66_600])):
+        values, reasons = parse_times(pa.array([*numbers, None], pa.int64()).cast(kind))
+        assert values.tolist() == [*seconds, 0.0]
+        assert [reason for reason, rows in reasons.items() if rows.any()] == ["the time is missing"]
+    assert parse_times(pa.array(days).cast(kind), "s")[0].tolist() == days, "a unit is a unit"
+    for other in ([20260101, 20260199], [20260101, 20260101.5], [20260101, 1_767_225_600], [19260101]):
+        assert parse_times(pa.array(other, pa.float64()))[0].tolist() == other

@@ -245,3 +245,14 @@ def test_a_warm_start_outlasts_the_first_batch_however_large(batch: int) -> None
     before = quantizer.ema_counts.clone()
     quantizer.update(quantizer.codebooks[0, 0, :1].expand(batch, 1, 2))
     torch.testing.assert_close(quantizer.ema_counts[0, 0], 0.9 * before[0, 0] + torch.tensor([0.1, 0.0]))
+
+
+@pytest.mark.parametrize("assignment", ["nearest", "pursuit"])
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_no_token_has_no_code(assignment: str, tokens: int) -> None:
+    """A split may have no case."""
+    config = QuantizerConfig(codes=8, codes_per_token=2, assignment=assignment)  # type: ignore[arg-type]
+    found = Quantizer(config, 4, tokens).assign(torch.zeros(0, tokens, 4))
+    each = 2 if assignment == "pursuit" else 1
+    assert found.codes.shape == (0, tokens, each, 1)
+    assert found.boosts.shape == (0, tokens, each)

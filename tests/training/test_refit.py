@@ -16,7 +16,7 @@ from sparcode_es.baselines.popularity import popularity
 from sparcode_es.config import load_config, to_toml
 from sparcode_es.config.training import MOST_EPOCHS
 from sparcode_es.data.dataset import Dataset
-from sparcode_es.data.labels import VALID
+from sparcode_es.data.labels import TRAIN, VALID
 from sparcode_es.errors import ConfigError, MismatchError
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.checkpoint import read_checkpoint
@@ -163,3 +163,41 @@ def test_a_given_tower_is_trained_again_as_it_was(chain: Path, tmp_path: Path) -
     train(other, dataset, tmp_path / "other", tower=tower, bars=False)
     with pytest.raises(ConfigError, match="a tower with another loss"):
         refit_config(tmp_path / "other")
+
+
+def test_it_may_learn_from_the_test_events_too(chain: Path, finished: Path, tmp_path: Path) -> None:
+    dataset, runner = Dataset.open(chain), CliRunner()
+    refit = ["train", "--refit", str(finished), "--data", str(chain), "--out", str(tmp_path / "all"), "--with-test"]
+    done = runner.invoke(cli, refit)
+    assert done.exit_code == 0, done.output
+    again, first = (read_checkpoint(folder / "model.pt").model for folder in (tmp_path / "all", finished))
+    assert again.config.training.learned_splits == {"valid", "test"}
+    assert isinstance(first, SparCode)
+    assert isinstance(again, SparCode)
+    held_out = int((dataset.labels != TRAIN).sum())
+    assert int(again.item_memory.of_item.sum()) == int(first.item_memory.of_item.sum()) + held_out
+    checkpoint = ["--checkpoint", str(tmp_path / "all" / "two_tower.pt"), "--data", str(chain)]
+    told = runner.invoke(cli, ["evaluate", *checkpoint])
+    assert "has learned from these events (train --refit): nothing here can say what it is worth" in told.stderr
+    assert (
+        runner.invoke(cli, ["train", "--data", str(chain), "--out", str(tmp_path / "b"), "--with-test"]).exit_code == 2
+    )
+    with pytest.raises(ConfigError, match=r"with_test needs training\.with_validation"):
+        load_config(overrides={"training.with_test": True})
+
+
+def test_held_out_users_and_what_they_had_before_are_learned_from(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(
+        "".join(f"{u} {' '.join(str((u + k) % 9) for k in range(6))}\n" for u in range(30))
+    )
+    command = ["data", "import", str(tmp_path / "log.txt"), "--split", "users", "--out", str(tmp_path / "data")]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    dataset = Dataset.open(tmp_path / "data")
+    asked = [len(dataset.cases(split)) for split in ("valid", "test")]
+    assert min(asked) > 0
+    lengths = [
+        len(dataset.train_sequences(with_validation, with_test))
+        for with_validation, with_test in ((False, False), (True, False), (True, True))
+    ]
+    assert lengths == [30 - sum(asked), 30 - asked[1], 30]
+    assert len(dataset.train_sequences(True, True).items) == dataset.num_events
