@@ -118,7 +118,7 @@ class Boost:
     def __post_init__(self) -> None:
         if not 0 < self.weight < 1e6:
             raise ConfigError(
-                f"the boost of {self.field}={self.value} must lie above 0 and be at most a million, not {self.weight}; "
+                f"the boost of {self.field}={self.value} must lie above 0 and below a million, not {self.weight}; "
                 "what is not wanted is left out with filter or exclude"
             )
 

@@ -182,7 +182,7 @@ def test_what_is_no_filter(wrong: Any, words: str) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
 def test_weights_that_no_engine_takes(weight: float) -> None:
-    with pytest.raises(ConfigError, match="between 0 and a million"):
+    with pytest.raises(ConfigError, match="above 0 and below a million"):
         parse_boosts({"a": {"x": weight}})
     with pytest.raises(ConfigError, match="mapping"):
         parse_boosts({"a": 2.0})  # type: ignore[dict-item]
