@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sparcode_es.config import LatentsConfig
 from sparcode_es.data.dataset import Cases, Sequences
 from sparcode_es.data.manifest import Side
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.features import FeatureSpec
 
@@ -63,9 +63,14 @@ class Latents(nn.Module):
             self.users.copy_(F.normalize(torch.from_numpy(np.array(tables["user"][self.user_feature])), dim=-1))
 
     def prepare(self, sequences: Sequences, seed: int) -> None:
-        """Without features: the SVD of the training interactions R, whose item side V gives a user r_u·V (PureSVD)."""
+        """Without features: the SVD of the training interactions R, whose item side V gives a user r_u·V (PureSVD). Raises
+        `DataError` where there is but one item."""
         if self.from_features:
             return
+        if len(self.items) < 2:
+            raise DataError(
+                "the log has a single item, of which there are no latents; import a log of two items or more"
+            )
         matrix = _interactions(sequences.offsets, sequences.items, len(self.items))
         matrix.data[:] = 1
         rank = min(self.dim, *matrix.shape)

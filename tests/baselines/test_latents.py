@@ -12,7 +12,7 @@ from baselines.cold import cases, sequences
 from sparcode_es.baselines.latents import Latents
 from sparcode_es.baselines.nets import BatchNorm
 from sparcode_es.config import LatentsConfig
-from sparcode_es.errors import ConfigError
+from sparcode_es.errors import ConfigError, DataError
 from sparcode_es.models.batches import Batch
 from sparcode_es.models.features import FeatureSpec
 
@@ -33,6 +33,11 @@ def test_the_svd_of_two_blocks(dim: int) -> None:
     assert not latents.items[:, 2:].any()
     np.testing.assert_allclose((latents.users[[0, 2]] @ latents.items.T).numpy(), expected[[0, 2]], atol=1e-5)
     assert not latents.users[5].any(), "a user without training events has no latent"
+
+
+def test_a_single_item_has_no_latents() -> None:
+    with pytest.raises(DataError, match="single item"):
+        Latents(LatentsConfig(dim=2), 2, 1, [], []).prepare(sequences([0], [0]), seed=0)
 
 
 def test_the_latent_of_a_history_is_the_direction_of_its_mean() -> None:
