@@ -120,9 +120,12 @@ def doubts(report: dict[str, Any], metric: str) -> Iterator[str]:
 
 def _meaning(key: str, value: float, metric: str) -> str:
     """What a number of the report is of, where its name does not tell."""
-    from sparcode_es.training.memory import SHARES, WEIGHTS
+    from sparcode_es.training.memory import OWN, SHARES, WEIGHTS
 
-    if (key.endswith("_weight") and value == WEIGHTS[-1]) or (key == "ridge_share" and value == SHARES[-1]):
+    largest = {"ridge_share": SHARES[-1], "own_weight": OWN[-1]}.get(
+        key, WEIGHTS[-1] if key.endswith("_weight") else None
+    )
+    if value == largest:
         return "  the largest that was tried"
     if key.endswith("_validation"):
         return f"  {metric} on the validation split"

@@ -182,6 +182,9 @@ class ItemCodesConfig:
     """The weight of the remembered lifts; None: validation chooses it."""
     ridge_share: float | None = None
     """The share of ridge weights beside the lifts (`sparcode_es.training.ridge`); 0 does without; None: validation chooses it."""
+    own_weight: float | None = None
+    """Added to the lift of each item for itself, for logs in which users come back to their items; 0 adds nothing; None:
+    validation chooses it, with every item ranked."""
 
     def __post_init__(self) -> None:
         require(0 <= (self.ridge_share or 0) < 1, "item_codes.ridge_share must lie in [0, 1)")
@@ -189,7 +192,8 @@ class ItemCodesConfig:
         require(1 <= self.window <= 256, f"item_codes.window must lie in 1…256, not {self.window}")
         for name in ("decay", "window_decay"):
             require(0 < getattr(self, name) <= 1, f"item_codes.{name} must lie in (0, 1], not {getattr(self, name)}")
-        require((self.weight or 0) >= 0, "item_codes.weight must not be negative")
+        for name in ("weight", "own_weight"):
+            require((getattr(self, name) or 0) >= 0, f"item_codes.{name} must not be negative")
 
 
 @dataclass(frozen=True)

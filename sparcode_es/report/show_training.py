@@ -16,7 +16,11 @@ STAGES = {
 }
 SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@50")
 """Metrics that are drawn, beside the one that chooses."""
-MEMORIES = {"item_codes": "Weight of the item codes", "memory": "Weight of the memory"}
+MEMORIES = {
+    "item_codes": "Weight of the item codes",
+    "own": "Weight of items for themselves",
+    "memory": "Weight of the memory",
+}
 
 
 def training_section(training: Training) -> Section:

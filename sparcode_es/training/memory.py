@@ -20,11 +20,14 @@ from sparcode_es.training.trainer import Trainer
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75)
 """Of the ridge weights beside the lifts."""
+OWN = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Of an item for itself, in lifts."""
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     """Fill the model's memories from the training pairs; each gets the weight that the configuration names, or the one with
-    the best validation metric: the item codes, the ridge weights' share of them, the lifts of the learned codes."""
+    the best validation metric: the item codes, the ridge weights' share of them, an item's for itself, the lifts of the learned
+    codes."""
     sequences = trainer.sequences
     popularity = np.bincount(sequences.items, minlength=model.num_items)
     report: dict[str, float] = {}
@@ -40,6 +43,7 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
             trainer, model.item_memory, "item_codes", given, lambda w: table().score_function(item_weight=w)
         )
         report |= _mix(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
+        report |= _keep(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
@@ -89,6 +93,41 @@ def _mix(
     kept = {trainer.config.training.metric: found[best]["all"]}
     trainer.log.write(stage="ridge", **means, kept=best, **kept)
     return {"ridge_share": best, "ridge_validation": found[best]["all"]}
+
+
+def _keep(
+    trainer: Trainer, config: ItemCodesConfig, memory: Memory, scores: Callable[[], ScoreFunction]
+) -> dict[str, float]:
+    """Give items a weight for themselves: the given one, or the one whose scores are best on validation, with every item ranked
+    (where seen ones are left out it changes nothing); logs all that were tried. 0 where nobody comes back to an item."""
+    given = config.own_weight
+    if not memory.active or (given is None and not _comes_back(trainer)):
+        return {"own_weight": 0.0}
+    if given is not None:
+        memory.keep(given)
+        return {"own_weight": given}
+    metric, found = trainer.config.training.metric, {}
+    for own in OWN:
+        memory.keep(own)
+        found[own] = trainer.metrics(scores())[metric]
+    best = max(found, key=lambda own: found[own])
+    memory.keep(best)
+    trainer.log.write(stage="own", **{f"weight {own}": value for own, value in found.items()})
+    return {"own_weight": best, "own_validation": found[best]}
+
+
+def _comes_back(trainer: Trainer) -> bool:
+    """Whether a validation case looks for an item of its history. Raises `ConfigError` where there is no validation to ask."""
+    trainer.must_choose("the weight of items for themselves")
+    cases = trainer.validation
+    met = np.stack([cases.history.owners, cases.history_items])
+    asked = np.stack([cases.targets.owners, cases.target_items])
+    return bool(np.isin(_numbers(asked), _numbers(met)).any())
+
+
+def _numbers(pairs: np.ndarray) -> np.ndarray:
+    """One number a pair of a case and an item, from [2, n]."""
+    return pairs[0].astype(np.int64) << 32 | pairs[1].astype(np.int64)
 
 
 def best_weight(metric_at: Callable[[float], float]) -> tuple[float, dict[float, float]]:

@@ -73,7 +73,10 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
     chosen = replace(
         config,
         item_codes=replace(
-            config.item_codes, weight=report.get("item_codes_weight"), ridge_share=report.get("ridge_share")
+            config.item_codes,
+            weight=report.get("item_codes_weight"),
+            ridge_share=report.get("ridge_share"),
+            own_weight=report.get("own_weight"),
         ),
         scorer=replace(config.scorer, memory_weight=report.get("memory_weight")),
         training=replace(
