@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import sparse
 
 from sparcode_es.config import ItemCodesConfig
 from sparcode_es.data.dataset import ScoreFunction, Sequences
+from sparcode_es.data.filters import repeats
 from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.sparcode import SparCode
@@ -106,11 +107,12 @@ def _keep(
     if given is not None:
         memory.keep(given)
         return {"own_weight": given}
-    metric, found = trainer.config.training.metric, {}
-    for own in OWN:
+
+    def metric_at(own: float) -> float:
         memory.keep(own)
-        found[own] = trainer.metrics(scores())[metric]
-    best = max(found, key=lambda own: found[own])
+        return trainer.metrics(scores())[trainer.config.training.metric]
+
+    best, found = best_weight(metric_at, OWN)
     memory.keep(best)
     trainer.log.write(stage="own", **{f"weight {own}": value for own, value in found.items()})
     return {"own_weight": best, "own_validation": found[best]}
@@ -119,20 +121,16 @@ def _keep(
 def _comes_back(trainer: Trainer) -> bool:
     """Whether a validation case looks for an item of its history. Raises `ConfigError` where there is no validation to ask."""
     trainer.must_choose("the weight of items for themselves")
-    cases = trainer.validation
-    met = np.stack([cases.history.owners, cases.history_items])
-    asked = np.stack([cases.targets.owners, cases.target_items])
-    return bool(np.isin(_numbers(asked), _numbers(met)).any())
+    met, asked = trainer.validation.history, trainer.validation.targets
+    pairs = [np.concatenate([met.items, asked.items]), np.concatenate([met.owners, asked.owners])]
+    return bool(repeats(pairs)[len(met.items) :].any())
 
 
-def _numbers(pairs: np.ndarray) -> np.ndarray:
-    """One number a pair of a case and an item, from [2, n]."""
-    return pairs[0].astype(np.int64) << 32 | pairs[1].astype(np.int64)
-
-
-def best_weight(metric_at: Callable[[float], float]) -> tuple[float, dict[float, float]]:
+def best_weight(
+    metric_at: Callable[[float], float], tried: Sequence[float] = WEIGHTS
+) -> tuple[float, dict[float, float]]:
     """The weight of a memory by which a metric is best, and the metric at each that was tried."""
-    found = {weight: metric_at(weight) for weight in WEIGHTS}
+    found = {weight: metric_at(weight) for weight in tried}
     return max(found, key=lambda weight: found[weight]), found
 
 
