@@ -43,6 +43,7 @@ ROWS = [
     Row("one-item-code", "with the code of the latest item alone", "sparcode", {"item_codes.latest": 1}),
     Row("narrow-window", "item codes counted among the latest ten alone", "sparcode", {"item_codes.window": 10}),
     Row("no-ridge", "item codes without ridge weights", "sparcode", {"item_codes.ridge_share": 0.0}),
+    Row("no-repeat", "without repeat codes", "sparcode", {"item_codes.repeat_weight": 0.0}),
     Row("no-memory", "without the lift of (code, item)", "sparcode", {"scorer.memory": False}),
     Row("learned", "learned only: neither item codes nor lift", "sparcode", LEARNED),
     _learned("dot", "a dot product instead of the MLP", {"scorer.kind": "dot"}),

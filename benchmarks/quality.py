@@ -13,7 +13,15 @@ from dataclasses import replace
 
 import click
 from command import BenchCommand
-from item_codes import WITHOUT_ITEM_CODES, WITHOUT_RIDGE, beside_tower, leave_out, leave_out_ridge
+from item_codes import (
+    WITHOUT_ITEM_CODES,
+    WITHOUT_REPEAT,
+    WITHOUT_RIDGE,
+    beside_tower,
+    leave_out,
+    leave_out_repeat,
+    leave_out_ridge,
+)
 from measuring import Measured, Run, Scored, measure_trained, measure_variant
 from options import bench_options
 from pictures import comparison
@@ -26,6 +34,7 @@ from sparcode_es.data.dataset import Dataset, ScoreFunction
 from sparcode_es.evaluation.ranking import VIEWS
 from sparcode_es.evaluation.significance import PairedTest, paired_test
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.memory import comes_back
 
 METRICS = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
 SPARCODE, TWIN = "SparCode", "two-tower"
@@ -34,7 +43,7 @@ OWN = "two-tower, trained as long as is best for itself"
 UNTIED, WITH_ITEM_CODES = "two-tower, untied items (control)", "two-tower + last-item codes (control)"
 """The names stand in published results; the item codes are SparCode's, of as many latest items as the configuration says."""
 PAIRS = (
-    *((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES, WITHOUT_RIDGE)),
+    *((SPARCODE, other) for other in (TWIN, OWN, UNTIED, WITH_ITEM_CODES, WITHOUT_RIDGE, WITHOUT_REPEAT)),
     (SPARCODE + REFITTED, TWIN + REFITTED),
 )
 """Systems that are tested against each other."""
@@ -73,6 +82,8 @@ def measure_seed(
     if bench.config("sparcode", {}, seed).item_codes.latest:
         runs[WITHOUT_ITEM_CODES] = kept("codes-alone", lambda: without(leave_out))
         runs[WITHOUT_RIDGE] = kept("no-ridge", lambda: without(leave_out_ridge))
+        if comes_back(bench.dataset.cases("valid")):
+            runs[WITHOUT_REPEAT] = kept("no-repeat", lambda: without(leave_out_repeat))
         runs[WITH_ITEM_CODES] = kept(
             "tower-item-codes", lambda: beside_tower(twin(), trained(), bench.dataset, bench.cases)
         )

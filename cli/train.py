@@ -120,9 +120,9 @@ def doubts(report: dict[str, Any], metric: str) -> Iterator[str]:
 
 def _meaning(key: str, value: float, metric: str) -> str:
     """What a number of the report is of, where its name does not tell."""
-    from sparcode_es.training.memory import OWN, SHARES, WEIGHTS
+    from sparcode_es.training.memory import REPEATS, SHARES, WEIGHTS
 
-    largest = {"ridge_share": SHARES[-1], "own_weight": OWN[-1]}.get(
+    largest = {"ridge_share": SHARES[-1], "repeat_weight": REPEATS[-1]}.get(
         key, WEIGHTS[-1] if key.endswith("_weight") else None
     )
     if value == largest:

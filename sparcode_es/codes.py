@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 TERM = re.compile(r"(?:h(\d{1,9})_)?(\d{1,9}(?:_\d{1,9})*)")
-ITEM_TERM = re.compile(r"item_(\d{1,10})")
-ITEM_HEAD = 0xFFFF_FFFF
-"""The head of item codes: an item of the history that stands for itself. Its row is (ITEM_HEAD, item number, 0, …)."""
+ITEM_TERM = re.compile(r"(item|repeat)_(\d{1,10})")
+REPEAT_HEAD, ITEM_HEAD = 0xFFFF_FFFE, 0xFFFF_FFFF
+"""The heads of the codes of items, which an item of the history gives: a repeat code finds the item itself again, an item code
+what follows it. A row is (head, item number, 0, …); other codes have smaller heads."""
+HEADS = {"repeat": REPEAT_HEAD, "item": ITEM_HEAD}
 
 
 @dataclass(frozen=True)
@@ -38,21 +40,65 @@ class UserCodes:
 
 
 @dataclass(frozen=True)
+class LatestItems:
+    """Which items of a history give a code: its `latest`, the n-th latest with the boost decayⁿ⁻¹."""
+
+    head: int
+    """REPEAT_HEAD or ITEM_HEAD"""
+    latest: int
+    decay: float
+
+
+@dataclass(frozen=True)
 class ItemCodes:
-    """Scores of the item codes in CSR form: row j holds what item j in a history says for other items. Nothing is added."""
+    """Scores of the codes of items in CSR form, for each head a row an item: what an item in a history says for items. Nothing is
+    added."""
 
     offsets: np.ndarray
-    """int64 [I + 1]"""
+    """int64 [H · I + 1]"""
     items: np.ndarray
     """uint32 [n], ascending in a row"""
     scores: np.ndarray
     """float32 [n], positive"""
+    heads: tuple[int, ...] = (ITEM_HEAD,)
+    """Ascending, H of them"""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def table(self, codebooks: int) -> np.ndarray:
+        """The codes of all rows, uint32 [H · I, 1 + M], in lexicographic order."""
+        numbers = np.arange(len(self) // len(self.heads))
+        return np.concatenate([item_code_rows(numbers, codebooks, head) for head in self.heads])
+
+    def rows(self, codes: np.ndarray) -> np.ndarray:
+        """The row of each of some codes of items, uint32 [n, 1 + M] → int64 [n]."""
+        place = np.searchsorted(np.array(self.heads), codes[:, 0])
+        found: np.ndarray = place * (len(self) // len(self.heads)) + codes[:, 1].astype(np.int64)
+        return found
+
+
+def side_by_side(parts: Sequence[ItemCodes]) -> ItemCodes:
+    """The codes of several heads, ascending, as one table."""
+    ends = np.cumsum([0, *(len(part.items) for part in parts)])
+    offsets = [
+        np.zeros(1, dtype=np.int64),
+        *(part.offsets[1:] + end for part, end in zip(parts, ends[:-1], strict=True)),
+    ]
+    return ItemCodes(
+        np.concatenate(offsets),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        tuple(head for part in parts for head in part.heads),
+    )
 
 
 def term_of(code: Sequence[int] | np.ndarray, shared_heads: bool) -> str:
-    """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `item_42` of an item."""
-    if int(code[0]) == ITEM_HEAD:
-        return item_term(int(code[1]))
+    """The term of a code row [1 + M]: `12_201`, `h3_12_201` where each head has codebooks of its own, `item_42` or `repeat_42` of
+    an item."""
+    for name, head in HEADS.items():
+        if int(code[0]) == head:
+            return f"{name}_{int(code[1])}"
     numbers = "_".join(str(int(part)) for part in code[1:])
     return numbers if shared_heads else f"h{int(code[0])}_{numbers}"
 
@@ -62,16 +108,28 @@ def item_term(item: int) -> str:
     return f"item_{item}"
 
 
+def item_of_term(term: str) -> int | None:
+    """The number of the item whose item code or repeat code a term is; None for any other."""
+    match = ITEM_TERM.fullmatch(term)
+    return None if match is None else int(match[2])
+
+
 def is_item_term(term: str) -> bool:
-    """Whether a term is that of an item code."""
-    return ITEM_TERM.fullmatch(term) is not None
+    """Whether a term is that of an item's code."""
+    return item_of_term(term) is not None
+
+
+def of_items(codes: np.ndarray) -> np.ndarray:
+    """Which codes are of items, uint32 [T, 1 + M] → bool [T]."""
+    found: np.ndarray = np.asarray(codes[:, 0]) >= REPEAT_HEAD
+    return found
 
 
 def parse_term(term: str, codebooks: int) -> tuple[int, ...]:
     """The code row (head, M sub-codes) of a term. Raises `ValueError` for anything that `term_of` does not write."""
     item = ITEM_TERM.fullmatch(term)
     if item is not None:
-        return (ITEM_HEAD, int(item[1]), *[0] * (codebooks - 1))
+        return (HEADS[item[1]], int(item[2]), *[0] * (codebooks - 1))
     match = TERM.fullmatch(term)
     numbers = () if match is None else tuple(int(number) for number in match[2].split("_"))
     if match is None or len(numbers) != codebooks:
@@ -79,10 +137,10 @@ def parse_term(term: str, codebooks: int) -> tuple[int, ...]:
     return (int(match[1] or 0), *numbers)
 
 
-def item_code_rows(items: np.ndarray, codebooks: int) -> np.ndarray:
+def item_code_rows(items: np.ndarray, codebooks: int, head: int = ITEM_HEAD) -> np.ndarray:
     """The codes of items: item numbers [...] → uint32 [..., 1 + M]."""
     codes = np.zeros((*items.shape, 1 + codebooks), dtype=np.uint32)
-    codes[..., 0], codes[..., 1] = ITEM_HEAD, items
+    codes[..., 0], codes[..., 1] = head, items
     return codes
 
 

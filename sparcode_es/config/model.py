@@ -166,8 +166,9 @@ class ScorerConfig:
 
 @dataclass(frozen=True)
 class ItemCodesConfig:
-    """Item codes: the history's latest items stand for themselves, beside the codes of the tokens. Their postings are
-    remembered (the lift of what followed them in training), so they know pairs that no vector can express."""
+    """Codes of items: the history's latest items stand for themselves, beside the codes of the tokens. Item codes' postings are
+    remembered (the lift of what followed them in training), so they know pairs that no vector can express; a repeat code finds
+    its item again."""
 
     latest: int = 10
     """How many of the history's latest items give a code; 0 switches item codes off."""
@@ -182,17 +183,22 @@ class ItemCodesConfig:
     """The weight of the remembered lifts; None: validation chooses it."""
     ridge_share: float | None = None
     """The share of ridge weights beside the lifts (`sparcode_es.training.ridge`); 0 does without; None: validation chooses it."""
-    own_weight: float | None = None
-    """Added to the lift of each item for itself, for logs in which users come back to their items; 0 adds nothing; None:
-    validation chooses it, with every item ranked."""
+    repeat_weight: float | None = None
+    """The score of repeat codes (`sparcode_es.models.repeat`), for logs in which users come back to items of their history; 0
+    does without; None: validation chooses it, with every item ranked."""
+    repeat_latest: int = 64
+    """How many of the history's latest events give their item a repeat code; 0 switches repeat codes off."""
+    repeat_decay: float = 0.98
+    """The boost of the n-th latest event's item is repeat_decayⁿ⁻¹, added up where it occurs again."""
 
     def __post_init__(self) -> None:
         require(0 <= (self.ridge_share or 0) < 1, "item_codes.ridge_share must lie in [0, 1)")
         require(0 <= self.latest <= 256, f"item_codes.latest must lie in 0…256, not {self.latest}")
         require(1 <= self.window <= 256, f"item_codes.window must lie in 1…256, not {self.window}")
-        for name in ("decay", "window_decay"):
+        require(0 <= self.repeat_latest <= 256, f"item_codes.repeat_latest must lie in 0…256, not {self.repeat_latest}")
+        for name in ("decay", "window_decay", "repeat_decay"):
             require(0 < getattr(self, name) <= 1, f"item_codes.{name} must lie in (0, 1], not {getattr(self, name)}")
-        for name in ("weight", "own_weight"):
+        for name in ("weight", "repeat_weight"):
             require((getattr(self, name) or 0) >= 0, f"item_codes.{name} must not be negative")
 
 

@@ -112,7 +112,7 @@ class TrainingConfig:
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     with_validation: bool = False
     """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
-    weights, the ridge weights' share and the items' own weight. `train --refit` sets all of it from a training that validation
+    weights, the ridge weights' share and the repeat codes'. `train --refit` sets all of it from a training that validation
     has seen."""
     with_test: bool = False
     """With `with_validation`: the test events too, after which nothing here can say what the model is worth."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparcode_es.codes import ITEM_HEAD, item_term
+from sparcode_es.codes import item_term, of_items
 from sparcode_es.engines.base import Contribution, Query
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.inspector import FLOAT64, Dead, Group, Part, Reasons, group
@@ -108,7 +108,7 @@ class EmbeddedInspector:
         )
 
     def _by_kind(self, wanted: np.ndarray, examples: int) -> dict[str, Group]:
-        is_item = np.asarray(self._artifact.codes[:, 0]) == ITEM_HEAD
+        is_item = of_items(self._artifact.codes)
         return {
             kind: group((self._artifact.term(row) for row in np.flatnonzero(wanted & rows).tolist()), examples)
             for kind, rows in ((LEARNED, ~is_item), (ITEM, is_item))

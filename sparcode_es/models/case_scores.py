@@ -13,7 +13,6 @@ from sparcode_es.codes import unique_codes
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.few import latest_events
-from sparcode_es.models.memory import Memory
 
 if TYPE_CHECKING:
     from sparcode_es.models.sparcode import SparCode
@@ -39,13 +38,15 @@ class CodeTable:
         for begin in range(0, model.num_items, BLOCK):
             self.scores[:, begin : begin + BLOCK] = model.score_codes(flat, slice(begin, begin + BLOCK))
         self.memory, self.memory_rows = model.memory, None if model.memory is None else model.table_rows(flat)
-        self.item_part = None if model.item_memory is None else ItemPart(model, model.item_memory, cases)
+        self.item_part = ItemPart(model, cases)
 
-    def score_function(self, memory_weight: float = 0.0, item_weight: float | None = None) -> ScoreFunction:
+    def score_function(
+        self, memory_weight: float = 0.0, item_weight: float | None = None, repeat_weight: float | None = None
+    ) -> ScoreFunction:
         """Σ boost · ReLU(S + b) (Eq. 10 and 11) over all codes, as a function of case rows; -inf where nothing is retrieved.
 
-        memory_weight: of the codes' lifts, which are added to those that S has by the model's own weight; item_weight: of the
-        item codes' lifts, instead of the model's.
+        memory_weight: of the codes' lifts, which are added to those that S has by the model's own weight; item_weight,
+        repeat_weight: of the item codes' lifts and of the repeat codes, instead of the model's.
         """
         sparse_scores = self.scores + self.bias
         if memory_weight:
@@ -57,8 +58,7 @@ class CodeTable:
         def score(rows: np.ndarray) -> np.ndarray:
             index, boosts = torch.from_numpy(self.rows[rows]).to(device), torch.from_numpy(self.boosts[rows]).to(device)
             scores = F.embedding_bag(index, table, per_sample_weights=boosts, mode="sum").cpu().numpy()
-            if self.item_part is not None:
-                self.item_part.add_to(scores, rows, item_weight)
+            self.item_part.add_to(scores, rows, item_weight, repeat_weight)
             scores[scores <= 0] = -np.inf
             return scores
 
@@ -74,18 +74,28 @@ class CodeTable:
 
 
 class ItemPart:
-    """What the item codes give to the scores of some cases."""
+    """What the codes of items give to the scores of some cases."""
 
-    def __init__(self, model: SparCode, memory: Memory, cases: Cases) -> None:
-        size = model.num_items
-        settings = model.config.item_codes
-        numbers, boosts = latest_events(cases.history_offsets, cases.history_items, settings.latest, settings.decay)
-        owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
-        self.boosts = sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), size))
-        self.memory = memory
+    def __init__(self, model: SparCode, cases: Cases) -> None:
+        settings, size = model.config.item_codes, model.num_items
+        self.memory, self.repeat = model.item_memory, model.repeat
+        self._boosts = _boosts_on_items(cases, size, settings.latest, settings.decay)
+        self._repeat_boosts = _boosts_on_items(cases, size, settings.repeat_latest, settings.repeat_decay)
 
-    def add_to(self, scores: np.ndarray, rows: np.ndarray, weight: float | None) -> None:
-        """Add Σ boost · weight · lift to scores of case rows, float32 [B, I]."""
-        weight = float(self.memory.weight) if weight is None else weight
-        if weight:
-            scores += weight * (self.boosts[rows] @ self.memory.lifts).toarray()
+    def add_to(
+        self, scores: np.ndarray, rows: np.ndarray, weight: float | None = None, repeat_weight: float | None = None
+    ) -> None:
+        """Add Σ boost · weight · lift, and boost · weight of the repeat codes, to scores of case rows, float32 [B, I]. None: the
+        model's own weights."""
+        if self.memory is not None and (weight := float(self.memory.weight) if weight is None else weight):
+            scores += weight * (self._boosts[rows] @ self.memory.lifts).toarray()
+        own = self.repeat.weight if self.repeat is not None else 0.0
+        if repeat_weight := float(own) if repeat_weight is None else repeat_weight:
+            scores += repeat_weight * self._repeat_boosts[rows].toarray()
+
+
+def _boosts_on_items(cases: Cases, num_items: int, latest: int, decay: float) -> sparse.csr_matrix:
+    """What each case weighs its latest items, those that occur again added up: float32 [cases, I]."""
+    numbers, boosts = latest_events(cases.history_offsets, cases.history_items, latest, decay)
+    owners = np.repeat(np.arange(len(numbers)), numbers.shape[1])
+    return sparse.csr_matrix((boosts.ravel(), (owners, numbers.ravel())), shape=(len(numbers), num_items))

@@ -8,17 +8,14 @@ coefficient), damped for rare codes and items, and not the ratio to chance that 
 validation chooses scales it.
 
 Item codes may have ridge weights beside their lifts (`sparcode_es.training.ridge`): what an item tells of another that the items
-around it do not tell already. A pair then counts (1 - share) · lift + share · ridge. And an item may have a weight of its own
-for itself, which is added to its lift: where users come back to their items, the count of what followed tells too little of it.
+around it do not tell already. A pair then counts (1 - share) · lift + share · ridge.
 
-Later events can be folded in: n(k, c) grows, n(k), n(c), ridge weights and items' own weight stay what they were in training. A
-lift then depends on its own count alone: pairs without new events keep theirs, and the order in which events were folded in
-makes no difference. Where the folded events are no longer few beside those of training, train again.
+Later events can be folded in: n(k, c) grows, n(k), n(c) and ridge weights stay what they were in training. A lift then depends on
+its own count alone: pairs without new events keep theirs, and the order in which events were folded in makes no difference. Where
+the folded events are no longer few beside those of training, train again.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
@@ -34,7 +31,7 @@ BLOCK = 1 << 20
 
 class Memory(nn.Module):
     """The counts of the training pairs as a sparse table in CSR form (rows: codes), their weight, and the lifts, which
-    follow from them. Empty until `fit`; without ridge weights until `mix`, without a weight of items for themselves until `keep`.
+    follow from them. Empty until `fit`, without ridge weights until `mix`.
 
     The state has the counts (and ridge weights) in place of the lifts, since they can grow. What is folded in is no part of the
     state: a checkpoint and its hash stay what training made.
@@ -49,10 +46,8 @@ class Memory(nn.Module):
     ridge: Tensor
     """float32, one for each of the counts, with the mean of their lifts; empty where `share` is 0."""
     share: Tensor
-    own: Tensor
-    """What is added to the lift of an item for itself, where the rows are items."""
     lifts: sparse.csr_matrix
-    """float32 [rows, num_items]; with the ridge weights' share and the items' own weight"""
+    """float32 [rows, num_items]; with the ridge weights' share"""
 
     def __init__(self, rows: int, num_items: int) -> None:
         super().__init__()
@@ -65,7 +60,6 @@ class Memory(nn.Module):
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("ridge", torch.zeros(0))
         self.register_buffer("share", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("own", torch.zeros((), dtype=torch.float64))
         self.lifts = sparse.csr_matrix((rows, 0), dtype=np.float32)
 
     def fit(self, counts: sparse.csr_matrix, of_item: np.ndarray, of_row: np.ndarray | None = None) -> None:
@@ -77,18 +71,12 @@ class Memory(nn.Module):
         self.items = torch.from_numpy(counts.indices.astype(np.int32))
         self.counts = torch.from_numpy(counts.data.astype(np.float32))
         self.of_item = torch.from_numpy(of_item.astype(np.int64))
-        self.own.zero_()
         self.mix(np.zeros(0, dtype=np.float32), 0.0)
 
     def mix(self, ridge: np.ndarray, share: float) -> None:
         """Give ridge weights, float32, one for each of the counts in their order, this share (0 ≤ share < 1) beside the lifts."""
         self.ridge = torch.from_numpy(ridge if share else ridge[:0])
         self.share.fill_(share)
-        self.fold(None)
-
-    def keep(self, own: float) -> None:
-        """Give each item this weight (0 and above) for itself, beside its lift; of a table whose rows are items."""
-        self.own.fill_(own)
         self.fold(None)
 
     @property
@@ -113,10 +101,6 @@ class Memory(nn.Module):
             else:
                 beside = sparse.csr_matrix((ridge, trained.indices, trained.indptr), shape=self.shape)
                 self.lifts = sparse.csr_matrix(self.lifts + beside)
-        if self.own:
-            own = sparse.identity(len(self.of_item), dtype=np.float32, format="csr")
-            own.data *= np.float32(float(self.own))
-            self.lifts = sparse.csr_matrix(self.lifts + own)
 
     @property
     def active(self) -> bool:
@@ -146,9 +130,6 @@ class Memory(nn.Module):
             raise ValueError(
                 f"{prefix}ridge has {len(self.ridge)} weights for {len(self.counts)} counts, share {float(self.share)}"
             )
-        rows, items = self.shape
-        if not 0 <= float(self.own) < math.inf or (self.own and rows != items):
-            raise ValueError(f"{prefix}own is {float(self.own)} in a table of {rows} rows and {items} items")
         self.fold(None)
 
 

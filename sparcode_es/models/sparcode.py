@@ -14,7 +14,7 @@ from scipy.sparse import csc_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparcode_es.codes import ItemCodes
+from sparcode_es.codes import ITEM_HEAD, REPEAT_HEAD, ItemCodes, LatestItems, side_by_side
 from sparcode_es.data.dataset import Cases, ScoreFunction
 from sparcode_es.models.base import TokenModel, Tower
 from sparcode_es.models.batches import Batch
@@ -23,6 +23,7 @@ from sparcode_es.models.losses import Candidates, NegativeSampler, sampled_softm
 from sparcode_es.models.memory import Memory
 from sparcode_es.models.pair_tables import PairTables
 from sparcode_es.models.quantizer import Assignment, Quantizer
+from sparcode_es.models.repeat import Repeat
 from sparcode_es.models.scorers import make_item_tokens, make_scorer, scaled_scores
 from sparcode_es.models.tokenizers import OwnItems
 
@@ -46,6 +47,7 @@ class SparCode(TokenModel):
         self.bias_parameter = nn.Parameter(torch.zeros(()))
         self.memory = Memory(self.quantizer.sets * quantizer.codes, self.num_items) if scorer.memory else None
         self.item_memory = Memory(self.num_items, self.num_items) if config.item_codes.latest else None
+        self.repeat = Repeat(self.num_items) if config.item_codes.latest and config.item_codes.repeat_latest else None
 
     def begin_from(self, tower: Tower) -> None:
         """The tower's tokenizer and scale, and a copy of its item vectors for the scorer.
@@ -197,14 +199,19 @@ class SparCode(TokenModel):
         return codes[..., 0].astype(np.int64) * self.config.quantizer.codes + codes[..., 1]
 
     @property
-    def has_item_codes(self) -> bool:
-        """Whether there are item codes, and validation gave them a weight."""
-        return self.item_memory is not None and self.item_memory.active
+    def latest_items(self) -> tuple[LatestItems, ...]:
+        """Which items of a history give a code: of the kinds to which validation gave a weight, by head."""
+        settings = self.config.item_codes
+        repeat = LatestItems(REPEAT_HEAD, settings.repeat_latest, settings.repeat_decay)
+        item = LatestItems(ITEM_HEAD, settings.latest, settings.decay)
+        kinds = ((self.repeat, repeat), (self.item_memory, item))
+        return tuple(kind for part, kind in kinds if part is not None and part.active)
 
     @property
     def item_codes(self) -> ItemCodes | None:
-        """The weighted lifts of the item codes, made anew; None where there are none, see `has_item_codes`."""
-        return self.item_memory.as_item_codes() if self.item_memory is not None and self.item_memory.active else None
+        """The scores of the codes of items, made anew; None where there are none, see `latest_items`."""
+        parts = [part.as_item_codes() for part in (self.repeat, self.item_memory) if part is not None and part.active]
+        return side_by_side(parts) if parts else None
 
     def vectors_of(self, codes: np.ndarray) -> Tensor:
         """Code vectors of codes uint32 [C, 1 + M], [C, D] (Eq. 8)."""

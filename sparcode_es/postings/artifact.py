@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import ITEM_HEAD, Clause, term_of
+from sparcode_es.codes import Clause, of_items, term_of
 from sparcode_es.errors import ArtifactError, DataError
 from sparcode_es.postings.manifest import REBUILD, Manifest, content_of, folder_of, parsed, source_of
 from sparcode_es.postings.terms import TermRows
@@ -125,7 +125,7 @@ class Artifact:
     def _check_ranges(self, postings: bool) -> None:
         """Raise `ArtifactError` for users' numbers and offsets out of range; of postings, which are many, where asked."""
         for name, numbers, bound in (
-            ("codes", self.codes[self.codes[:, 0] == ITEM_HEAD, 1:2], self.num_items),
+            ("codes", self.codes[of_items(self.codes), 1:2], self.num_items),
             ("user_codes", self.user_codes, self.num_codes),
             ("user_seen", self.user_seen_items, self.num_items),
         ):

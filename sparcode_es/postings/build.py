@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from sparcode_es import __version__, csr
-from sparcode_es.codes import ITEM_HEAD, UserCodes, item_code_rows, unique_codes
+from sparcode_es.codes import UserCodes, of_items, unique_codes
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError, StorageError
 from sparcode_es.files import FileSum, atomic_folder, check_replaceable, sums_of
@@ -67,14 +67,14 @@ def build_postings(
     check_replaceable(out, "postings artifact", MANIFEST_KEYS)
     _check_fit(scorer, item_ids, user_ids, user_codes, user_seen)
     seen_codes = user_codes.codes if asked_codes is None else np.concatenate([user_codes.codes, asked_codes])
-    observed, _ = unique_codes(seen_codes[seen_codes[:, 0] != ITEM_HEAD])
+    observed, _ = unique_codes(seen_codes[~of_items(seen_codes)])
     codes = _choose_codes(scorer, observed, config)
     if config.sparsity is not None and config.cut == "bias":
         bias = bias_for_sparsity(scorer, codes, config, config.sparsity)
     else:
         bias = scorer.bias if config.bias is None else config.bias
     with atomic_folder(out) as folder:
-        table = np.concatenate([codes, _item_rows(scorer, codes.shape[1] - 1)])
+        table = _with_those_of_items(scorer, codes)
         users = None
         if config.cut == "traffic":
             users = boosts_of(user_codes if traffic is None else traffic, table, config.traffic_users)
@@ -143,14 +143,14 @@ def _write_postings(
 def _write_candidates(
     scorer: CodeScorer, codes: np.ndarray, bias: np.float32, folder: Path, config: PostingsConfig, most: int | None
 ) -> tuple[np.ndarray, float]:
-    """Stream the positive scores of each code, the best `most` of them; then those of the item codes.
+    """Stream the positive scores of each code, the best `most` of them; then those of the codes of items.
 
     Returns the number of postings of each, int64 [C], and the largest relative rounding error.
     """
     remembered = scorer.item_codes
     found = scored_postings(scorer, codes, bias, config, most, folder)
     if remembered is not None:
-        found = itertools.chain(found, remembered_postings(remembered, range(scorer.num_items), most))
+        found = itertools.chain(found, remembered_postings(remembered, range(len(remembered)), most))
     counts, error = [], 0.0
     items_path, scores_path = folder / "item_numbers.npy", folder / "scores.npy"
     with NpyStream(items_path, np.uint32) as items, NpyStream(scores_path, np.uint16) as grids:
@@ -162,10 +162,10 @@ def _write_candidates(
     return np.array(counts, dtype=np.int64), error
 
 
-def _item_rows(scorer: CodeScorer, codebooks: int) -> np.ndarray:
-    """The item codes of a model, uint32 [I or 0, 1 + M]."""
-    numbers = np.arange(0 if scorer.item_codes is None else scorer.num_items)
-    return item_code_rows(numbers, codebooks)
+def _with_those_of_items(scorer: CodeScorer, codes: np.ndarray) -> np.ndarray:
+    """All codes of the postings: these, uint32 [C, 1 + M], and the model's codes of items behind them."""
+    remembered = scorer.item_codes
+    return codes if remembered is None else np.concatenate([codes, remembered.table(codes.shape[1] - 1)])
 
 
 def manifest_of(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.codes import ITEM_HEAD
+from sparcode_es.codes import of_items
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.groups import rank_in_group
@@ -48,7 +48,7 @@ class Neighbours:
         self._artifact, self._survey = artifact, survey
         shares = from_grid(survey.grid) / np.maximum(survey.norms, 1e-300)[:, None]
         self._weights = np.where(survey.grid > 0, shares, 0).astype(np.float32)
-        self._is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
+        self._is_item = of_items(artifact.codes)
         self._kinds = [self._named(np.flatnonzero(self._is_item == kind)) for kind in (False, True)]
 
     def _named(self, rows: np.ndarray) -> _Named:

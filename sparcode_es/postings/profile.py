@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import ITEM_HEAD
+from sparcode_es.codes import REPEAT_HEAD, of_items
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.naming import NAMED_BY, Catalogue, short
@@ -125,8 +125,9 @@ class Profiler:
     def name(self, row: int) -> str:
         """A code's readable name: never empty, and the same for the same artifact."""
         if self._is_item_code(row):
-            item = int(self.artifact.codes[row, 1])
-            return f"after {short(self.catalogue.title(item) or '') or self.artifact.item_ids[item]}"
+            head, item = self.artifact.codes[row, :2].tolist()
+            named = short(self.catalogue.title(item) or "") or self.artifact.item_ids[item]
+            return f"{named} again" if head == REPEAT_HEAD else f"after {named}"
         return self.catalogue.name(self._named_by(row)) or self.artifact.term(row)
 
     def _named_by(self, row: int) -> list[int]:
@@ -143,7 +144,7 @@ class Profiler:
         return heapq.nsmallest(count, rows, key=lambda row: (-traffic[row], -users[row], self.artifact.term(row)))
 
     def _is_item_code(self, row: int) -> bool:
-        return int(self.artifact.codes[row, 0]) == ITEM_HEAD
+        return bool(of_items(self.artifact.codes[row : row + 1])[0])
 
     def _profile(self, row: int, neighbours: tuple[Neighbour, ...]) -> CodeProfile:
         artifact, is_item = self.artifact, self._is_item_code(row)

@@ -57,7 +57,7 @@ def _progress(items: int) -> Any:
 
 
 def remembered_postings(remembered: ItemCodes, rows: Iterable[int], most: int | None) -> Iterator[CodePostings]:
-    """The postings of some item codes: their scores as they are, the best `most` of them."""
+    """The postings of some codes of items, by their rows: their scores as they are, the best `most` of them."""
     if not np.isfinite(remembered.scores).all():
         raise ArtifactError("the model's scores of item codes are not finite; the model is damaged, train it again")
     for row in rows:

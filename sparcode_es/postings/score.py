@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sparcode_es.codes import ITEM_HEAD, ItemCodes, term_of
+from sparcode_es.codes import ItemCodes, of_items, term_of
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError
 
@@ -50,12 +50,12 @@ class CodeScorer(Protocol):
         ...
 
     def all_codes(self) -> np.ndarray:
-        """Every possible code but item codes, uint32 [C, 1 + M]."""
+        """Every possible code but those of items, uint32 [C, 1 + M]."""
         ...
 
     @property
     def item_codes(self) -> ItemCodes | None:
-        """The scores of the item codes; None for a model without them."""
+        """The scores of the codes of items; None for a model without them."""
         ...
 
     def score_codes(self, codes: np.ndarray, items: slice) -> np.ndarray:
@@ -103,17 +103,16 @@ def _one_by_one(scorer: CodeScorer, codes: np.ndarray, config: PostingsConfig) -
 
 
 def sparse_scores(scorer: CodeScorer, codes: np.ndarray, bias: float) -> np.ndarray:
-    """ReLU(S + b) of Eq. 15 for any codes uint32 [C, 1 + M], and the scores of item codes as they are; float32 [C, I]."""
+    """ReLU(S + b) of Eq. 15 for any codes uint32 [C, 1 + M], and the scores of codes of items as they are; float32 [C, I]."""
     found = np.zeros((len(codes), scorer.num_items), dtype=np.float32)
-    is_item = codes[:, 0] == ITEM_HEAD
+    is_item = of_items(codes)
     if not is_item.all():
         scored = scorer.score_codes(codes[~is_item], slice(0, scorer.num_items))
         found[~is_item] = np.maximum(scored + np.float32(bias), 0)
     remembered = scorer.item_codes
     if remembered is not None:
-        for row in np.flatnonzero(is_item):
-            item = int(codes[row, 1])
-            part = slice(int(remembered.offsets[item]), int(remembered.offsets[item + 1]))
+        for row, place in zip(np.flatnonzero(is_item), remembered.rows(codes[is_item]).tolist(), strict=True):
+            part = slice(int(remembered.offsets[place]), int(remembered.offsets[place + 1]))
             found[row, remembered.items[part]] = remembered.scores[part]
     return found
 

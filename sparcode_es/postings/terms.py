@@ -6,40 +6,39 @@ import functools
 
 import numpy as np
 
-from sparcode_es.codes import ITEM_HEAD, parse_term, term_of
+from sparcode_es.codes import HEADS, REPEAT_HEAD, parse_term, term_of
 
 REMEMBERED = 1 << 16
 """Terms whose rows are kept, the latest asked for: at most about 10 MB."""
 
 
 class TermRows:
-    """The rows of codes uint32 [C, 1 + M], which are in lexicographic order, item codes last, by their terms.
+    """The rows of codes uint32 [C, 1 + M], in lexicographic order, those of items last, by their terms.
 
-    An item code is found by the item's number; of another code, a key of 4 (1 + M) bytes, big-endian, is searched, so that the
-    order of keys is the order of rows.
+    A code of an item is found by the item's number; of another code, a key of 4 (1 + M) bytes, big-endian, is searched, so that
+    the order of keys is the order of rows.
     """
 
     def __init__(self, codes: np.ndarray, shared_heads: bool) -> None:
         self._codebooks, self._shared_heads = codes.shape[1] - 1, shared_heads
-        first = int(np.searchsorted(np.ascontiguousarray(codes[:, 0]), ITEM_HEAD))
-        self._keys = _keys(codes[:first])
-        items = codes[first:, 1].astype(np.int64)
-        self._item_rows = np.full(int(items.max(initial=-1)) + 1, -1, dtype=np.int32)
-        self._item_rows[items] = np.arange(first, len(codes))
+        heads = np.ascontiguousarray(codes[:, 0])
+        self._keys = _keys(codes[: int(np.searchsorted(heads, REPEAT_HEAD))])
+        self._item_rows = {name: _by_item(heads, codes, head) for name, head in HEADS.items()}
         self.find = functools.lru_cache(REMEMBERED)(self._find)
 
     def _find(self, term: str) -> int | None:
         """The row of a term's code, or None when there is no such code. O(log C)."""
-        if not term.startswith("item_"):
+        kind, _, number = term.partition("_")
+        rows = self._item_rows.get(kind)
+        if rows is None:
             return self._find_key(term)
-        number = term[5:]
         # A longer one is no item's; `isdecimal` also takes digits of other scripts, which `str` then tells apart.
         if not number.isdecimal() or len(number) > 10:
             return None
         item = int(number)
-        if item >= len(self._item_rows) or str(item) != number:
+        if item >= len(rows) or str(item) != number:
             return None
-        row = int(self._item_rows[item])
+        row = int(rows[item])
         return row if row >= 0 else None
 
     def _find_key(self, term: str) -> int | None:
@@ -52,6 +51,15 @@ class TermRows:
         key = _keys(np.array([code], dtype=np.uint32))
         row = int(self._keys.searchsorted(key)[0])
         return row if row < len(self._keys) and self._keys[row] == key[0] else None
+
+
+def _by_item(heads: np.ndarray, codes: np.ndarray, head: int) -> np.ndarray:
+    """The row of each item's code with a head, int32 [n], -1 where it has none."""
+    first, stop = (int(np.searchsorted(heads, head, side)) for side in ("left", "right"))
+    items = codes[first:stop, 1].astype(np.int64)
+    rows = np.full(int(items.max(initial=-1)) + 1, -1, dtype=np.int32)
+    rows[items] = np.arange(first, stop)
+    return rows
 
 
 def _keys(codes: np.ndarray) -> np.ndarray:

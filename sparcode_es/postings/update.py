@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.codes import ITEM_HEAD, UserCodes, rows_of
+from sparcode_es.codes import UserCodes, of_items, rows_of
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import MismatchError
 from sparcode_es.files import atomic_folder, check_replaceable, sums_of
@@ -155,15 +155,15 @@ def _write_postings(
 def _scored(
     artifact: Artifact, codes: np.ndarray, scorer: CodeScorer, folder: Path, config: PostingsConfig
 ) -> Iterator[CodePostings]:
-    """The postings of some codes, as a full build with the artifact's bias would make them (item codes come last)."""
-    scored = np.ascontiguousarray(codes[codes[:, 0] != ITEM_HEAD])
+    """The postings of some codes, as a full build with the artifact's bias would make them (those of items come last)."""
+    scored = np.ascontiguousarray(codes[~of_items(codes)])
     bias, most = np.float32(artifact.manifest.bias), config.max_postings_per_code
     found = scored_postings(scorer, scored, bias, config, most, folder)
     remembered = scorer.item_codes
     if remembered is None:
         return found
-    items = codes[len(scored) :, 1].tolist()
-    return itertools.chain(found, remembered_postings(remembered, items, most))
+    places = remembered.rows(codes[len(scored) :]).tolist()
+    return itertools.chain(found, remembered_postings(remembered, places, most))
 
 
 def _copy(artifact: Artifact, first: int, stop: int, items: NpyStream, grids: NpyStream) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from sparcode_es import __version__
-from sparcode_es.codes import ITEM_HEAD
+from sparcode_es.codes import of_items
 from sparcode_es.config import to_mapping
 from sparcode_es.engines.embedded import EmbeddedEngine
 from sparcode_es.engines.embedded_inspector import EmbeddedInspector
@@ -118,7 +118,7 @@ class ArtifactHolding:
         self._artifact = artifact
         self._engine = EmbeddedEngine(artifact)
         self.inspector = EmbeddedInspector(self._engine)
-        is_item = np.asarray(artifact.codes[:, 0]) == ITEM_HEAD
+        is_item = of_items(artifact.codes)
         kinds = ((LEARNED, np.flatnonzero(~is_item)), (ITEM, np.flatnonzero(is_item)))
         self._kinds = {kind: rows for kind, rows in kinds if len(rows)}
 

@@ -18,7 +18,7 @@ SHOWN = ("recall@10", "recall@50", "ndcg@10", "ndcg@50")
 """Metrics that are drawn, beside the one that chooses."""
 MEMORIES = {
     "item_codes": "Weight of the item codes",
-    "own": "Weight of items for themselves",
+    "repeat": "Weight of the repeat codes",
     "memory": "Weight of the memory",
 }
 

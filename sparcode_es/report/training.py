@@ -15,7 +15,7 @@ from sparcode_es.report.facts import Points, Quality, QualityRow, StageCurve, Tr
 MEMORIES = {
     "item_codes": "with item codes",
     "ridge": "with item codes and ridge weights",
-    "own": "with items' own weight",
+    "repeat": "with repeat codes",
     "memory": "with item codes and memory",
 }
 """Memories in the order in which they are weighed, and the system that each makes."""

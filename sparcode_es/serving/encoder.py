@@ -31,8 +31,7 @@ def encode_histories(
     rows = None if users is None else users[filled]
     tokens = encode_tokens(model, kept, items, rows)
     codes, boosts = assign_few_codes(model, tokens) if few else assign_codes(model, tokens)
-    item_codes = model.config.item_codes if model.has_item_codes else None
-    codes, boosts = with_item_codes(item_codes, kept, items, codes, boosts)
+    codes, boosts = with_item_codes(model.latest_items, kept, items, codes, boosts)
     return merge_codes(codes, boosts, filled, len(lengths))
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def export_encoder(model: SparCode, item_ids: StringTable, path: Path) -> None:
 
 
 def _header(model: SparCode) -> dict[str, Any]:
-    quantizer, item_codes = model.config.quantizer, model.config.item_codes
+    quantizer = model.config.quantizer
     return {
         "format": FORMAT,
         "model_hash": model.model_hash,
@@ -72,7 +73,7 @@ def _header(model: SparCode) -> dict[str, Any]:
         "shared_heads": model.shared_heads,
         "max_length": model.config.tokenizer.max_length,
         "codes_per_token": quantizer.codes_per_token if quantizer.assignment == "pursuit" else None,
-        "item_codes": {"latest": item_codes.latest, "decay": item_codes.decay} if model.has_item_codes else None,
+        "latest_items": [asdict(kind) for kind in model.latest_items],
     }
 
 

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import UserCodes
-from sparcode_es.config import ItemCodesConfig
+from sparcode_es.codes import LatestItems, UserCodes
 from sparcode_es.errors import CheckpointError, MissingExtraError
 from sparcode_es.files import parse_json
 from sparcode_es.models.few import codes_of, padded_histories
 from sparcode_es.serving.histories import item_numbers, merge_codes, with_item_codes
 from sparcode_es.tables import StringTable
 
-FORMAT = "sparcode-es encoder 1"
+FORMAT = "sparcode-es encoder 2"
 HEADER = "sparcode_es"
 """The metadata's key."""
 DIGEST = b"\x72\x4a\x0a\x06sha256\x12\x40"
@@ -48,8 +47,7 @@ class ExportedEncoder:
         """Of the model and of its codebooks."""
         self.shared_heads = bool(header["shared_heads"])
         self._most, self._per_token = int(header["max_length"]), header["codes_per_token"]
-        latest = header["item_codes"]
-        self._latest = None if latest is None else ItemCodesConfig(**latest)
+        self._latest = [LatestItems(**kind) for kind in header["latest_items"]]
         anything = {"histories": np.zeros((1, 1), dtype=np.int64), "positions": np.zeros(1, dtype=np.int64)}
         self._codebooks, ids = session.run(["codebooks", "item_ids"], anything)
         if not isinstance(self._per_token, int | None) or not 0 < (self._per_token or 1) <= self._codebooks.shape[2]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparcode_es import csr
-from sparcode_es.codes import UserCodes, item_code_rows, unique_codes
-from sparcode_es.config import ItemCodesConfig
+from sparcode_es.codes import LatestItems, UserCodes, item_code_rows, unique_codes
 from sparcode_es.errors import NotFoundError
 from sparcode_es.models.few import latest_events
 from sparcode_es.tables import StringTable
@@ -27,17 +26,16 @@ def item_numbers(item_ids: StringTable, items: Sequence[str]) -> np.ndarray:
 
 
 def with_item_codes(
-    config: ItemCodesConfig | None, offsets: np.ndarray, items: np.ndarray, codes: np.ndarray, boosts: np.ndarray
+    kinds: Sequence[LatestItems], offsets: np.ndarray, items: np.ndarray, codes: np.ndarray, boosts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The codes of n histories in CSR form, [n, R, 1 + M], and their boosts, [n, R], with those of the latest items beside
-    them; as they are where a model has no item codes, None."""
-    if config is None:
-        return codes, boosts
-    latest, weights = latest_events(offsets, items, config.latest, config.decay)
-    return (
-        np.concatenate([codes, item_code_rows(latest, codes.shape[-1] - 1)], axis=1),
-        np.concatenate([boosts, weights], axis=1),
-    )
+    them."""
+    all_codes, all_boosts = [codes], [boosts]
+    for kind in kinds:
+        latest, weights = latest_events(offsets, items, kind.latest, kind.decay)
+        all_codes.append(item_code_rows(latest, codes.shape[-1] - 1, kind.head))
+        all_boosts.append(weights)
+    return np.concatenate(all_codes, axis=1), np.concatenate(all_boosts, axis=1)
 
 
 def merge_codes(codes: np.ndarray, boosts: np.ndarray, users: np.ndarray, num_users: int) -> UserCodes:

@@ -26,7 +26,7 @@ DAMAGE = (
     *(AssertionError, ConfigError, DataError),
 )
 """What a header or tensors of another kind make the readers raise."""
-FORMAT = "sparcode-es checkpoint 6"
+FORMAT = "sparcode-es checkpoint 7"
 
 
 @dataclass(frozen=True)

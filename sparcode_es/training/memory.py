@@ -9,10 +9,11 @@ import numpy as np
 from scipy import sparse
 
 from sparcode_es.config import ItemCodesConfig
-from sparcode_es.data.dataset import ScoreFunction, Sequences
+from sparcode_es.data.dataset import Cases, ScoreFunction, Sequences
 from sparcode_es.data.filters import repeats
 from sparcode_es.models.case_scores import CodeTable
 from sparcode_es.models.memory import Memory
+from sparcode_es.models.repeat import Repeat
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.codes import code_positions
 from sparcode_es.training.ridge import ridge_weights
@@ -21,13 +22,13 @@ from sparcode_es.training.trainer import Trainer
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75)
 """Of the ridge weights beside the lifts."""
-OWN = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of an item for itself, in lifts."""
+REPEATS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Of the repeat codes."""
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
     """Fill the model's memories from the training pairs; each gets the weight that the configuration names, or the one with
-    the best validation metric: the item codes, the ridge weights' share of them, an item's for itself, the lifts of the learned
+    the best validation metric: the item codes, the ridge weights' share of them, the repeat codes, the lifts of the learned
     codes."""
     sequences = trainer.sequences
     popularity = np.bincount(sequences.items, minlength=model.num_items)
@@ -44,7 +45,9 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
             trainer, model.item_memory, "item_codes", given, lambda w: table().score_function(item_weight=w)
         )
         report |= _mix(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
-        report |= _keep(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
+    if model.repeat is not None:
+        given = model.config.item_codes.repeat_weight
+        report |= _repeat(trainer, model.repeat, given, lambda w: table().score_function(repeat_weight=w))
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
@@ -54,15 +57,20 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
 
 
 def _weigh(
-    trainer: Trainer, memory: Memory, name: str, given: float | None, scores_with: Callable[[float], ScoreFunction]
+    trainer: Trainer,
+    part: Memory | Repeat,
+    name: str,
+    given: float | None,
+    scores_with: Callable[[float], ScoreFunction],
+    tried: Sequence[float] = WEIGHTS,
 ) -> dict[str, float]:
-    """Give a memory its weight: the given one, or the one whose scores are best on validation; logs all that were tried."""
+    """Give a part its weight: the given one, or the one whose scores are best on validation; logs all that were tried."""
     if given is not None:
-        memory.weight.fill_(given)
+        part.weight.fill_(given)
         return {f"{name}_weight": given}
     metric = trainer.config.training.metric
-    best, found = best_weight(lambda weight: trainer.metrics(scores_with(weight))[metric])
-    memory.weight.fill_(best)
+    best, found = best_weight(lambda weight: trainer.metrics(scores_with(weight))[metric], tried)
+    part.weight.fill_(best)
     trainer.log.write(stage=name, **{f"weight {weight}": value for weight, value in found.items()})
     return {f"{name}_weight": best, f"{name}_validation": found[best]}
 
@@ -96,32 +104,19 @@ def _mix(
     return {"ridge_share": best, "ridge_validation": found[best]["all"]}
 
 
-def _keep(
-    trainer: Trainer, config: ItemCodesConfig, memory: Memory, scores: Callable[[], ScoreFunction]
+def _repeat(
+    trainer: Trainer, repeat: Repeat, given: float | None, scores_with: Callable[[float], ScoreFunction]
 ) -> dict[str, float]:
-    """Give items a weight for themselves: the given one, or the one whose scores are best on validation, with every item ranked
-    (where seen ones are left out it changes nothing); logs all that were tried. 0 where nobody comes back to an item."""
-    given = config.own_weight
-    if not memory.active or (given is None and not _comes_back(trainer)):
-        return {"own_weight": 0.0}
-    if given is not None:
-        memory.keep(given)
-        return {"own_weight": given}
-
-    def metric_at(own: float) -> float:
-        memory.keep(own)
-        return trainer.metrics(scores())[trainer.config.training.metric]
-
-    best, found = best_weight(metric_at, OWN)
-    memory.keep(best)
-    trainer.log.write(stage="own", **{f"weight {own}": value for own, value in found.items()})
-    return {"own_weight": best, "own_validation": found[best]}
+    """Give the repeat codes their weight, as `_weigh`; 0 where nobody comes back to an item."""
+    if given is None:
+        trainer.must_choose("the weight of the repeat codes")
+        given = None if comes_back(trainer.validation) else 0.0
+    return _weigh(trainer, repeat, "repeat", given, scores_with, REPEATS)
 
 
-def _comes_back(trainer: Trainer) -> bool:
-    """Whether a validation case looks for an item of its history. Raises `ConfigError` where there is no validation to ask."""
-    trainer.must_choose("the weight of items for themselves")
-    met, asked = trainer.validation.history, trainer.validation.targets
+def comes_back(cases: Cases) -> bool:
+    """Whether any case looks for an item of its history."""
+    met, asked = cases.history, cases.targets
     pairs = [np.concatenate([met.items, asked.items]), np.concatenate([met.owners, asked.owners])]
     return bool(repeats(pairs)[len(met.items) :].any())
 
@@ -129,7 +124,7 @@ def _comes_back(trainer: Trainer) -> bool:
 def best_weight(
     metric_at: Callable[[float], float], tried: Sequence[float] = WEIGHTS
 ) -> tuple[float, dict[float, float]]:
-    """The weight of a memory by which a metric is best, and the metric at each that was tried."""
+    """The weight by which a metric is best, and the metric at each that was tried."""
     found = {weight: metric_at(weight) for weight in tried}
     return max(found, key=lambda weight: found[weight]), found
 

@@ -76,7 +76,7 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
             config.item_codes,
             weight=report.get("item_codes_weight"),
             ridge_share=report.get("ridge_share"),
-            own_weight=report.get("own_weight"),
+            repeat_weight=report.get("repeat_weight"),
         ),
         scorer=replace(config.scorer, memory_weight=report.get("memory_weight")),
         training=replace(

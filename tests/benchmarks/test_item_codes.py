@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from faiss_points import faiss_points
-from item_codes import leave_out, leave_out_ridge
+from item_codes import beside_tower, leave_out, leave_out_repeat, leave_out_ridge
 from systems import Bench
 
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import load_config
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.engines.faiss import HNSW, IVFPQ
+from sparcode_es.models.case_scores import ItemPart
 from sparcode_es.models.encode import assign_codes, encode_tokens
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.build import build_model
@@ -76,6 +77,39 @@ def test_without_ridge_weights_a_model_is_as_one_that_never_had_them(ring: Path)
     assert weights_of(model)[1] == 1.0
     rows = np.arange(len(valid))
     np.testing.assert_array_equal(model.case_scores(valid)(rows), other.case_scores(valid)(rows))
+
+
+def test_without_repeat_codes_a_model_is_as_one_that_never_had_them(ring: Path) -> None:
+    dataset, valid = Dataset.open(ring), Dataset.open(ring).cases("valid")
+    model, other = remembering(dataset), remembering(dataset)
+    assert model.repeat is not None
+    model.repeat.weight.fill_(2.0)
+    rows = np.arange(len(valid))
+    with_them, never = model.case_scores(valid)(rows), other.case_scores(valid)(rows)
+    seen = np.zeros(with_them.shape, dtype=bool)
+    seen[valid.history.owners, valid.history.items] = True
+    assert (with_them > never)[seen].all()
+    np.testing.assert_array_equal(with_them[~seen], never[~seen])
+    assert leave_out_repeat(model, dataset) == leave_out_ridge(other, dataset)
+    np.testing.assert_array_equal(model.case_scores(valid)(rows), other.case_scores(valid)(rows))
+    model.repeat.weight.fill_(2.0)
+    assert leave_out(model, dataset) == leave_out(other, dataset)
+    np.testing.assert_array_equal(model.case_scores(valid)(rows), other.case_scores(valid)(rows))
+
+
+def test_a_two_tower_gets_repeat_codes_where_sparcode_has_them(ring: Path) -> None:
+    dataset, valid = Dataset.open(ring), Dataset.open(ring).cases("valid")
+    model, config = remembering(dataset), load_config(overrides=SMALL | {"model": "two_tower"})
+    twin = build_model(config, dataset).eval()
+    assert isinstance(twin, TwoTower)
+    assert model.repeat is not None
+    assert beside_tower(twin, model, dataset, valid)[1]["repeat_weight"] == 0.0
+    model.repeat.weight.fill_(2.0)
+    score, weights = beside_tower(twin, model, dataset, valid)
+    rows = np.arange(len(valid))
+    wanted = twin.case_scores(valid)(rows)
+    ItemPart(model, valid).add_to(wanted, rows, weights["item_codes_weight"], weights["repeat_weight"])
+    np.testing.assert_array_equal(score(rows), wanted)
 
 
 def test_a_weight_that_the_configuration_names_stays(ring: Path) -> None:

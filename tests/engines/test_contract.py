@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes
+from sparcode_es.codes import ITEM_HEAD, REPEAT_HEAD, ItemCodes, UserCodes, side_by_side
 from sparcode_es.data.dataset import Cases
 from sparcode_es.engines.base import Clause, Engine, Query
 from sparcode_es.engines.conditions import AnyOf, parse_filter
@@ -52,10 +52,20 @@ class Scorer:
     """Scores of few values, so that sums tie; items 70 … 79 score 0 everywhere."""
 
     num_items, num_possible_codes, shared_heads = ITEMS, CODES, True
-    item_codes = ItemCodes(
-        np.minimum(np.arange(ITEMS + 1) * 2, 40),
-        np.tile([3, 11], 20).astype(np.uint32),
-        np.tile([0.5, 2.0], 20).astype(np.float32),
+    item_codes = side_by_side(
+        [
+            ItemCodes(
+                np.minimum(np.arange(ITEMS + 1), 70),
+                np.arange(70, dtype=np.uint32),
+                np.full(70, 2.0, dtype=np.float32),
+                (REPEAT_HEAD,),
+            ),
+            ItemCodes(
+                np.minimum(np.arange(ITEMS + 1) * 2, 40),
+                np.tile([3, 11], 20).astype(np.uint32),
+                np.tile([0.5, 2.0], 20).astype(np.float32),
+            ),
+        ]
     )
     bias, model_hash, codebook_hash = -0.1, "feed01", "beef02"
 
@@ -77,7 +87,8 @@ class Seen:
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     rows = np.concatenate([[u % CODES, (u + 3) % CODES, (u + 5) % CODES] for u in range(USERS - 1)])
     codes = Scorer().all_codes()[rows]
-    codes[2::6] = ITEM_HEAD, 4  # the third code of every other user is an item code
+    codes[2::6] = ITEM_HEAD, 4  # the third code of every other user is an item code,
+    codes[5::12] = REPEAT_HEAD, 9  # of every fourth a repeat code
     offsets = [*range(0, 3 * USERS - 2, 3), 3 * (USERS - 1)]
     return build_postings(
         Scorer(),
@@ -258,9 +269,10 @@ def test_many_items_are_explained_as_each_alone(engine: Engine, artifact: Artifa
 def test_item_codes_name_the_items_they_stand_for(engine: Engine, artifact: Artifact) -> None:
     terms = [clause.term for clause in engine.user("user 0").clauses]
     assert "item_4" in terms
-    found = engine.code_items([*terms, "item_5", "item_999"])
+    found = engine.code_items([*terms, "item_5", "repeat_4", "item_999"])
     assert {term: document.item for term, document in found.items()} == {
         "item_4": artifact.item_ids[4],
+        "repeat_4": artifact.item_ids[4],
         "item_5": artifact.item_ids[5],
     }
     assert found["item_4"].title == "Title 4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparcode_es.codes import ITEM_HEAD, ItemCodes, UserCodes, parse_term, rows_of, term_of, unique_codes
+from sparcode_es.codes import (
+    ITEM_HEAD,
+    REPEAT_HEAD,
+    ItemCodes,
+    UserCodes,
+    parse_term,
+    rows_of,
+    side_by_side,
+    term_of,
+    unique_codes,
+)
 from sparcode_es.config import PostingsConfig
 from sparcode_es.errors import ArtifactError, ConfigError, StorageError
 from sparcode_es.postings.artifact import Artifact
@@ -179,11 +190,13 @@ def item_codes(num_items: int, seed: int) -> ItemCodes:
     M=st.integers(1, 2),
     per_code=st.none() | st.integers(1, 9),
     per_item=st.none() | st.integers(1, 4),
+    names=st.sampled_from([["item"], ["repeat"], ["repeat", "item"]]),
 )
 def test_item_codes_follow_the_scored_codes(
-    make_scorer: Any, seed: int, num_items: int, M: int, per_code: int | None, per_item: int | None
+    make_scorer: Any, seed: int, num_items: int, M: int, per_code: int | None, per_item: int | None, names: list[str]
 ) -> None:
-    remembered = item_codes(num_items, seed)
+    heads = {"repeat": REPEAT_HEAD, "item": ITEM_HEAD}
+    remembered = side_by_side([replace(item_codes(num_items, seed), heads=(heads[name],)) for name in names])
     scorer = make_scorer(num_items=num_items, N=3, M=M, seed=seed, item_codes=remembered)
     config = PostingsConfig(
         max_postings_per_code=per_code, max_codes_per_item=per_item, observed_codes_only=False, block_codes=2
@@ -192,10 +205,11 @@ def test_item_codes_follow_the_scored_codes(
         artifact = build_small(scorer, Path(folder) / "p", config)
         wanted = to_grid(sparse_scores(scorer, np.asarray(artifact.codes), scorer.bias))
         np.testing.assert_array_equal(dense(artifact), brute(wanted, per_code, per_item, 0))
-        assert [artifact.term(3**M + i) for i in range(num_items)] == [f"item_{i}" for i in range(num_items)]
+        terms = [f"{name}_{i}" for name in names for i in range(num_items)]
+        assert [artifact.term(3**M + row) for row in range(len(terms))] == terms
         assert artifact.code_row(f"item_{num_items}") is None
         counts = artifact.manifest.counts
-        assert (counts.codes, counts.item_codes) == (3**M + num_items, num_items)
+        assert (counts.codes, counts.item_codes) == (3**M + len(terms), len(terms))
         scored = counts.postings - counts.item_code_postings
         assert scored == (dense(artifact)[: 3**M] > 0).sum()
         assert artifact.manifest.sparsity == pytest.approx(1 - scored / (3**M * num_items))
@@ -228,7 +242,12 @@ def test_terms_that_the_artifact_does_not_have(build: Any, term: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "shared", "term"),
-    [((0, 12, 201), True, "12_201"), ((3, 117), False, "h3_117"), ((ITEM_HEAD, 42, 0), False, "item_42")],
+    [
+        ((0, 12, 201), True, "12_201"),
+        ((3, 117), False, "h3_117"),
+        ((ITEM_HEAD, 42, 0), False, "item_42"),
+        ((REPEAT_HEAD, 7), True, "repeat_7"),
+    ],
 )
 def test_terms(code: tuple[int, ...], shared: bool, term: str) -> None:
     assert term_of(code, shared) == term

@@ -88,7 +88,7 @@ def remembering(
     trained: SparCode | None = None,
 ) -> SparCode:
     """The model with fixed random weights, and every pair of the given sequences remembered, with the n(k) of `trained`, and
-    items with a weight for themselves."""
+    repeat codes."""
     torch.nn.init.normal_(model.eval().scorer.head.output.weight)
     model.untie_items()
     both = {"codes": model.memory, "items": model.item_memory}
@@ -103,7 +103,8 @@ def remembering(
         memory.weight.fill_(dict(zip(both, weights, strict=True))[name])
     if model.item_memory is not None:
         model.item_memory.mix(*_ridge(model.item_memory, None if trained is None else trained.item_memory))
-        model.item_memory.keep(0.5)
+        assert model.repeat is not None
+        model.repeat.weight.fill_(0.5)
     return model
 
 

@@ -149,6 +149,9 @@ def test_only_touched_postings_change(tmp_path: Path) -> None:
     items = {term for term in changed if term.startswith("item_")}
     assert items == {item_term(world.dataset.item_ids.find(f"i{i}") or 0) for i in (2, 3, 4, 5)}
     known = {clause.term for clause in before.user_clauses(before.user_ids.find("u1") or 0)}
+    repeated = {term for term in known if term.startswith("repeat_")}
+    assert repeated == {f"repeat_{world.dataset.item_ids.find(f'i{i}')}" for i in range(1, 6)}
+    known -= repeated
     assert changed - items <= known
     record = updated.manifest.updates[-1]
     assert record.changed.users == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import is_item_term
+from sparcode_es.codes import item_of_term, item_term
 from sparcode_es.engines.base import Clause, Contribution, EngineInfo, Hit, ItemDocument, Query, UserEntry
 from sparcode_es.engines.elasticsearch import request
 from sparcode_es.engines.elasticsearch.connection import MALFORMED, PASSING, api_error, refuse_error, understood
@@ -133,14 +133,22 @@ class ElasticsearchSource:
 
     def code_items(self, terms: Sequence[str], generation: str | None = None) -> Plan[dict[str, ItemDocument]]:
         """See `Source.code_items`."""
-        wanted = [term for term in dict.fromkeys(terms) if is_item_term(term)]
+        wanted: dict[str, list[str]] = {}
+        for term in dict.fromkeys(terms):
+            if (item := item_of_term(term)) is not None:
+                wanted.setdefault(item_term(item), []).append(term)
         if not wanted:
             return {}
-        body = {"size": len(wanted), "query": {"terms": {"code": wanted}}, "_source": ["code", "title", "attributes"]}
+        body = {
+            "size": len(wanted),
+            "query": {"terms": {"code": list(wanted)}},
+            "_source": ["code", "title", "attributes"],
+        }
         answer = yield Call("POST", path_of(generation or self.indices.items, "_search"), body)
         with understood(self.where):
             rows = self._part(self._part(answer, "hits", dict), "hits")
-            return {row["_source"]["code"]: _document(row["_id"], row["_source"]) for row in rows}
+            found = [(row["_source"]["code"], _document(row["_id"], row["_source"])) for row in rows]
+            return {term: document for code, document in found for term in wanted[code]}
 
     def search_many(self, queries: Sequence[Query]) -> Plan[list[list[Hit] | SparcodeError]]:
         """See `Source.search_many`: one `_search`, or `_msearch` in chunks."""
