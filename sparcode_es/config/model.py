@@ -186,6 +186,8 @@ class ItemCodesConfig:
     repeat_weight: float | None = None
     """The score of repeat codes (`sparcode_es.models.repeat`), for logs in which users come back to items of their history; 0
     does without; None: validation chooses it, with every item ranked."""
+    repeat_power: float | None = None
+    """How much an item's own repeat rate says in that score, an exponent; 0: all have the same; None: validation chooses it."""
     repeat_latest: int = 64
     """How many of the history's latest events give their item a repeat code; 0 switches repeat codes off."""
     repeat_decay: float = 0.98
@@ -198,7 +200,7 @@ class ItemCodesConfig:
         require(0 <= self.repeat_latest <= 256, f"item_codes.repeat_latest must lie in 0…256, not {self.repeat_latest}")
         for name in ("decay", "window_decay", "repeat_decay"):
             require(0 < getattr(self, name) <= 1, f"item_codes.{name} must lie in (0, 1], not {getattr(self, name)}")
-        for name in ("weight", "repeat_weight"):
+        for name in ("weight", "repeat_weight", "repeat_power"):
             require((getattr(self, name) or 0) >= 0, f"item_codes.{name} must not be negative")
 
 

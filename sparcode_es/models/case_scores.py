@@ -89,9 +89,8 @@ class ItemPart:
         model's own weights."""
         if self.memory is not None and (weight := float(self.memory.weight) if weight is None else weight):
             scores += weight * (self._boosts[rows] @ self.memory.lifts).toarray()
-        own = self.repeat.weight if self.repeat is not None else 0.0
-        if repeat_weight := float(own) if repeat_weight is None else repeat_weight:
-            scores += repeat_weight * self._repeat_boosts[rows].toarray()
+        if self.repeat is not None and (self.repeat.active if repeat_weight is None else repeat_weight):
+            scores += self._repeat_boosts[rows].toarray() * self.repeat.scores(repeat_weight)
 
 
 def _boosts_on_items(cases: Cases, num_items: int, latest: int, decay: float) -> sparse.csr_matrix:

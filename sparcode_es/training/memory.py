@@ -24,6 +24,8 @@ SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75)
 """Of the ridge weights beside the lifts."""
 REPEATS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Of the repeat codes."""
+POWERS = (0.0, 0.5, 1.0)
+"""Of the items' repeat rates."""
 
 
 def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
@@ -46,8 +48,10 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
         )
         report |= _mix(trainer, model.config.item_codes, model.item_memory, lambda: table().score_function())
     if model.repeat is not None:
-        given = model.config.item_codes.repeat_weight
-        report |= _repeat(trainer, model.repeat, given, lambda w: table().score_function(repeat_weight=w))
+        model.repeat.fit(*repeat_counts(sequences, model.num_items))
+        report |= _repeat(
+            trainer, model.config.item_codes, model.repeat, lambda w: table().score_function(repeat_weight=w)
+        )
     memory = model.memory
     if memory is not None:
         item_weight = float(model.item_memory.weight) if model.item_memory is not None else 0.0
@@ -57,20 +61,15 @@ def fit_memories(trainer: Trainer, model: SparCode) -> dict[str, float]:
 
 
 def _weigh(
-    trainer: Trainer,
-    part: Memory | Repeat,
-    name: str,
-    given: float | None,
-    scores_with: Callable[[float], ScoreFunction],
-    tried: Sequence[float] = WEIGHTS,
+    trainer: Trainer, memory: Memory, name: str, given: float | None, scores_with: Callable[[float], ScoreFunction]
 ) -> dict[str, float]:
-    """Give a part its weight: the given one, or the one whose scores are best on validation; logs all that were tried."""
+    """Give a memory its weight: the given one, or the one whose scores are best on validation; logs all that were tried."""
     if given is not None:
-        part.weight.fill_(given)
+        memory.weight.fill_(given)
         return {f"{name}_weight": given}
     metric = trainer.config.training.metric
-    best, found = best_weight(lambda weight: trainer.metrics(scores_with(weight))[metric], tried)
-    part.weight.fill_(best)
+    best, found = best_weight(lambda weight: trainer.metrics(scores_with(weight))[metric])
+    memory.weight.fill_(best)
     trainer.log.write(stage=name, **{f"weight {weight}": value for weight, value in found.items()})
     return {f"{name}_weight": best, f"{name}_validation": found[best]}
 
@@ -105,13 +104,38 @@ def _mix(
 
 
 def _repeat(
-    trainer: Trainer, repeat: Repeat, given: float | None, scores_with: Callable[[float], ScoreFunction]
+    trainer: Trainer, config: ItemCodesConfig, repeat: Repeat, scores_with: Callable[[float], ScoreFunction]
 ) -> dict[str, float]:
-    """Give the repeat codes their weight, as `_weigh`; 0 where nobody comes back to an item."""
-    if given is None:
-        trainer.must_choose("the weight of the repeat codes")
-        given = None if comes_back(trainer.validation) else 0.0
-    return _weigh(trainer, repeat, "repeat", given, scores_with, REPEATS)
+    """Give the repeat codes their weight and power: the given ones, or those whose scores are best on validation, with every item
+    ranked (where seen ones are left out they change nothing); logs all that were tried. 0 where nobody comes back to an item."""
+    weight, power = config.repeat_weight, config.repeat_power
+    if weight == 0 or (weight is None and not _somebody_comes_back(trainer)):
+        return {"repeat_weight": 0.0}
+    if weight is not None and power is not None:
+        repeat.weight.fill_(weight)
+        repeat.power.fill_(power)
+        return {"repeat_weight": weight, "repeat_power": power}
+    trainer.must_choose("what repeat rates say")
+    metric, found = trainer.config.training.metric, {}
+    for tried in POWERS if power is None else (power,):
+        repeat.power.fill_(tried)
+        best, by_weight = best_weight(
+            lambda weight: trainer.metrics(scores_with(weight))[metric], REPEATS if weight is None else (weight,)
+        )
+        found[tried] = by_weight[best], best, by_weight
+    power = max(found, key=lambda tried: found[tried][0])
+    top, weight, by_weight = found[power]
+    repeat.weight.fill_(weight)
+    repeat.power.fill_(power)
+    by_power = {f"power {tried}": value for tried, (value, _, _) in found.items()}
+    trainer.log.write(stage="repeat", **{f"weight {tried}": value for tried, value in by_weight.items()}, **by_power)
+    return {"repeat_weight": weight, "repeat_power": power, "repeat_validation": top}
+
+
+def _somebody_comes_back(trainer: Trainer) -> bool:
+    """See `comes_back`. Raises `ConfigError` where there is no validation to ask."""
+    trainer.must_choose("the weight of the repeat codes")
+    return comes_back(trainer.validation)
 
 
 def comes_back(cases: Cases) -> bool:
@@ -127,6 +151,15 @@ def best_weight(
     """The weight by which a metric is best, and the metric at each that was tried."""
     found = {weight: metric_at(weight) for weight in tried}
     return max(found, key=lambda weight: found[weight]), found
+
+
+def repeat_counts(sequences: Sequences, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many users have each item, and how many have it more than once, int64 [I] twice."""
+    ones = np.ones(len(sequences.items), dtype=np.int64)
+    shape = (len(sequences), num_items)
+    events = sparse.coo_matrix((ones, (sequences.owners, sequences.items)), shape=shape).tocsr()
+    several = events.indices[events.data > 1]
+    return np.bincount(events.indices, minlength=num_items), np.bincount(several, minlength=num_items)
 
 
 def item_counts(

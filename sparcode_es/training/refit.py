@@ -77,6 +77,7 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
             weight=report.get("item_codes_weight"),
             ridge_share=report.get("ridge_share"),
             repeat_weight=report.get("repeat_weight"),
+            repeat_power=report.get("repeat_power"),
         ),
         scorer=replace(config.scorer, memory_weight=report.get("memory_weight")),
         training=replace(

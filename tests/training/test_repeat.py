@@ -15,16 +15,17 @@ from sparcode_es_cli.main import cli
 
 from sparcode_es.codes import REPEAT_HEAD, LatestItems, clauses_of
 from sparcode_es.config import ItemCodesConfig, load_config
-from sparcode_es.data.dataset import Dataset
+from sparcode_es.data.dataset import Dataset, Sequences
 from sparcode_es.errors import ConfigError
 from sparcode_es.evaluation.ranking import VIEWS, rank_metrics
+from sparcode_es.models.memory import GAMMA
 from sparcode_es.models.repeat import Repeat
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.serving.encoder import encode_histories
 from sparcode_es.serving.histories import merge_codes, with_item_codes
 from sparcode_es.training.checkpoint import load_checkpoint
 from sparcode_es.training.loop import train
-from sparcode_es.training.memory import REPEATS
+from sparcode_es.training.memory import POWERS, REPEATS, repeat_counts
 from sparcode_es.training.refit import refit_config
 from training.small import SMALL
 
@@ -56,18 +57,41 @@ def test_each_finds_its_own_item() -> None:
     codes = repeat.as_item_codes()
     assert (codes.offsets.tolist(), codes.items.tolist(), codes.scores.tolist()) == ([0, 1, 2, 3], [0, 1, 2], [1.5] * 3)
     assert codes.table(2).tolist() == [[REPEAT_HEAD, item, 0] for item in range(3)]
-    again = Repeat(3)
-    again.load_state_dict(repeat.state_dict())
-    assert again.active
 
 
-@pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
-def test_a_state_with_another_weight_is_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="weight is"):
-        Repeat(3).load_state_dict({"weight": torch.tensor(weight, dtype=torch.float64)})
+def test_what_is_bought_again_scores_more() -> None:
+    items = np.array([0, 1, 0, 0, 2, 0, 1, 0, 1, 1], np.uint32)
+    histories = Sequences(np.array([0, 5, 8, 10], np.uint64), items, np.arange(3, dtype=np.uint32))
+    users, again = repeat_counts(histories, 4)
+    assert (users.tolist(), again.tolist()) == ([2, 3, 1, 0], [2, 1, 0, 0])
+    repeat = Repeat(4)
+    repeat.fit(users, again)
+    repeat.weight.fill_(2.0)
+    assert repeat.scores().tolist() == [2.0] * 4
+    repeat.power.fill_(0.5)
+    mean = 3 / 6
+    rates = (again + GAMMA * mean) / (users + GAMMA) / mean
+    np.testing.assert_allclose(repeat.scores(), 2 * rates**0.5, rtol=1e-6)
+    np.testing.assert_allclose(repeat.scores(1.0), rates**0.5, rtol=1e-6)
+    other = Repeat(4)
+    other.load_state_dict(repeat.state_dict())
+    np.testing.assert_array_equal(other.as_item_codes().scores, repeat.scores())
+    other.fit(users, np.zeros(4, np.int64))
+    assert other.scores().tolist() == [2.0] * 4
 
 
-@pytest.mark.parametrize("values", [{"repeat_weight": -1.0}, {"repeat_latest": 257}, {"repeat_decay": 1.1}])
+@pytest.mark.parametrize("value", [-0.5, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["weight", "power", "rates"])
+def test_a_state_with_what_is_none_is_refused(name: str, value: float) -> None:
+    state = Repeat(3).state_dict()
+    state[name] = torch.full_like(state[name], value)
+    with pytest.raises(ValueError, match=f"{name} holds"):
+        Repeat(3).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "values", [{"repeat_weight": -1.0}, {"repeat_power": -0.5}, {"repeat_latest": 257}, {"repeat_decay": 1.1}]
+)
 def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=rf"item_codes\.{next(iter(values))}"):
         ItemCodesConfig(**values)  # type: ignore[arg-type]
@@ -94,10 +118,11 @@ def test_they_are_taken_where_users_come_back(faithful: Path, tmp_path: Path) ->
     assert result.report["repeat_weight"] > 0
     records = [json.loads(line) for line in (tmp_path / "with" / "log.jsonl").read_text().splitlines()]
     (tried,) = [record for record in records if record["stage"] == "repeat"]
-    assert set(tried) == {"stage", *(f"weight {weight}" for weight in REPEATS)}
-    assert (
-        result.report["repeat_validation"] == max(tried[f"weight {weight}"] for weight in REPEATS) > tried["weight 0.0"]
-    )
+    weights, powers = [f"weight {each}" for each in REPEATS], [f"power {each}" for each in POWERS]
+    assert set(tried) == {"stage", *weights, *powers}
+    top = result.report["repeat_validation"]
+    assert top == max(tried[key] for key in weights) == max(tried[key] for key in powers) > tried["weight 0.0"]
+    assert tried[f"power {result.report['repeat_power']}"] == top
     without = train(
         load_config(overrides=SHORT | {"item_codes.repeat_weight": 0.0}),
         dataset,
@@ -114,11 +139,12 @@ def test_they_are_taken_where_users_come_back(faithful: Path, tmp_path: Path) ->
     assert found["unseen"] == plain["unseen"]
     assert without.report["repeat_weight"] == 0
     again = refit_config(tmp_path / "with")
-    assert again.item_codes.repeat_weight == result.report["repeat_weight"]
+    chosen = again.item_codes.repeat_weight, again.item_codes.repeat_power
+    assert chosen == (result.report["repeat_weight"], result.report["repeat_power"])
     refitted = load_checkpoint(train(again, dataset, tmp_path / "again", bars=False).model_path)
     assert isinstance(refitted, SparCode)
     assert refitted.repeat is not None
-    assert float(refitted.repeat.weight) == result.report["repeat_weight"]
+    assert (float(refitted.repeat.weight), float(refitted.repeat.power)) == chosen
     codes = encode_histories(refitted, np.array([0, 3]), np.array([5, 7, 5], dtype=np.uint32))
     boosts = {each.term: each.boost for each in clauses_of(codes, 0, True) if each.term.startswith("repeat_")}
     assert boosts == pytest.approx({"repeat_5": 1 + 0.98**2, "repeat_7": 0.98})
