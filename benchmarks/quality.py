@@ -82,7 +82,7 @@ def measure_seed(
     if bench.config("sparcode", {}, seed).item_codes.latest:
         runs[WITHOUT_ITEM_CODES] = kept("codes-alone", lambda: without(leave_out))
         runs[WITHOUT_RIDGE] = kept("no-ridge", lambda: without(leave_out_ridge))
-        if comes_back(bench.dataset.cases("valid")):
+        if bench.config("sparcode", {}, seed).item_codes.repeat_latest and comes_back(bench.dataset.cases("valid")):
             runs[WITHOUT_REPEAT] = kept("no-repeat", lambda: without(leave_out_repeat))
         runs[WITH_ITEM_CODES] = kept(
             "tower-item-codes", lambda: beside_tower(twin(), trained(), bench.dataset, bench.cases)

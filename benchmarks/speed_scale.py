@@ -27,7 +27,8 @@ the largest size that was measured, {largest:,} items, is computed, not measured
 
 ## Formula
 
-- postings P = C × n + I × m: C codes with at most n postings each, and m for each of the I item codes. Here C = I / 32,
+- postings P = C × n + I × m: C codes with at most n postings each, and m for each of the I item codes (one more an item
+  with repeat codes). Here C = I / 32,
   n = {postings}, m = {item_postings}, so P ≈ {per_item:.0f} an item. All four are choices: `--max-postings-per-code` sets n.
 - disk = b × P × (1 + replicas), b = {bytes_per_posting:.2f} bytes a posting, which grows with the items: {bytes_by_items}
   (after the merge; ids, titles and attributes within).

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sparcode_es_cli.engine_options import AnyEngine, lookup_of
 
+from sparcode_es.codes import in_words
 from sparcode_es.errors import SparcodeError
 from sparcode_es.visible import visible
 
@@ -124,8 +125,8 @@ def _lines(found: Recommendations, document: Mapping[str, Any]) -> list[str]:
 
 
 def _code_name(part: Reason, document: Mapping[str, Any]) -> str:
-    """A code's term and readable name; of an item code the item of the history that it is."""
+    """A code's term and readable name; of the code of an item, the item of the history that it is."""
     if part.because is not None:
-        return f"{part.term}, after {visible(part.because.title or part.because.item)}"
+        return f"{part.term}, {in_words(part.term, visible(part.because.title or part.because.item))}"
     name = document["code_names"].get(part.term, part.term)
     return part.term if name == part.term else f"{part.term}, {visible(name)}"

@@ -114,6 +114,11 @@ def item_of_term(term: str) -> int | None:
     return None if match is None else int(match[2])
 
 
+def in_words(term: str, item: str) -> str:
+    """What the code of an item, whose name this is, says: `after The Lost River`; of a repeat code `The Lost River again`."""
+    return f"{item} again" if term.startswith("repeat_") else f"after {item}"
+
+
 def is_item_term(term: str) -> bool:
     """Whether a term is that of an item's code."""
     return item_of_term(term) is not None

@@ -26,7 +26,8 @@ from sparcode_es.training.trainer import Trainer
 SMALL = {
     "tokenizer.dim": 8, "tokenizer.layers": 1, "tokenizer.max_length": 6, "quantizer.codes": 8, "quantizer.codes_per_token": 2,
     "scorer.hidden": [4], "training.device": "cpu", "training.tower.epochs": 1, "training.codes.epochs": 1,
-    "item_codes.weight": 1.0, "item_codes.ridge_share": 0.25, "item_codes.repeat_weight": 0.5, "scorer.memory_weight": 1.0,
+    "item_codes.weight": 1.0, "item_codes.ridge_share": 0.25, "item_codes.repeat_weight": 0.5, "item_codes.repeat_power": 0.5,
+    "scorer.memory_weight": 1.0,
 }  # fmt: skip
 SPECS = (
     DeclaredFeature("user", "age", "numerical"),

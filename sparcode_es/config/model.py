@@ -171,7 +171,7 @@ class ItemCodesConfig:
     its item again."""
 
     latest: int = 10
-    """How many of the history's latest items give a code; 0 switches item codes off."""
+    """How many of the history's latest items give an item code; 0 switches item codes off, and repeat codes with them."""
     decay: float = 0.7
     """The boost of the n-th latest item of a user is decayⁿ⁻¹."""
     window: int = 20
@@ -200,6 +200,11 @@ class ItemCodesConfig:
         require(0 <= self.repeat_latest <= 256, f"item_codes.repeat_latest must lie in 0…256, not {self.repeat_latest}")
         for name in ("decay", "window_decay", "repeat_decay"):
             require(0 < getattr(self, name) <= 1, f"item_codes.{name} must lie in (0, 1], not {getattr(self, name)}")
+        require(
+            not self.repeat_weight or (self.latest > 0 and self.repeat_latest > 0),
+            "item_codes.repeat_weight is of no use with item_codes.latest = 0 or item_codes.repeat_latest = 0: no repeat codes",
+        )
+        require((self.repeat_power or 0) <= 4, f"item_codes.repeat_power must be at most 4, not {self.repeat_power}")
         for name in ("weight", "repeat_weight", "repeat_power"):
             require((getattr(self, name) or 0) >= 0, f"item_codes.{name} must not be negative")
 

@@ -147,7 +147,7 @@ class Engine(Protocol):
         ...
 
     def code_items(self, terms: Sequence[str]) -> dict[str, ItemDocument]:
-        """The items that item codes stand for, by term; terms of other codes are left out."""
+        """The items that item codes and repeat codes stand for, by term; terms of other codes are left out."""
         ...
 
     def explain(self, query: Query, item: str) -> list[Contribution]:

@@ -58,7 +58,7 @@ def code_view(inspector: Inspector, term: str) -> CodeView:
     """Raises `NotFoundError` for a code that the index does not have."""
     profile = inspector.codes([term]).get(term)
     if profile is None:
-        info, named = inspector.engine.info(), term.startswith("item_") and not is_item_term(term)
+        info, named = inspector.engine.info(), term.startswith(("item_", "repeat_")) and not is_item_term(term)
         hint = "; an item's code has its number, as item_7, not its id: `sparcode-es inspect item ID` shows it as `own code`"
         raise NotFoundError(
             f"the {info.engine} index {info.generation} has no code {term!r}; `sparcode-es inspect codes` lists codes"

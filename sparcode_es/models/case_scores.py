@@ -79,8 +79,10 @@ class ItemPart:
     def __init__(self, model: SparCode, cases: Cases) -> None:
         settings, size = model.config.item_codes, model.num_items
         self.memory, self.repeat = model.item_memory, model.repeat
-        self._boosts = _boosts_on_items(cases, size, settings.latest, settings.decay)
-        self._repeat_boosts = _boosts_on_items(cases, size, settings.repeat_latest, settings.repeat_decay)
+        if self.memory is not None:
+            self._boosts = _boosts_on_items(cases, size, settings.latest, settings.decay)
+        if self.repeat is not None:
+            self._repeat_boosts = _boosts_on_items(cases, size, settings.repeat_latest, settings.repeat_decay)
 
     def add_to(
         self, scores: np.ndarray, rows: np.ndarray, weight: float | None = None, repeat_weight: float | None = None

@@ -37,6 +37,11 @@ class Repeat(nn.Module):
         self.rates = torch.from_numpy(rates.astype(np.float32))
 
     @property
+    def differs(self) -> bool:
+        """Whether some items are come back to more than others."""
+        return bool((self.rates != self.rates[0]).any())
+
+    @property
     def active(self) -> bool:
         """Whether there are repeat codes: a weight above 0."""
         return float(self.weight) > 0

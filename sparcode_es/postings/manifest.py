@@ -25,12 +25,13 @@ class Totals:
     """How many of what an artifact has, by the alphabet."""
 
     codes: int
-    """Learned codes and item codes."""
+    """Learned codes and those of items."""
     folded_events: int | None = None
     """None where no update has folded events in."""
     item_code_postings: int
-    """Of `postings`, those of item codes."""
+    """Of `postings`, those of `item_codes`."""
     item_codes: int
+    """The codes of items: item codes and repeat codes."""
     items: int
     items_without_postings: int
     observed_codes: int
@@ -99,7 +100,7 @@ class Update(FoldedEvents):
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What manifest.json holds: what has no default must be there. §4.4's figures are over all N^M possible codes, and over
-    the codes that were scored; item codes count in neither."""
+    the codes that were scored; codes of items count in neither."""
 
     schema_version: int = SCHEMA_VERSION
     created_at: str

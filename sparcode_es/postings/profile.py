@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcode_es.codes import REPEAT_HEAD, of_items
+from sparcode_es.codes import in_words, of_items
 from sparcode_es.postings.artifact import Artifact
 from sparcode_es.postings.grid import from_grid
 from sparcode_es.postings.naming import NAMED_BY, Catalogue, short
@@ -49,9 +49,9 @@ class CodeProfile:
     kind: str
     """`learned` (of the quantizer) or `item` (an item of the history that stands for itself)."""
     name: str
-    """What its best items have in common; of an item code, the item."""
+    """What its best items have in common; of the code of an item, the item."""
     item: str | None
-    """The id of the item that an item code stands for."""
+    """The id of the item that a code of an item stands for."""
     items: int
     """Postings."""
     users: int
@@ -125,9 +125,9 @@ class Profiler:
     def name(self, row: int) -> str:
         """A code's readable name: never empty, and the same for the same artifact."""
         if self._is_item_code(row):
-            head, item = self.artifact.codes[row, :2].tolist()
+            item = int(self.artifact.codes[row, 1])
             named = short(self.catalogue.title(item) or "") or self.artifact.item_ids[item]
-            return f"{named} again" if head == REPEAT_HEAD else f"after {named}"
+            return in_words(self.artifact.term(row), named)
         return self.catalogue.name(self._named_by(row)) or self.artifact.term(row)
 
     def _named_by(self, row: int) -> list[int]:

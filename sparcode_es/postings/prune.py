@@ -56,7 +56,7 @@ def prune(
     """Copy candidates from `folder` to `out`, less those that are cut; returns the new offsets uint64 [C + 1].
 
     offsets: uint64 [C + 1]; boosts: of users on the C codes, float32 [U', C], with `cut = "traffic"`; learned: how many of the
-    codes, the first ones, are no item codes. First each code keeps its best `max_postings_per_code`; then `traffic` cuts the
+    codes, the first ones, are not of items. First each code keeps its best `max_postings_per_code`; then `traffic` cuts the
     learned codes to `sparsity`; then each item the best
     `max_codes_per_item` of what is left; at last an item gets back those of its best `min_codes_per_item` candidates that
     were cut. A pair without a positive score is no candidate: no floor can keep it, since an index holds only positive

@@ -59,7 +59,9 @@ def _progress(items: int) -> Any:
 def remembered_postings(remembered: ItemCodes, rows: Iterable[int], most: int | None) -> Iterator[CodePostings]:
     """The postings of some codes of items, by their rows: their scores as they are, the best `most` of them."""
     if not np.isfinite(remembered.scores).all():
-        raise ArtifactError("the model's scores of item codes are not finite; the model is damaged, train it again")
+        raise ArtifactError(
+            "the model's scores of item or repeat codes are not finite; the model is damaged, train it again"
+        )
     for row in rows:
         part = slice(int(remembered.offsets[row]), int(remembered.offsets[row + 1]))
         exact = remembered.scores[part]

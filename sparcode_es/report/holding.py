@@ -176,7 +176,7 @@ class ArtifactHolding:
         artifact, found = self._artifact, {}
         for kind, rows in self._kinds.items():
             counts = np.zeros(1 << 16)
-            # The rows of a kind lie together: codes are in lexicographic order, and item codes are the last head.
+            # The rows of a kind lie together: codes are in lexicographic order, and those of items come last.
             start, stop = int(artifact.code_offsets[rows[0]]), int(artifact.code_offsets[rows[-1] + 1])
             for first in range(start, stop, READ):
                 counts += np.bincount(artifact.scores[first : min(first + READ, stop)], minlength=1 << 16)

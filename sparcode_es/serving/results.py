@@ -17,7 +17,7 @@ class Reason:
     boost: float
     score: float
     because: ItemDocument | None = None
-    """The item of the history that the code stands for, where it is an item code."""
+    """The item of the history that the code stands for, where it is the code of an item."""
 
     @property
     def given(self) -> float:

@@ -22,7 +22,7 @@ from sparcode_es.training.trainer import Trainer
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75)
 """Of the ridge weights beside the lifts."""
-REPEATS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+REPEATS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """Of the repeat codes."""
 POWERS = (0.0, 0.5, 1.0)
 """Of the items' repeat rates."""
@@ -117,7 +117,8 @@ def _repeat(
         return {"repeat_weight": weight, "repeat_power": power}
     trainer.must_choose("what repeat rates say")
     metric, found = trainer.config.training.metric, {}
-    for tried in POWERS if power is None else (power,):
+    powers = POWERS if repeat.differs else POWERS[:1]
+    for tried in powers if power is None else (power,):
         repeat.power.fill_(tried)
         best, by_weight = best_weight(
             lambda weight: trainer.metrics(scores_with(weight))[metric], REPEATS if weight is None else (weight,)

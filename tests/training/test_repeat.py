@@ -76,8 +76,10 @@ def test_what_is_bought_again_scores_more() -> None:
     other = Repeat(4)
     other.load_state_dict(repeat.state_dict())
     np.testing.assert_array_equal(other.as_item_codes().scores, repeat.scores())
+    assert other.differs
     other.fit(users, np.zeros(4, np.int64))
     assert other.scores().tolist() == [2.0] * 4
+    assert not other.differs
 
 
 @pytest.mark.parametrize("value", [-0.5, float("inf"), float("nan")])
@@ -90,7 +92,16 @@ def test_a_state_with_what_is_none_is_refused(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"repeat_weight": -1.0}, {"repeat_power": -0.5}, {"repeat_latest": 257}, {"repeat_decay": 1.1}]
+    "values",
+    [
+        {"repeat_weight": -1.0},
+        {"repeat_power": -0.5},
+        {"repeat_power": 5.0},
+        {"repeat_latest": 257},
+        {"repeat_decay": 1.1},
+        {"repeat_weight": 1.0, "latest": 0},
+        {"repeat_weight": 1.0, "repeat_latest": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=rf"item_codes\.{next(iter(values))}"):
@@ -148,6 +159,29 @@ def test_they_are_taken_where_users_come_back(faithful: Path, tmp_path: Path) ->
     codes = encode_histories(refitted, np.array([0, 3]), np.array([5, 7, 5], dtype=np.uint32))
     boosts = {each.term: each.boost for each in clauses_of(codes, 0, True) if each.term.startswith("repeat_")}
     assert boosts == pytest.approx({"repeat_5": 1 + 0.98**2, "repeat_7": 0.98})
+
+
+def test_they_say_that_an_item_was_met_before(faithful: Path, tmp_path: Path) -> None:
+    fixed = SHORT | {"item_codes.repeat_weight": 50.0, "item_codes.repeat_power": 0.0}
+    result = train(load_config(overrides=fixed), Dataset.open(faithful), tmp_path / "run", bars=False)
+    assert (result.report["repeat_weight"], result.report["repeat_power"]) == (50.0, 0.0)
+
+    def run(*command: str) -> str:
+        done = CliRunner().invoke(cli, list(command))
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    postings = str(tmp_path / "postings")
+    run("postings", "build", "--checkpoint", str(result.model_path), "--data", str(faithful), "--out", postings)
+    lines = run("query", "--postings", postings, "--user", "u0", "-k", "1", "--explain").splitlines()
+    item, reason = lines[0].split()[2], lines[1]
+    term = reason.split()[6].removesuffix(",")
+    assert reason.endswith(f"× 50.0000   code {term}, {item} again")
+    assert term.startswith("repeat_")
+    assert f"{term}  {item} again" in run("inspect", "why", "--postings", postings, "--user", "u0", "--item", item)
+    profile = json.loads(run("inspect", "code", "--postings", postings, term, "--json"))
+    assert (profile["kind"], profile["item"], profile["items"]) == ("item", item, 1)
+    run("verify", "--postings", postings, "--checkpoint", str(result.model_path), "--users", "20")
 
 
 def test_they_are_not_asked_for_where_nobody_does(chain: Path, tmp_path: Path) -> None:
