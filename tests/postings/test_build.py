@@ -217,7 +217,7 @@ def test_item_codes_follow_the_scored_codes(
 
 def test_item_codes_that_are_not_finite_are_refused(build: Any, make_scorer: Any) -> None:
     broken = ItemCodes(np.array([0, 1, *[1] * 36]), np.zeros(1, np.uint32), np.full(1, np.nan, np.float32))
-    with pytest.raises(ArtifactError, match="item codes"):
+    with pytest.raises(ArtifactError, match="item or repeat codes"):
         build(make_scorer(item_codes=broken))
 
 
