@@ -48,6 +48,12 @@ class LatestItems:
     latest: int
     decay: float
 
+    def __post_init__(self) -> None:
+        """ValueError for a file's values that no configuration has."""
+        whole = type(self.head) is int and type(self.latest) is int
+        if not (whole and self.head in HEADS.values() and 0 <= self.latest <= 256 and 0 < self.decay <= 1):
+            raise ValueError(f"{self} says of no items of a history that they give codes")
+
 
 @dataclass(frozen=True)
 class ItemCodes:

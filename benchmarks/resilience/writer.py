@@ -56,9 +56,9 @@ def moment(server: Server, name: str) -> str:
     if live_generation(server, name) in loading:
         return "after the swap"
     stats = server.call("GET", f"/{name}*-{loading[-1]}/_stats/indexing")
-    return (
-        "after documents were written" if stats["_all"]["primaries"]["indexing"]["index_total"] else "before documents"
-    )
+    primaries = stats["_all"]["primaries"]  # empty until a shard of the new index has started
+    written = primaries and primaries["indexing"]["index_total"]
+    return "after documents were written" if written else "before documents"
 
 
 def count_live(server: Server, name: str, world: World, outcome: Outcome) -> None:

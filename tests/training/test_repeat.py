@@ -50,6 +50,14 @@ def test_boosts_add_up_over_the_latest_events(history: list[int], latest: int, d
     assert {each.term: each.boost for each in clauses_of(found, 0, True)} == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "values", [(7, 64, 0.9), (REPEAT_HEAD, -1, 0.9), (REPEAT_HEAD, 2**60, 0.9), (REPEAT_HEAD, 64, 0.0)]
+)
+def test_what_a_damaged_file_says_of_them_is_refused(values: tuple[int, int, float]) -> None:
+    with pytest.raises(ValueError, match="says of no items"):
+        LatestItems(*values)
+
+
 def test_each_finds_its_own_item() -> None:
     repeat = Repeat(3)
     assert not repeat.active
