@@ -79,10 +79,11 @@ def measure_seed(
         return measure_variant(bench, "sparcode", {}, seed, name, scored)
 
     runs = {SPARCODE: measure_trained(bench, "sparcode", {}, seed)}
-    if bench.config("sparcode", {}, seed).item_codes.latest:
+    item_codes = bench.config("sparcode", {}, seed).item_codes
+    if item_codes.latest:
         runs[WITHOUT_ITEM_CODES] = kept("codes-alone", lambda: without(leave_out))
         runs[WITHOUT_RIDGE] = kept("no-ridge", lambda: without(leave_out_ridge))
-        if bench.config("sparcode", {}, seed).item_codes.repeat_latest and comes_back(bench.dataset.cases("valid")):
+        if item_codes.repeat_latest and comes_back(bench.dataset.cases("valid")):
             runs[WITHOUT_REPEAT] = kept("no-repeat", lambda: without(leave_out_repeat))
         runs[WITH_ITEM_CODES] = kept(
             "tower-item-codes", lambda: beside_tower(twin(), trained(), bench.dataset, bench.cases)

@@ -86,13 +86,9 @@ class ItemCodes:
 
 def side_by_side(parts: Sequence[ItemCodes]) -> ItemCodes:
     """The codes of several heads, ascending, as one table."""
-    ends = np.cumsum([0, *(len(part.items) for part in parts)])
-    offsets = [
-        np.zeros(1, dtype=np.int64),
-        *(part.offsets[1:] + end for part, end in zip(parts, ends[:-1], strict=True)),
-    ]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return ItemCodes(
-        np.concatenate(offsets),
+        np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         np.concatenate([part.items for part in parts]),
         np.concatenate([part.scores for part in parts]),
         tuple(head for part in parts for head in part.heads),

@@ -201,17 +201,20 @@ class SparCode(TokenModel):
     @property
     def latest_items(self) -> tuple[LatestItems, ...]:
         """Which items of a history give a code: of the kinds to which validation gave a weight, by head."""
-        settings = self.config.item_codes
-        repeat = LatestItems(REPEAT_HEAD, settings.repeat_latest, settings.repeat_decay)
-        item = LatestItems(ITEM_HEAD, settings.latest, settings.decay)
-        kinds = ((self.repeat, repeat), (self.item_memory, item))
-        return tuple(kind for part, kind in kinds if part is not None and part.active)
+        return tuple(latest for _, latest in self._kinds_of_item_codes())
 
     @property
     def item_codes(self) -> ItemCodes | None:
         """The scores of the codes of items, made anew; None where there are none, see `latest_items`."""
-        parts = [part.as_item_codes() for part in (self.repeat, self.item_memory) if part is not None and part.active]
+        parts = [part.as_item_codes() for part, _ in self._kinds_of_item_codes()]
         return side_by_side(parts) if parts else None
+
+    def _kinds_of_item_codes(self) -> Iterator[tuple[Repeat | Memory, LatestItems]]:
+        settings = self.config.item_codes
+        if self.repeat is not None and self.repeat.active:
+            yield self.repeat, LatestItems(REPEAT_HEAD, settings.repeat_latest, settings.repeat_decay)
+        if self.item_memory is not None and self.item_memory.active:
+            yield self.item_memory, LatestItems(ITEM_HEAD, settings.latest, settings.decay)
 
     def vectors_of(self, codes: np.ndarray) -> Tensor:
         """Code vectors of codes uint32 [C, 1 + M], [C, D] (Eq. 8)."""

@@ -109,7 +109,9 @@ def _repeat(
     """Give the repeat codes their weight and power: the given ones, or those whose scores are best on validation, with every item
     ranked (where seen ones are left out they change nothing); logs all that were tried. 0 where nobody comes back to an item."""
     weight, power = config.repeat_weight, config.repeat_power
-    if weight == 0 or (weight is None and not _somebody_comes_back(trainer)):
+    if weight is None:
+        trainer.must_choose("the weight of the repeat codes")
+    if weight == 0 or (weight is None and not comes_back(trainer.validation)):
         return {"repeat_weight": 0.0}
     if weight is not None and power is not None:
         repeat.weight.fill_(weight)
@@ -131,12 +133,6 @@ def _repeat(
     by_power = {f"power {tried}": value for tried, (value, _, _) in found.items()}
     trainer.log.write(stage="repeat", **{f"weight {tried}": value for tried, value in by_weight.items()}, **by_power)
     return {"repeat_weight": weight, "repeat_power": power, "repeat_validation": top}
-
-
-def _somebody_comes_back(trainer: Trainer) -> bool:
-    """See `comes_back`. Raises `ConfigError` where there is no validation to ask."""
-    trainer.must_choose("the weight of the repeat codes")
-    return comes_back(trainer.validation)
 
 
 def comes_back(cases: Cases) -> bool:
