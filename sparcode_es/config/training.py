@@ -91,9 +91,14 @@ class CodesStage(StageConfig):
     learning_rate: float = 1e-3
     positions: int = 250_000
     """With `freeze_tokenizer`, over histories: an epoch learns from at most so many of their positions, drawn anew each epoch."""
+    learned_share: float | None = None
+    """With `freeze_tokenizer`: how far the stage's learning is followed, from 0, the weights that it began with, to 1, those of
+    its best epoch; None: validation chooses, by the metric's mean over both views."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        share = self.learned_share
+        require(share is None or 0 <= share <= 1, f"training.codes.learned_share must lie in [0, 1], not {share}")
         require(self.positions >= 1, f"training.codes.positions must be at least 1, not {self.positions}")
 
 
@@ -111,14 +116,14 @@ class TrainingConfig:
     items_per_user: int = 50
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     with_validation: bool = False
-    """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, and memories their
-    weights, the ridge weights' share and the repeat codes'. `train --refit` sets all of it from a training that validation
+    """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, the codes `learned_share`,
+    and memories their weights, the ridge weights' share and the repeat codes'. `train --refit` sets all of it from a training that validation
     has seen."""
     with_test: bool = False
     """With `with_validation`: the test events too, after which nothing here can say what the model is worth."""
     metric: str = "ndcg@50"
-    """The validation metric that chooses the best epoch and weights, all items ranked (the ridge weights' share by its mean over
-    both views)."""
+    """The validation metric that chooses the best epoch and weights, all items ranked (by its mean over both views the share of
+    what codes learned that is followed, and that of ridge weights)."""
     validation_users: int = 10_000
     """At most this many validation users are ranked by each evaluation, drawn once with the seed."""
     seed: int = 0
@@ -133,6 +138,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(self.items_per_user >= 1, "training.items_per_user must be at least 1")
+        require(
+            self.freeze_tokenizer or self.codes.learned_share in (None, 1.0),
+            "training.codes.learned_share needs training.freeze_tokenizer",
+        )
         require(self.with_validation or not self.with_test, "training.with_test needs training.with_validation")
         require(0 <= self.seed < 2**63, f"training.seed must lie in 0…2⁶³ - 1, not {self.seed}")
         name, _, k = self.metric.partition("@")

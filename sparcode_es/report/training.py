@@ -13,12 +13,13 @@ from sparcode_es.files import parse_json
 from sparcode_es.report.facts import Points, Quality, QualityRow, StageCurve, Training
 
 MEMORIES = {
+    "share": "learned codes, as far as they are followed",
     "item_codes": "with item codes",
     "ridge": "with item codes and ridge weights",
     "repeat": "with repeat codes",
     "memory": "with item codes and memory",
 }
-"""Memories in the order in which they are weighed, and the system that each makes."""
+"""What is weighed after the stages, in that order, and the system that it makes."""
 SYSTEMS = {"tower": "two-tower", "codes": "learned codes", "model": "whole model"}
 WEIGHT = "weight "
 NO_METRIC = {"stage", "epoch", "loss", "seconds", "codes_used", "perplexity"}
@@ -105,7 +106,7 @@ def _points(rows: Sequence[tuple[int, Record]], key: str) -> Points:
 
 
 def _weights(record: Record, metric: str) -> Points:
-    """Each weight that was tried, and the metric there; of ridge weights, which the mean of both views chose, the share kept."""
+    """Each weight that was tried, and the metric there; of shares, which the mean of both views chose, the one kept."""
     if _is_number(record.get("kept")) and _is_number(record.get(metric)):
         return ((float(record["kept"]), float(record[metric])),)
     pairs = [(_number(key.removeprefix(WEIGHT)), value) for key, value in record.items() if key.startswith(WEIGHT)]

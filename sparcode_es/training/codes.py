@@ -14,6 +14,7 @@ from sparcode_es.models.batches import Batch
 from sparcode_es.models.encode import assign_codes
 from sparcode_es.models.quantizer import Assignment
 from sparcode_es.models.sparcode import SparCode
+from sparcode_es.training.share import follow_learning, learned_weights
 from sparcode_es.training.stage import Stage, StageState
 from sparcode_es.training.trainer import Trainer, make_optimizer
 
@@ -31,8 +32,9 @@ PositionSource = Callable[[int, np.random.Generator], Iterator[Positions]]
 """Batch size and generator → an epoch's positions."""
 
 
-def train_codes(trainer: Trainer, model: SparCode) -> StageState:
-    """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch, so many at most."""
+def train_codes(trainer: Trainer, model: SparCode) -> tuple[StageState, dict[str, float]]:
+    """Codebooks, scorer and bias; with `freeze_tokenizer` on tokens that are encoded once an epoch, so many at most. Gives where
+    the stage ended, and what of its learning is followed, for the report."""
     training = trainer.config.training
     settings = training.codes
     torch.manual_seed(training.seed)
@@ -45,6 +47,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
         steps = -(-positions // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
         source, steps = _live_positions(trainer, model), settings.steps(len(trainer.windows))
+    begun = learned_weights(model)
     optimizer = make_optimizer(model, settings)
     model.quantizer.usage_report()
 
@@ -57,7 +60,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
             if tokens is not None:
                 model.quantizer.update(tokens.detach())
 
-    return trainer.run(
+    state = trainer.run(
         Stage(
             name="codes",
             config=settings,
@@ -70,6 +73,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> StageState:
             after_epoch=lambda: _codebook_report(model),
         )
     )
+    return state, follow_learning(trainer, model, begun)
 
 
 def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:

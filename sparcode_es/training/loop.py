@@ -175,8 +175,8 @@ def _with_codes(trainer: Trainer, twin: TwoTower, path: Path) -> dict[str, Any]:
     if config.training.compile and not config.training.freeze_tokenizer:
         _compile(model)
     model.begin_from(twin)
-    state = train_codes(trainer, model)
-    report = _report(state, "codes") | fit_memories(trainer, model)
+    state, followed = train_codes(trainer, model)
+    report = _report(state, "codes") | followed | fit_memories(trainer, model)
     model.quantizer.usage_report()
     _codes, boosts = assign_codes(model, sample_tokens(trainer, model), observe=True)
     used, perplexity = model.quantizer.usage_report()
