@@ -46,6 +46,8 @@ ROWS = [
     Row("no-repeat", "without repeat codes", "sparcode", {"item_codes.repeat_weight": 0.0}),
     Row("no-memory", "without the lift of (code, item)", "sparcode", {"scorer.memory": False}),
     Row("learned", "learned only: neither item codes nor lift", "sparcode", LEARNED),
+    _learned("followed", "all that was learned is followed", {"training.codes.learned_share": 1.0}),
+    _learned("begun", "nothing of it: codes as k-means leaves them", {"training.codes.learned_share": 0.0}),
     _learned("dot", "a dot product instead of the MLP", {"scorer.kind": "dot"}),
     _learned("tied-items", "the tower's item vectors", {"scorer.untied_items": False}),
     _learned("bound-codes", "code vectors bound to the codebook", {"scorer.free_codes": False}),

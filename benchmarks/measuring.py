@@ -164,7 +164,8 @@ class Measured:
     @property
     def is_as_begun(self) -> bool:
         """Whether in every seed validation kept the weights from which the last stage began."""
-        return all(report.get("codes_best_epoch", report.get("model_best_epoch")) == 0 for report in self.reports)
+        ends = ("codes_best_epoch", "model_best_epoch", "learned_share")
+        return all(0 in [report.get(name) for name in ends] for report in self.reports)
 
     def by_case(self, view: str, metric: str) -> np.ndarray:
         """[seeds, n]."""

@@ -117,13 +117,13 @@ class TrainingConfig:
     """With tokenizer.source = 'features': an epoch trains on at most this many items of a user, drawn anew each epoch."""
     with_validation: bool = False
     """Train on the validation events too. Nothing can be chosen then: every stage needs `stop_after`, the codes `learned_share`,
-    and memories their weights, the ridge weights' share and the repeat codes'. `train --refit` sets all of it from a training that validation
-    has seen."""
+    and memories their weights, the ridge weights' share and the repeat codes'. `train --refit` sets all of it from a training
+    that validation has seen."""
     with_test: bool = False
     """With `with_validation`: the test events too, after which nothing here can say what the model is worth."""
     metric: str = "ndcg@50"
-    """The validation metric that chooses the best epoch and weights, all items ranked (by its mean over both views the share of
-    what codes learned that is followed, and that of ridge weights)."""
+    """The validation metric that chooses the best epoch and weights, all items ranked (by its mean over both views the shares:
+    of what the codes learned, and of ridge weights)."""
     validation_users: int = 10_000
     """At most this many validation users are ranked by each evaluation, drawn once with the seed."""
     seed: int = 0

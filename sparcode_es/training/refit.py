@@ -85,7 +85,7 @@ def _with_choices(config: Config, report: dict[str, Any]) -> Config:
             with_validation=True,
             tower=_stop(training.tower, report.get("tower_best_epoch", report.get("model_best_epoch"))),
             codes=replace(
-                _stop(training.codes, report.get("codes_best_epoch")), learned_share=report.get("learned_share")
+                _stop(training.codes, report.get("codes_best_epoch")), learned_share=report.get("learned_share", 1.0)
             ),
         ),
     )
