@@ -47,7 +47,8 @@ def train_codes(trainer: Trainer, model: SparCode) -> tuple[StageState, dict[str
         steps = -(-positions // (settings.batch_size * POSITIONS_A_SEQUENCE))
     else:
         source, steps = _live_positions(trainer, model), settings.steps(len(trainer.windows))
-    begun = learned_weights(model)
+    # Where the tokenizer learns, its codebooks move as well, and belong to the end alone: all of it is followed.
+    begun = learned_weights(model) if training.freeze_tokenizer else None
     optimizer = make_optimizer(model, settings)
     model.quantizer.usage_report()
 
@@ -73,7 +74,7 @@ def train_codes(trainer: Trainer, model: SparCode) -> tuple[StageState, dict[str
             after_epoch=lambda: _codebook_report(model),
         )
     )
-    return state, follow_learning(trainer, model, begun)
+    return state, {} if begun is None else follow_learning(trainer, model, begun)
 
 
 def _live_positions(trainer: Trainer, model: SparCode) -> PositionSource:

@@ -91,16 +91,14 @@ def _mix(
     if given is not None:
         memory.mix(ridge, given)
         return {"ridge_share": given}
-    found = {}
-    for share in SHARES:
+
+    def mixed(share: float) -> ScoreFunction:
         memory.mix(ridge, share)
-        found[share] = trainer.metric_by_view(scores())
-    best = max(found, key=lambda share: sum(found[share].values()))
+        return scores()
+
+    best, validated = trainer.best_share("ridge", SHARES, mixed)
     memory.mix(ridge, best)
-    means = {f"share {share}": sum(by_view.values()) / len(by_view) for share, by_view in found.items()}
-    kept = {trainer.config.training.metric: found[best]["all"]}
-    trainer.log.write(stage="ridge", **means, kept=best, **kept)
-    return {"ridge_share": best, "ridge_validation": found[best]["all"]}
+    return {"ridge_share": best, "ridge_validation": validated}
 
 
 def _repeat(

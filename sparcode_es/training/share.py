@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sparcode_es.data.dataset import ScoreFunction
 from sparcode_es.models.sparcode import SparCode
 from sparcode_es.training.trainer import Trainer
 
@@ -33,10 +34,7 @@ def follow(model: nn.Module, begun: Mapping[str, Tensor], learned: Mapping[str, 
 def follow_learning(trainer: Trainer, model: SparCode, begun: Mapping[str, Tensor]) -> dict[str, float]:
     """Give a model that has learned from `begun` the share of it that the configuration names, or the one whose scores are best
     on validation in the mean of both views; logs all that were tried, and gives what the report says of it."""
-    training = trainer.config.training
-    share = training.codes.learned_share
-    if not training.freeze_tokenizer:  # its codebooks have moved as well, and belong to the end alone
-        return {}
+    share = trainer.config.training.codes.learned_share
     learned = learned_weights(model)
     if share is not None:
         follow(model, begun, learned, share)
@@ -44,14 +42,11 @@ def follow_learning(trainer: Trainer, model: SparCode, begun: Mapping[str, Tenso
     if all(torch.equal(begun[name], learned[name]) for name in begun):
         return {"learned_share": 1.0}
     trainer.must_choose("the share of what the codes learned")
-    found = {}
-    for tried in LEARNED_SHARES:
-        follow(model, begun, learned, tried)
-        found[tried] = trainer.metric_by_view(model.case_scores(trainer.validation))
-    means = {tried: sum(by_view.values()) / len(by_view) for tried, by_view in found.items()}
-    best = max(means, key=lambda tried: means[tried])
+
+    def followed(share: float) -> ScoreFunction:
+        follow(model, begun, learned, share)
+        return model.case_scores(trainer.validation)
+
+    best, validated = trainer.best_share("share", LEARNED_SHARES, followed)
     follow(model, begun, learned, best)
-    kept = found[best]["all"]
-    shares = {f"share {tried}": mean for tried, mean in means.items()}
-    trainer.log.write(stage="share", **shares, kept=best, **{training.metric: kept})
-    return {"learned_share": best, "learned_validation": kept}
+    return {"learned_share": best, "learned_validation": validated}

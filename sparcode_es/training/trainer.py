@@ -132,10 +132,21 @@ class Trainer:
         names = ["recall@10", "ndcg@10", "recall@50", "ndcg@50", self.config.training.metric]
         return {name: float(found[name]) for name in dict.fromkeys(names)}
 
-    def metric_by_view(self, scores: ScoreFunction) -> dict[str, float]:
-        """The validation metric that chooses, with seen items ranked and left out."""
-        found = _validated(scores, self.validation, self.dataset, VIEWS)
-        return {view: float(metrics[self.config.training.metric]) for view, metrics in found.items()}
+    def best_share(
+        self, stage: str, shares: Sequence[float], scores_with: Callable[[float], ScoreFunction]
+    ) -> tuple[float, float]:
+        """The share whose scores are best on validation in the mean of both views, and the metric there with every item ranked;
+        logs all that were tried."""
+        metric = self.config.training.metric
+        ranked, means = {}, {}
+        for share in shares:
+            by_view = _validated(scores_with(share), self.validation, self.dataset, VIEWS)
+            ranked[share] = float(by_view["all"][metric])
+            means[share] = sum(float(found[metric]) for found in by_view.values()) / len(by_view)
+        best = max(means, key=lambda share: means[share])
+        tried = {f"share {share}": mean for share, mean in means.items()}
+        self.log.write(stage=stage, **tried, kept=best, **{metric: ranked[best]})
+        return best, ranked[best]
 
     def must_choose(self, what: str) -> None:
         """Raise `ConfigError` where there is no validation that could choose."""
