@@ -122,7 +122,7 @@ def _key(bench: Bench) -> str:
     """Changes with the cases' users, targets and histories, in which the training events are; where a split holds out whole users
     they are not, and it changes with all events."""
     cases, digest = bench.cases, hashlib.sha256()
-    if bench.dataset.manifest.split.protocol != "leave-one-out":
+    if bench.dataset.manifest.split.protocol not in ("leave-one-out", "leave-last-out"):
         digest.update(bench.dataset.events_hash.encode())
     for part in (cases.users, cases.target_offsets, cases.target_items, cases.history_offsets, cases.history_items):
         digest.update(np.ascontiguousarray(part).tobytes())

@@ -30,6 +30,7 @@ SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "t
 COUNT = click.IntRange(min=1)
 NOTHING_TO_ASK = {
     "leave-one-out": "only users of three events or more have one; --split users can do with two",
+    "leave-last-out": "only users of more than twice --last events have one; ask fewer",
     "users": "a held-out user of one event has none; hold out more with --held-out",
     "temporal": "it asks users who have events on both sides of its border; move --valid-from and --test-from",
     "given": "the source labels no such user",
@@ -48,15 +49,21 @@ EMBEDDINGS = click.option(
 
 def preparation_options(function: Decorated) -> Decorated:
     """The flags that say how events are filtered and split."""
-    protocols = "leave-one-out: test = a user's last event, validation = the last but one. users: 8:1:1 of the users. "
+    protocols = (
+        "leave-one-out: test = a user's last event, validation = the last but one. leave-last-out: the last N, and the N before "
+        "them. users: 8:1:1 of the users. "
+    )
     options = [
         click.option(
             "--split",
             "protocol",
-            type=click.Choice(["leave-one-out", "users", "temporal"]),
+            type=click.Choice(["leave-one-out", "leave-last-out", "users", "temporal"]),
             default="leave-one-out",
             show_default=True,
             help=protocols + "temporal: by time.",
+        ),
+        click.option(
+            "--last", type=COUNT, default=5, show_default=True, metavar="N", help="Leave-last-out: this many."
         ),
         click.option("--seed", default=0, show_default=True, help="Draws the held-out users."),
         click.option(
@@ -85,13 +92,15 @@ def _preparation(flags: dict[str, Any]) -> Preparation:
 
     if flags["protocol"] != "temporal":
         refuse(("valid_from", "test_from"), f"--split {flags['protocol']}")
-    if flags["protocol"] == "leave-one-out":
-        refuse(("held_out", "seed"), "--split leave-one-out")
+    if flags["protocol"] != "leave-last-out":
+        refuse(("last",), f"--split {flags['protocol']}")
+    if flags["protocol"] in ("leave-one-out", "leave-last-out"):
+        refuse(("held_out", "seed"), f"--split {flags['protocol']}")
     bounds: dict[str, Any] = {
         name: None if flags[name] is None else parse_time(flags[name]) for name in ("valid_from", "test_from")
     }
     return Preparation(
-        split=SplitOptions(flags["protocol"], flags["seed"], held_out=flags["held_out"], **bounds),
+        split=SplitOptions(flags["protocol"], flags["seed"], held_out=flags["held_out"], last=flags["last"], **bounds),
         k_core=KCore(flags["min_user"] or flags["k_core"], flags["min_item"] or flags["k_core"]),
         drop_duplicates=flags["drop_duplicates"],
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 READ_BY: dict[Protocol, tuple[str, ...]] = {
     "leave-one-out": (),
+    "leave-last-out": ("last",),
     "users": ("seed", "held_out", "context"),
     "temporal": ("held_out", "valid_from", "test_from"),
     "given": (),

@@ -1,4 +1,7 @@
-"""Labels for events: leave-one-out, users 8:1:1, temporal, or given. Everything is a function of the data and the seed."""
+"""Labels for events: leave-one-out, leave-last-out, users 8:1:1, temporal, or given.
+
+Everything is a function of the data and the seed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sparcode_es import csr
 from sparcode_es.data.labels import CONTEXT, TEST, TRAIN, VALID
 from sparcode_es.errors import ConfigError, DataError
 
-Protocol = Literal["leave-one-out", "users", "temporal", "given"]
+Protocol = Literal["leave-one-out", "leave-last-out", "users", "temporal", "given"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,11 @@ class SplitOptions:
     """How events are split.
 
     `leave-one-out`: a user's last event is asked in the test, the last but one in validation; users with fewer than three
-    events are trained on only. `users`: `held_out` of all users validate and as many test; the first `context` of their
-    events is history, the rest is asked (the paper's ML-10M protocol at 0.1 and 0.8). `temporal`: events from
-    `valid_from` on validate, those from `test_from` on test; where these are None, the last 2 × and 1 × `held_out` of the
-    events. `given`: the source labels its users, all events of one alike, so that those of VALID and TEST have no history.
+    events are trained on only. `leave-last-out`: the same with the `last` events, all asked at once. `users`: `held_out` of
+    all users validate and as many test; the first `context` of their events is history, the rest is asked (the paper's
+    ML-10M protocol at 0.1 and 0.8). `temporal`: events from `valid_from` on validate, those from `test_from` on test; where
+    these are None, the last 2 × and 1 × `held_out` of the events. `given`: the source labels its users, all events of one
+    alike, so that those of VALID and TEST have no history.
     """
 
     protocol: Protocol = "leave-one-out"
@@ -32,10 +36,14 @@ class SplitOptions:
     valid_from: float | None = None
     """Seconds, with their fractions; `test_from` too."""
     test_from: float | None = None
+    last: int = 5
+    """Events of a user that `leave-last-out` asks in the test, and as many in validation."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"the seed must not be negative, not {self.seed}")
+        if self.last < 1:
+            raise ConfigError(f"at least one event of a user must be asked, not {self.last}")
         if not 0 < self.held_out < 0.5:
             raise ConfigError(f"the held-out share must lie between 0 and 0.5, not {self.held_out}")
         if not 0 < self.context < 1:
@@ -59,7 +67,9 @@ def label_events(
             )
         return np.repeat(user_labels, np.diff(offsets)).astype(np.uint8)
     if options.protocol == "leave-one-out":
-        return leave_one_out(offsets)
+        return leave_last_out(offsets, 1)
+    if options.protocol == "leave-last-out":
+        return leave_last_out(offsets, options.last)
     if options.protocol == "users":
         return by_users(offsets, options)
     if times is None:
@@ -69,12 +79,12 @@ def label_events(
     return temporal(times, options)
 
 
-def leave_one_out(offsets: np.ndarray) -> np.ndarray:
-    """Each user's last event TEST, last but one VALID, the rest TRAIN; all TRAIN for users with fewer than 3 events."""
-    labels = np.full(int(offsets[-1]), TRAIN, dtype=np.uint8)
-    last = offsets[1:][np.diff(offsets) >= 3] - 1
-    labels[last] = TEST
-    labels[last - 1] = VALID
+def leave_last_out(offsets: np.ndarray, last: int) -> np.ndarray:
+    """Each user's `last` events TEST, as many before them VALID, the rest TRAIN; all TRAIN for users without such a rest."""
+    lengths = np.diff(offsets)
+    left = np.repeat(lengths, lengths) - csr.ranges(0, lengths)  # events from here to the user's last
+    labels = np.where(left <= last, TEST, np.where(left <= 2 * last, VALID, TRAIN)).astype(np.uint8)
+    labels[np.repeat(lengths <= 2 * last, lengths)] = TRAIN
     return labels
 
 

@@ -113,6 +113,8 @@ def test_negative_numbers_are_identifiers_where_one_says_so(tmp_path: Path) -> N
     [
         (("--format", "sequences", "--user-column", "user"), "--user-column"),
         (("--format", "sequences", "--held-out", "0.2"), "--held-out"),
+        (("--format", "sequences", "--split", "leave-last-out", "--seed", "1"), "--seed"),
+        (("--format", "sequences", "--last", "2"), "--last"),
         (("--format", "sequences", "--split", "users", "--test-from", "5"), "--test-from"),
     ],
 )

@@ -104,6 +104,7 @@ def test_describe_counts_titles_and_attributes(tmp_path: Path) -> None:
     ("flags", "shown"),
     [
         ((), {"protocol"}),
+        (("--split", "leave-last-out", "--last", "1"), {"protocol", "last"}),
         (("--split", "temporal", "--test-from", "2026-01-05"), {"protocol", "held_out", "test_from"}),
     ],
 )
@@ -148,6 +149,7 @@ def test_titles_and_attributes_that_a_new_import_lacks_are_told(tmp_path: Path) 
         ),
         (("--split", "temporal", "--valid-from", "2026-01-03", "--test-from", "2027-02-01"), "no test"),
         (("--k-core", "2"), "no validation and no test"),
+        (("--split", "leave-last-out"), "no validation and no test"),
         (("--split", "users", "--held-out", "0.4"), "no validation and no test"),
     ],
 )

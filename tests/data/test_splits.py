@@ -19,12 +19,19 @@ def offsets_of(lengths: list[int]) -> np.ndarray:
     return np.cumsum([0, *lengths]).astype(np.uint64)
 
 
-@given(LENGTHS)
-def test_leave_one_out_asks_the_last_two_events_of_users_with_three(lengths: list[int]) -> None:
-    labels = label_events(offsets_of(lengths), None, SplitOptions())
+@given(LENGTHS, st.integers(1, 4))
+def test_the_last_events_are_asked_of_users_who_have_one_more_than_twice_as_many(lengths: list[int], last: int) -> None:
+    labels = label_events(offsets_of(lengths), None, SplitOptions("leave-last-out", last=last))
     for user, part in zip(lengths, np.split(labels, np.cumsum(lengths)[:-1]), strict=True):
-        asked = [VALID, TEST] if user >= 3 else []
+        asked = [VALID] * last + [TEST] * last if user > 2 * last else []
         assert part.tolist() == [TRAIN] * (user - len(asked)) + asked
+    if last == 1:
+        assert (labels == label_events(offsets_of(lengths), None, SplitOptions())).all()
+
+
+def test_no_event_to_ask_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one event"):
+        SplitOptions("leave-last-out", last=0)
 
 
 @given(st.lists(st.integers(1, 9), min_size=3, max_size=60), st.integers(0, 5), st.sampled_from([0.1, 0.2, 0.4]))
