@@ -14,6 +14,7 @@ import numpy as np
 from environment import describe_environment, environment_line
 from systems import Bench, Row, flat
 
+from sparcode_es import csr
 from sparcode_es.config import Config, read_by_model, to_mapping
 from sparcode_es.data.dataset import Cases, Dataset, ScoreFunction
 from sparcode_es.errors import ConfigError, DataError
@@ -88,7 +89,7 @@ def measure_variant(
             **{f"ranks_{view}": ranks.astype(np.float32) for view, ranks in found.ranks.items()},
             **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
         )
-    return Run(_metrics(bench.dataset, bench.cases, found), report, about["environment"])
+    return Run(_metrics(bench.dataset, bench.cases, found, bench.first_targets), report, about["environment"])
 
 
 def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
@@ -109,7 +110,8 @@ def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
             f"{path} was measured with another configuration, perhaps with another release's defaults; choose another --runs, or "
             f"delete the folder {path.parent}"
         )
-    return Run(_metrics(bench.dataset, bench.cases, Ranking(ranks, ties, {})), report, environment)
+    ranking = Ranking(ranks, ties, {})
+    return Run(_metrics(bench.dataset, bench.cases, ranking, bench.first_targets), report, environment)
 
 
 def _same(kept: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -129,10 +131,15 @@ def _key(bench: Bench) -> str:
     return digest.hexdigest()[:16]
 
 
-def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking) -> CaseMetrics:
-    offsets, convention = cases.target_offsets, convention_of(dataset)
+def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking, first: int | None = None) -> CaseMetrics:
+    """first: so many targets of each case, the earliest, are measured; None: all."""
+    lengths = np.diff(cases.target_offsets.astype(np.int64))
+    kept = lengths if first is None else np.minimum(lengths, first)
+    places, offsets = csr.ranges(cases.target_offsets[:-1].astype(np.int64), kept), csr.offsets_of(kept)
+    convention = convention_of(dataset)
     return {
-        view: measure_ranks(ranking.ranks[view], ranking.ties[view], offsets, convention=convention) for view in VIEWS
+        view: measure_ranks(ranking.ranks[view][places], ranking.ties[view][places], offsets, convention=convention)
+        for view in VIEWS
     }
 
 

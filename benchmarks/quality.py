@@ -139,8 +139,15 @@ def probability(p: float) -> str:
     metavar="N",
     help="A further two-tower, trained N epochs: as many as validation wants of one that no codes begin from.",
 )
-def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> None:
+@click.option(
+    "--first-targets",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure only the N earliest targets of each case, where a split asks for several.",
+)
+def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None, first_targets: int | None) -> None:
     """SparCode, its two-tower twin, the controls and popularity on the test split, and p of SparCode against each."""
+    bench = replace(bench, first_targets=first_targets)
     found = [measure_seed(bench, seed, untied, refit, own_epochs) for seed in bench.seeds]
     measured = {name: Measured(name, tuple(runs[name] for runs in found)) for name in found[0]}
     tests = {
@@ -152,6 +159,8 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
     body = f"{quality_table(list(measured.values()), METRICS)}\n\n{difference_table(tests)}"
     if own_epochs is not None:
         body += f"\n\n“{OWN}”: {own_epochs} epochs, what `--own-epochs` says."
+    if first_targets is not None:
+        body += f"\n\nOf each case's targets the {first_targets} earliest were measured (`--first-targets`)."
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS),
         METRICS,
@@ -161,6 +170,7 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None) -> Non
     result = {
         "training": measured[SPARCODE].reports,
         "own_epochs": own_epochs,
+        "first_targets": first_targets,
         "systems": [system.as_json() for system in measured.values()],
         "paired_tests": {
             difference: {view: {m: vars(t) for m, t in by_metric.items()} for view, by_metric in by_view.items()}

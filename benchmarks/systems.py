@@ -114,6 +114,8 @@ class Bench:
     """`--set`: over preset, scale and row."""
     label: str = ""
     """Stands in the names of what is written."""
+    first_targets: int | None = None
+    """Of each case's targets only this many are measured, the earliest; None: all."""
 
     @property
     def small(self) -> bool:

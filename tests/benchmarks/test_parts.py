@@ -11,13 +11,15 @@ import paper
 import pytest
 import quality
 import torch
+from click.testing import CliRunner
 from cuts import _earlier_histories, artifact_scores, build
 from figure4_codebooks import _gains
 from grids import GridPoint
 from item_codes import validation_cases
-from measuring import Measured, Run, measure_trained, origins
+from measuring import Measured, Run, measure, measure_trained, origins
 from published_sasrec import PublishedSASRec, Settings
 from report import comparison_columns, markdown_table, write_report
+from sparcode_es_cli.main import cli
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
 
@@ -212,6 +214,22 @@ def test_what_was_measured_needs_its_training_no_more(
     for view, metrics in first.metrics.items():
         for name, values in metrics.items():
             np.testing.assert_array_equal(again.metrics[view][name], values)
+
+
+def test_of_several_targets_the_earliest_alone_can_be_measured(ring: Path, tmp_path: Path) -> None:
+    flags = ("--format", "sequences", "--split", "leave-last-out", "--last", "2", "--out", str(tmp_path / "two"))
+    assert CliRunner().invoke(cli, ["data", "import", str(ring.parent / "log.txt"), *flags]).exit_code == 0
+    here = bench(tmp_path / "two", tmp_path)
+    both = measure_trained(here, "popularity", {}, 0).metrics
+    first = measure_trained(replace(here, first_targets=1), "popularity", {}, 0).metrics
+    cases, model = here.cases, here.model("popularity", {}, 0)
+    assert set(np.diff(cases.target_offsets)) == {2}
+    alone = replace(cases, target_offsets=cases.target_offsets // 2, target_items=cases.target_items[::2])
+    for view, metrics in measure(here.dataset, alone, model.case_scores(alone)).items():
+        for name, values in metrics.items():
+            np.testing.assert_array_equal(first[view][name], values)
+        assert (2 * both[view]["recall@10"] >= first[view]["recall@10"]).all()
+        assert (both[view]["recall@10"] != first[view]["recall@10"]).any()
 
 
 @pytest.mark.parametrize("part", ["users", "target_items", "history_items"])
