@@ -36,10 +36,11 @@ def read_quality(path: Path) -> dict[str, Any]:
 
 
 def log_name(found: Mapping[str, Any]) -> str:
-    """`beauty (22,363 cases, 5 seeds)`."""
-    seeds = len(found["seeds"])
+    """`beauty (22,363 cases, 5 seeds)`; `943 cases of 4,715 events` where a case asks for several."""
+    seeds, cases, targets = len(found["seeds"]), found["test_cases"], found.get("test_targets")
+    several = f" of {targets:,} events" if targets and targets != cases else ""
     label = "" if found["preset"] else ", no preset"
-    return f"{found['data']} ({found['test_cases']:,} cases, {seeds} seed{'s' if seeds > 1 else ''}{label})"
+    return f"{found['data']} ({cases:,} cases{several}, {seeds} seed{'s' if seeds > 1 else ''}{label})"
 
 
 def mean_of(found: Mapping[str, Any], system: str, view: str, metric: str) -> float:

@@ -57,6 +57,7 @@ def write_report(
         "seeds": list(bench.seeds),
         "settings": dict(bench.settings),
         "test_cases": len(bench.cases),
+        "test_targets": len(bench.cases.target_items),
         "environment": environment,
     }
     parts = [f"# {title}", _provenance(bench), body]
@@ -84,8 +85,10 @@ def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
     recipe = f"preset {bench.preset}" if bench.preset else "no preset"
     recipe += "".join(f", {key} = {json.dumps(value)}" for key, value in bench.settings.items())
+    cases, targets = len(bench.cases), len(bench.cases.target_items)
+    asked = f"{cases:,} test cases" if cases == targets else f"{cases:,} test cases of {targets:,} events"
     return (
         f"`{command_line()}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
-        f"{len(bench.cases):,} test cases), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "
+        f"{asked}), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "
         "seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
     )

@@ -58,6 +58,7 @@ def test_a_table(ring: Path, tmp_path: Path) -> None:
     found, text = read(tmp_path / "results", "table3-ring-small")
     assert text == done.stdout.rstrip("\n") + "\n"
     assert (found["data"], found["scale"], found["seeds"], found["test_cases"]) == ("ring", "small", [0, 1], 80)
+    assert "(80 users, 100 items, 80 test cases), preset" in text
     assert found["environment"]["packages"]["torch"]
     assert [row["name"] for row in found["rows"]] == ["dnn-ttm", "dnn-dot-4", "dnn-inner_pdnn"]
     assert found["rows"][2]["paper_per_cent"]["ndcg@50"] == 19.96
