@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from environment import describe_environment, environment_line
-from systems import Bench, Row, flat
+from systems import Bench, Row, flat, targets_of
 
 from sparcode_es import csr
 from sparcode_es.config import Config, read_by_model, to_mapping
@@ -30,7 +30,7 @@ CaseMetrics = dict[str, dict[str, np.ndarray]]
 
 def measure(dataset: Dataset, cases: Cases, scores: ScoreFunction) -> CaseMetrics:
     """Rank every item for every case, in both views, by the data folder's convention."""
-    return _metrics(dataset, cases, rank_cases(scores, cases, dataset.num_items, ks=()))
+    return _metrics(dataset, cases, rank_cases(scores, cases, dataset.num_items, ks=()), targets_of(cases))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def measure_variant(
     can be made where its trainings are not. Raises `ConfigError` for ranks of other data or of another configuration (a release
     may change defaults, and with them what a folder's name stands for), `DataError` for a damaged file.
     """
-    trained_as = bench.trained_as(model, overrides, seed)
+    trained_as, kept = bench.trained_as(model, overrides, seed), bench.measured_targets
 
     def windows() -> int:
         return len(examples(trained_as, bench.dataset.train_sequences(trained_as.training.with_validation)))
@@ -89,7 +89,7 @@ def measure_variant(
             **{f"ranks_{view}": ranks.astype(np.float32) for view, ranks in found.ranks.items()},
             **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
         )
-    return Run(_metrics(bench.dataset, bench.cases, found, bench.first_targets), report, about["environment"])
+    return Run(_metrics(bench.dataset, bench.cases, found, kept), report, about["environment"])
 
 
 def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
@@ -111,7 +111,7 @@ def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:
             f"delete the folder {path.parent}"
         )
     ranking = Ranking(ranks, ties, {})
-    return Run(_metrics(bench.dataset, bench.cases, ranking, bench.first_targets), report, environment)
+    return Run(_metrics(bench.dataset, bench.cases, ranking, bench.measured_targets), report, environment)
 
 
 def _same(kept: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -121,20 +121,18 @@ def _same(kept: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
 
 
 def _key(bench: Bench) -> str:
-    """Changes with the cases' users, targets and histories, in which the training events are; where a split holds out whole users
-    they are not, and it changes with all events."""
+    """Changes with the cases' users, targets and histories, in which the training events are but those of users too short to be
+    asked; with any other split than leave-one-out more users are not asked, and it changes with all events."""
     cases, digest = bench.cases, hashlib.sha256()
-    if bench.dataset.manifest.split.protocol not in ("leave-one-out", "leave-last-out"):
+    if bench.dataset.manifest.split.protocol != "leave-one-out":
         digest.update(bench.dataset.events_hash.encode())
     for part in (cases.users, cases.target_offsets, cases.target_items, cases.history_offsets, cases.history_items):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking, first: int | None = None) -> CaseMetrics:
-    """first: so many targets of each case, the earliest, are measured; None: all."""
-    lengths = np.diff(cases.target_offsets.astype(np.int64))
-    kept = lengths if first is None else np.minimum(lengths, first)
+def _metrics(dataset: Dataset, cases: Cases, ranking: Ranking, kept: np.ndarray) -> CaseMetrics:
+    """kept: how many targets of each case are measured, its earliest, int64 [n]."""
     places, offsets = csr.ranges(cases.target_offsets[:-1].astype(np.int64), kept), csr.offsets_of(kept)
     convention = convention_of(dataset)
     return {

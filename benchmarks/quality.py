@@ -159,8 +159,6 @@ def main(bench: Bench, untied: bool, refit: bool, own_epochs: int | None, first_
     body = f"{quality_table(list(measured.values()), METRICS)}\n\n{difference_table(tests)}"
     if own_epochs is not None:
         body += f"\n\n“{OWN}”: {own_epochs} epochs, what `--own-epochs` says."
-    if first_targets is not None:
-        body += f"\n\nOf each case's targets the {first_targets} earliest were measured (`--first-targets`)."
     chart = comparison(
         records_of_ours(list(measured.values()), METRICS),
         METRICS,

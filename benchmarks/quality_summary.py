@@ -36,9 +36,9 @@ def read_quality(path: Path) -> dict[str, Any]:
 
 
 def log_name(found: Mapping[str, Any]) -> str:
-    """`beauty (22,363 cases, 5 seeds)`; `943 cases of 4,715 events` where a case asks for several."""
+    """`beauty (22,363 cases, 5 seeds)`; `943 cases of 4,715 items` where a case asks for several."""
     seeds, cases, targets = len(found["seeds"]), found["test_cases"], found.get("test_targets")
-    several = f" of {targets:,} events" if targets and targets != cases else ""
+    several = f" of {targets:,} items" if targets and targets != cases else ""
     label = "" if found["preset"] else ", no preset"
     return f"{found['data']} ({cases:,} cases{several}, {seeds} seed{'s' if seeds > 1 else ''}{label})"
 

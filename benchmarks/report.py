@@ -42,11 +42,12 @@ def write_report(
     chart: alt.TopLevelMixin | None,
     measured: Sequence[Measured] = (),
 ) -> None:
-    """Write NAME-DATA[-no-preset][-LABEL][-small].json, .md and .png into `bench.out`, and print the Markdown.
+    """Write NAME-DATA[-no-preset][-LABEL][-first-N][-small].json, .md and .png into `bench.out`, and print the Markdown.
 
     measured: whose origins are told.
     """
-    recipe = ["" if bench.preset else "no-preset", bench.label, "small" if bench.small else ""]
+    first = "" if bench.first_targets is None else f"first-{bench.first_targets}"
+    recipe = ["" if bench.preset else "no-preset", bench.label, first, "small" if bench.small else ""]
     stem = "-".join([name, bench.dataset.name, *filter(None, recipe)])
     environment = describe_environment()
     head = {
@@ -57,7 +58,7 @@ def write_report(
         "seeds": list(bench.seeds),
         "settings": dict(bench.settings),
         "test_cases": len(bench.cases),
-        "test_targets": len(bench.cases.target_items),
+        "test_targets": int(bench.measured_targets.sum()),
         "environment": environment,
     }
     parts = [f"# {title}", _provenance(bench), body]
@@ -85,10 +86,8 @@ def _provenance(bench: Bench) -> str:
     seeds = ", ".join(map(str, bench.seeds))
     recipe = f"preset {bench.preset}" if bench.preset else "no preset"
     recipe += "".join(f", {key} = {json.dumps(value)}" for key, value in bench.settings.items())
-    cases, targets = len(bench.cases), len(bench.cases.target_items)
-    asked = f"{cases:,} test cases" if cases == targets else f"{cases:,} test cases of {targets:,} events"
     return (
         f"`{command_line()}`\n\nData {bench.dataset.name} ({bench.dataset.num_users:,} users, {bench.dataset.num_items:,} items, "
-        f"{asked}), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "
+        f"{bench.asked}), {recipe}, seeds {seeds}. Per cent, mean ± standard deviation of the "
         "seeds, test split. `all`: every item ranked; `unseen`: items of the history left out."
     )

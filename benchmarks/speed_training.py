@@ -39,6 +39,7 @@ from speed import child, new_environment, write_speed
 from sparcode_es.baselines.two_tower import TwoTower
 from sparcode_es.config import Config, load_config
 from sparcode_es.data.dataset import Dataset
+from sparcode_es.errors import ConfigError
 from sparcode_es.models.losses import NegativeSampler
 from sparcode_es.training.build import build_model
 from sparcode_es.training.loop import train
@@ -265,6 +266,10 @@ def main(
     if data is None:
         raise click.UsageError("give --data, a data folder")
     dataset, threads = Dataset.open(data), flags["threads"]
+    if dataset.manifest.split.protocol != "leave-one-out":
+        raise ConfigError(
+            f"{data} must be split leave-one-out, as RecBole splits it here, not {dataset.manifest.split.protocol}"
+        )
     rows = child("speed_training.py", {**flags, "data": str(data)}, threads)
     if not without_recbole:
         python = recbole_python(recbole)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from sparcode_es.config import (
     Config,
@@ -125,7 +126,8 @@ class Bench:
     @property
     def told(self) -> str:
         """Data, seeds and scale, for a picture that stands alone."""
-        return data_and_seeds(self.dataset.name, self.seeds) + (", small scale" if self.small else "")
+        first = "" if self.first_targets is None else f", the first {self.first_targets} items of each case"
+        return data_and_seeds(self.dataset.name, self.seeds) + first + (", small scale" if self.small else "")
 
     @functools.cached_property
     def cases(self) -> Cases:
@@ -134,6 +136,26 @@ class Bench:
         if not len(cases):
             raise DataError(f"{self.dataset.path} has no cases in its test split; import it with another --split")
         return sample_cases(cases, SMALL_CASES, 0) if self.small else cases
+
+    @functools.cached_property
+    def measured_targets(self) -> np.ndarray:
+        """How many targets of each case are measured, int64 [n]. Raises `ConfigError` for a bound that leaves none out."""
+        lengths = targets_of(self.cases)
+        if self.first_targets is None:
+            return lengths
+        if self.first_targets >= lengths.max():
+            raise ConfigError(
+                f"no case of {self.dataset.path} asks for more than {lengths.max()} items, so the first {self.first_targets} "
+                "are all; ask for fewer"
+            )
+        return np.minimum(lengths, self.first_targets)
+
+    @property
+    def asked(self) -> str:
+        """`943 test cases`, or `943 test cases of 4,715 items`, where a case asks for several."""
+        cases, targets = len(self.cases), int(self.measured_targets.sum())
+        first = "" if self.first_targets is None else f", the first {self.first_targets} of each"
+        return f"{cases:,} test cases" + ("" if cases == targets and not first else f" of {targets:,} items{first}")
 
     def config(self, model: str, overrides: Mapping[str, Any], seed: int) -> Config:
         """The preset or the defaults, then the scale, then the row's overrides, then `--set`. Raises `ConfigError`."""
@@ -222,6 +244,11 @@ def changed(config: Config | PostingsConfig) -> dict[str, Any]:
     """What differs from the defaults: `a.b` → value."""
     plain = flat(to_mapping(type(config)()))
     return {key: value for key, value in flat(to_mapping(config)).items() if plain.get(key) != value}
+
+
+def targets_of(cases: Cases) -> np.ndarray:
+    """How many targets each case has, int64 [n]."""
+    return np.diff(cases.target_offsets.astype(np.int64))
 
 
 def flat(tables: Mapping[str, Any], where: str = "") -> dict[str, Any]:

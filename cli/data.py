@@ -30,7 +30,7 @@ SPLITS: dict[str, Literal["valid", "test"]] = {"validation": "valid", "test": "t
 COUNT = click.IntRange(min=1)
 NOTHING_TO_ASK = {
     "leave-one-out": "only users of three events or more have one; --split users can do with two",
-    "leave-last-out": "only users of more than twice --last events have one; ask fewer",
+    "leave-last-out": "only users of more than twice --last events have one; --split users can do with two",
     "users": "a held-out user of one event has none; hold out more with --held-out",
     "temporal": "it asks users who have events on both sides of its border; move --valid-from and --test-from",
     "given": "the source labels no such user",
@@ -63,7 +63,12 @@ def preparation_options(function: Decorated) -> Decorated:
             help=protocols + "temporal: by time.",
         ),
         click.option(
-            "--last", type=COUNT, default=5, show_default=True, metavar="N", help="Leave-last-out: this many."
+            "--last",
+            type=COUNT,
+            default=5,
+            show_default=True,
+            metavar="N",
+            help="Leave-last-out: this many, of users with more than twice as many.",
         ),
         click.option("--seed", default=0, show_default=True, help="Draws the held-out users."),
         click.option(

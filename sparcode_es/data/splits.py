@@ -22,11 +22,11 @@ class SplitOptions:
     """How events are split.
 
     `leave-one-out`: a user's last event is asked in the test, the last but one in validation; users with fewer than three
-    events are trained on only. `leave-last-out`: the same with the `last` events, all asked at once. `users`: `held_out` of
-    all users validate and as many test; the first `context` of their events is history, the rest is asked (the paper's
-    ML-10M protocol at 0.1 and 0.8). `temporal`: events from `valid_from` on validate, those from `test_from` on test; where
-    these are None, the last 2 × and 1 × `held_out` of the events. `given`: the source labels its users, all events of one
-    alike, so that those of VALID and TEST have no history.
+    events are trained on only. `leave-last-out`: the same with the `last` events, all asked at once, of users with more than
+    twice as many. `users`: `held_out` of all users validate and as many test; the first `context` of their events is history,
+    the rest is asked (the paper's ML-10M protocol at 0.1 and 0.8). `temporal`: events from `valid_from` on validate, those
+    from `test_from` on test; where these are None, the last 2 × and 1 × `held_out` of the events. `given`: the source labels
+    its users, all events of one alike, so that those of VALID and TEST have no history.
     """
 
     protocol: Protocol = "leave-one-out"
@@ -73,9 +73,7 @@ def label_events(
     if options.protocol == "users":
         return by_users(offsets, options)
     if times is None:
-        raise DataError(
-            "a temporal split needs timestamps and this source has none; use --split leave-one-out or users"
-        )
+        raise DataError("a temporal split needs timestamps and this source has none; choose another --split")
     return temporal(times, options)
 
 

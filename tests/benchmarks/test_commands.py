@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sparcode_es_cli.main import cli
 
 from benchmarks.tiny import BENCHMARKS, TINY
 from sparcode_es.errors import ConfigError, DataError
@@ -129,6 +130,19 @@ def test_errors_of_speed_benchmarks_are_one_sentence_too(tmp_path: Path) -> None
     assert result.exit_code == DataError.exit_code
     assert result.output.count("\n") == 1
     assert "is not a data folder" in result.output
+
+
+def test_recbole_is_compared_on_its_own_split_alone(ring: Path, tmp_path: Path) -> None:
+    log, data = str(ring.parent / "log.txt"), str(tmp_path / "data")
+    imported = CliRunner().invoke(
+        cli, ["data", "import", log, "--format", "sequences", "--split", "users", "--out", data]
+    )
+    assert imported.exit_code == 0
+    flags = ["--data", data, "--out", str(tmp_path / "results")]
+    result = CliRunner().invoke(importlib.import_module("speed_training").main, flags)
+    assert result.exit_code == ConfigError.exit_code
+    assert "must be split leave-one-out" in result.output
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.slow

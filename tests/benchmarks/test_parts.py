@@ -230,6 +230,34 @@ def test_of_several_targets_the_earliest_alone_can_be_measured(ring: Path, tmp_p
             np.testing.assert_array_equal(first[view][name], values)
         assert (2 * both[view]["recall@10"] >= first[view]["recall@10"]).all()
         assert (both[view]["recall@10"] != first[view]["recall@10"]).any()
+    assert here.asked == "80 test cases of 160 items"
+    write_report(replace(here, first_targets=1), "quality", "Quality", "", {}, None)
+    assert "(80 users, 100 items, 80 test cases of 80 items, the first 1 of each), preset" in (
+        tmp_path / "quality-two-first-1-small.md"
+    ).read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"no case of .* asks for more than 2 items, so the first 2 are all"):
+        measure_trained(replace(here, first_targets=2), "popularity", {}, 0)
+
+
+def test_ranks_where_users_who_are_not_asked_differ_are_refused(tmp_path: Path) -> None:
+    asked = [" ".join([f"u{user}", *(f"i{(user + step) % 30}" for step in range(9))]) for user in range(30)]
+    for name, items in (("one", "i1 i2 i3"), ("two", "i3 i2 i1")):
+        log = tmp_path / f"{name}.txt"
+        log.write_text("\n".join([*asked, f"short {items}"]) + "\n")
+        flags = (
+            "--format",
+            "sequences",
+            "--split",
+            "leave-last-out",
+            "--last",
+            "4",
+            "--out",
+            str(tmp_path / name / "log"),
+        )
+        assert CliRunner().invoke(cli, ["data", "import", str(log), *flags]).exit_code == 0
+    measure_trained(bench(tmp_path / "one" / "log", tmp_path), "popularity", {}, 0)
+    with pytest.raises(ConfigError, match="is of other data than"):
+        measure_trained(bench(tmp_path / "two" / "log", tmp_path), "popularity", {}, 0)
 
 
 @pytest.mark.parametrize("part", ["users", "target_items", "history_items"])

@@ -42,7 +42,7 @@ def test_a_row_a_log_and_view(tmp_path: Path) -> None:
     rows = [line for line in done.output.splitlines() if line.startswith("| ring")]
     name = "ring (1,234 cases, 2 seeds, no preset)"
     assert rows[0] == f"| {name} | all |" + " 15.00 → 22.50 (+50 %, p 0.2) |" * 4
-    name = "ring (1,234 cases of 2,468 events, 2 seeds, no preset)"
+    name = "ring (1,234 cases of 2,468 items, 2 seeds, no preset)"
     assert rows[3] == f"| {name} | unseen |" + " 15.00 → 22.50 (+50 %) |" * 4
     written = json.loads((tmp_path / "out" / "quality-summary.json").read_text())
     assert {row["whose"]: row["value"] for row in written["gains"]} == {SPARCODE: 50.0, WITH_ITEM_CODES: 0.0}
