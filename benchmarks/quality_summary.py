@@ -35,12 +35,24 @@ def read_quality(path: Path) -> dict[str, Any]:
     return found
 
 
+def asked_a_case(found: Mapping[str, Any]) -> float:
+    """How many items a case asks for, on average."""
+    cases: int = found["test_cases"]
+    return float(found.get("test_targets", cases) / cases)
+
+
 def log_name(found: Mapping[str, Any]) -> str:
     """`beauty (22,363 cases, 5 seeds)`; `943 cases of 4,715 items` where a case asks for several."""
-    seeds, cases, targets = len(found["seeds"]), found["test_cases"], found.get("test_targets")
-    several = f" of {targets:,} items" if targets and targets != cases else ""
+    seeds, cases = len(found["seeds"]), found["test_cases"]
+    several = f" of {found['test_targets']:,} items" if asked_a_case(found) > 1 else ""
     label = "" if found["preset"] else ", no preset"
     return f"{found['data']} ({cases:,} cases{several}, {seeds} seed{'s' if seeds > 1 else ''}{label})"
+
+
+def short_name(found: Mapping[str, Any]) -> str:
+    """`beauty`; `ml-100k, 5 asked` where a case asks for several."""
+    several = f", {asked_a_case(found):.3g} asked" if asked_a_case(found) > 1 else ""
+    return f"{found['data']}{several}"
 
 
 def mean_of(found: Mapping[str, Any], system: str, view: str, metric: str) -> float:
@@ -70,12 +82,18 @@ def summary_table(logs: Sequence[Mapping[str, Any]]) -> str:
 def gains(logs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For `pictures.comparison`: the gains of SparCode and of the two-tower with its item codes, by log and view."""
     return [
-        {"system": f"{found['data']}, {view}", "metric": m, "whose": system, "value": gain(found, system, view, m), "spread": 0.0}
+        {
+            "system": f"{short_name(found)}, {view}",
+            "metric": m,
+            "whose": system,
+            "value": gain(found, system, view, m),
+            "spread": 0.0,
+        }
         for found in logs
         for view in VIEWS
         for m in METRICS
         for system in (SPARCODE, WITH_ITEM_CODES)
-    ]  # fmt: skip
+    ]
 
 
 @click.command(cls=BenchCommand)

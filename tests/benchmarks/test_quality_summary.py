@@ -46,6 +46,9 @@ def test_a_row_a_log_and_view(tmp_path: Path) -> None:
     assert rows[3] == f"| {name} | unseen |" + " 15.00 → 22.50 (+50 %) |" * 4
     written = json.loads((tmp_path / "out" / "quality-summary.json").read_text())
     assert {row["whose"]: row["value"] for row in written["gains"]} == {SPARCODE: 50.0, WITH_ITEM_CODES: 0.0}
+    assert {row["system"] for row in written["gains"]} == {
+        f"ring{asked}, {view}" for asked in ("", ", 2 asked") for view in VIEWS
+    }
     assert (tmp_path / "out" / "quality-summary.png").read_bytes().startswith(b"\x89PNG")
 
 
