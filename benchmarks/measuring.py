@@ -65,7 +65,7 @@ def measure_variant(
     can be made where its trainings are not. Raises `ConfigError` for ranks of other data or of another configuration (a release
     may change defaults, and with them what a folder's name stands for), `DataError` for a damaged file.
     """
-    trained_as, kept = bench.trained_as(model, overrides, seed), bench.measured_targets
+    trained_as = bench.trained_as(model, overrides, seed)
 
     def windows() -> int:
         return len(examples(trained_as, bench.dataset.train_sequences(trained_as.training.with_validation)))
@@ -89,7 +89,7 @@ def measure_variant(
             **{f"ranks_{view}": ranks.astype(np.float32) for view, ranks in found.ranks.items()},
             **{f"ties_{view}": ties.astype(np.float32) for view, ties in found.ties.items()},
         )
-    return Run(_metrics(bench.dataset, bench.cases, found, kept), report, about["environment"])
+    return Run(_metrics(bench.dataset, bench.cases, found, bench.measured_targets), report, about["environment"])
 
 
 def _read(bench: Bench, path: Path, config: dict[str, Any]) -> Run:

@@ -116,7 +116,14 @@ class Bench:
     label: str = ""
     """Stands in the names of what is written."""
     first_targets: int | None = None
-    """Of each case's targets only this many are measured, the earliest; None: all."""
+    """Of each case's targets only this many are measured, the earliest; None: all. `ConfigError` where that leaves none out."""
+
+    def __post_init__(self) -> None:
+        if self.first_targets is not None and self.first_targets >= (most := targets_of(self.cases).max()):
+            raise ConfigError(
+                f"no case of {self.dataset.path} asks for more than {most} items, so the first {self.first_targets} are all; "
+                "ask for fewer"
+            )
 
     @property
     def small(self) -> bool:
@@ -137,18 +144,11 @@ class Bench:
             raise DataError(f"{self.dataset.path} has no cases in its test split; import it with another --split")
         return sample_cases(cases, SMALL_CASES, 0) if self.small else cases
 
-    @functools.cached_property
+    @property
     def measured_targets(self) -> np.ndarray:
-        """How many targets of each case are measured, int64 [n]. Raises `ConfigError` for a bound that leaves none out."""
+        """How many targets of each case are measured, int64 [n]."""
         lengths = targets_of(self.cases)
-        if self.first_targets is None:
-            return lengths
-        if self.first_targets >= lengths.max():
-            raise ConfigError(
-                f"no case of {self.dataset.path} asks for more than {lengths.max()} items, so the first {self.first_targets} "
-                "are all; ask for fewer"
-            )
-        return np.minimum(lengths, self.first_targets)
+        return lengths if self.first_targets is None else np.minimum(lengths, self.first_targets)
 
     @property
     def asked(self) -> str:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from sparcode_es_cli.main import cli
 
-from benchmarks.tiny import BENCHMARKS
+from benchmarks.tiny import BENCHMARKS, import_sequences
 
 sys.path.insert(0, str(BENCHMARKS))
 
@@ -26,6 +24,4 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for user, (start, length) in enumerate(walks)
     ]
     (folder / "log.txt").write_text("\n".join(lines) + "\n")
-    command = ["data", "import", str(folder / "log.txt"), "--format", "sequences", "--out", str(folder / "ring")]
-    assert CliRunner().invoke(cli, command).exit_code == 0
-    return folder / "ring"
+    return import_sequences(folder / "log.txt", folder / "ring")

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sparcode_es_cli.main import cli
 
-from benchmarks.tiny import BENCHMARKS, TINY
+from benchmarks.tiny import BENCHMARKS, TINY, import_sequences
 from sparcode_es.errors import ConfigError, DataError
 
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if "@click.command" in path.read_text(encoding="utf-8"))
@@ -133,12 +132,8 @@ def test_errors_of_speed_benchmarks_are_one_sentence_too(tmp_path: Path) -> None
 
 
 def test_recbole_is_compared_on_its_own_split_alone(ring: Path, tmp_path: Path) -> None:
-    log, data = str(ring.parent / "log.txt"), str(tmp_path / "data")
-    imported = CliRunner().invoke(
-        cli, ["data", "import", log, "--format", "sequences", "--split", "users", "--out", data]
-    )
-    assert imported.exit_code == 0
-    flags = ["--data", data, "--out", str(tmp_path / "results")]
+    data = import_sequences(ring.parent / "log.txt", tmp_path / "data", "--split", "users")
+    flags = ["--data", str(data), "--out", str(tmp_path / "results")]
     result = CliRunner().invoke(importlib.import_module("speed_training").main, flags)
     assert result.exit_code == ConfigError.exit_code
     assert "must be split leave-one-out" in result.output

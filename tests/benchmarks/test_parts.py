@@ -11,7 +11,6 @@ import paper
 import pytest
 import quality
 import torch
-from click.testing import CliRunner
 from cuts import _earlier_histories, artifact_scores, build
 from figure4_codebooks import _gains
 from grids import GridPoint
@@ -19,10 +18,10 @@ from item_codes import validation_cases
 from measuring import Measured, Run, measure, measure_trained, origins
 from published_sasrec import PublishedSASRec, Settings
 from report import comparison_columns, markdown_table, write_report
-from sparcode_es_cli.main import cli
 from systems import SMALL, Bench, Row, chosen, folder_name, tower_config
 from timing import time_queries
 
+from benchmarks.tiny import import_sequences
 from sparcode_es.config import Config, PostingsConfig, load_config, read_by_model
 from sparcode_es.data.dataset import Dataset
 from sparcode_es.engines.base import Query
@@ -217,9 +216,8 @@ def test_what_was_measured_needs_its_training_no_more(
 
 
 def test_of_several_targets_the_earliest_alone_can_be_measured(ring: Path, tmp_path: Path) -> None:
-    flags = ("--format", "sequences", "--split", "leave-last-out", "--last", "2", "--out", str(tmp_path / "two"))
-    assert CliRunner().invoke(cli, ["data", "import", str(ring.parent / "log.txt"), *flags]).exit_code == 0
-    here = bench(tmp_path / "two", tmp_path)
+    flags = ("--split", "leave-last-out", "--last", "2")
+    here = bench(import_sequences(ring.parent / "log.txt", tmp_path / "two", *flags), tmp_path)
     both = measure_trained(here, "popularity", {}, 0).metrics
     first = measure_trained(replace(here, first_targets=1), "popularity", {}, 0).metrics
     cases, model = here.cases, here.model("popularity", {}, 0)
@@ -244,17 +242,7 @@ def test_ranks_where_users_who_are_not_asked_differ_are_refused(tmp_path: Path) 
     for name, items in (("one", "i1 i2 i3"), ("two", "i3 i2 i1")):
         log = tmp_path / f"{name}.txt"
         log.write_text("\n".join([*asked, f"short {items}"]) + "\n")
-        flags = (
-            "--format",
-            "sequences",
-            "--split",
-            "leave-last-out",
-            "--last",
-            "4",
-            "--out",
-            str(tmp_path / name / "log"),
-        )
-        assert CliRunner().invoke(cli, ["data", "import", str(log), *flags]).exit_code == 0
+        import_sequences(log, tmp_path / name / "log", "--split", "leave-last-out", "--last", "4")
     measure_trained(bench(tmp_path / "one" / "log", tmp_path), "popularity", {}, 0)
     with pytest.raises(ConfigError, match="is of other data than"):
         measure_trained(bench(tmp_path / "two" / "log", tmp_path), "popularity", {}, 0)
